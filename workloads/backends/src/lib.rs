@@ -1,0 +1,1 @@
+//! The four ports (image store, queue, catalog, cache) and their embedded adapters.

@@ -1,0 +1,1 @@
+//! Embedding and recognition of images with ONNX Runtime.

@@ -1,0 +1,1 @@
+//! From DICOM, PNG, JPEG, TIFF, BMP and NIfTI files to pixels and model input.

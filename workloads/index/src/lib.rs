@@ -1,0 +1,1 @@
+//! The index engine: transforms, quantizers, ADC scan kernels, segments and search.

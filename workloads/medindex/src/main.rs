@@ -1,0 +1,2 @@
+//! MedIndex in one process, and its command line.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The flows: ingest, search, recognise, train, delete, written once over the ports.

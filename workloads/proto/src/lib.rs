@@ -1,0 +1,1 @@
+//! Names, identities and messages that every part of MedIndex shares.
