@@ -1,0 +1,55 @@
+//! Names that producers, consumers, tables and the operator must agree on.
+
+/// Partitions of a new index when nothing else is said: queue partitions, table regions and search partitions.
+pub const DEFAULT_PARTITIONS: u32 = 9;
+
+/// Most partitions an index can have: a row key has four digits for the partition.
+pub const MAX_PARTITIONS: u32 = 10_000;
+
+/// Topic of accepted images that wait to be embedded.
+pub const TOPIC_IMAGE_UPLOAD: &str = "imageupload";
+/// Topic of index changes that search shards follow; compacted, keyed by row key.
+pub const TOPIC_IMAGE_INDEXED: &str = "imageindexed";
+/// Topic of uploads that could not be processed, with the reason.
+pub const TOPIC_DEAD_LETTER: &str = "imageupload.dlq";
+/// Topic of the audit log.
+pub const TOPIC_OPERATION_LOG: &str = "operationlog";
+
+/// Table of images: one row an image.
+pub const TABLE_IMAGES: &str = "image_info";
+/// Table of published index segments and codebooks.
+pub const TABLE_SEGMENTS: &str = "index_segments";
+
+/// Column family of the image file's bytes.
+pub const FAMILY_DATA: &str = "MD";
+/// Column family of the image's information.
+pub const FAMILY_INFORMATION: &str = "MI";
+
+/// Column of [`FAMILY_DATA`]: length of the file in bytes, u64 big-endian.
+pub const COLUMN_LENGTH: &str = "length";
+/// Column of [`FAMILY_INFORMATION`]: the image id as text.
+pub const COLUMN_ID: &str = "id";
+/// Column of [`FAMILY_INFORMATION`]: product-quantizer codes, one frame after the other.
+pub const COLUMN_CODE: &str = "code";
+/// Column of [`FAMILY_INFORMATION`]: embeddings as f16 little-endian, one frame after the other.
+pub const COLUMN_VECTOR: &str = "vector";
+/// Column of [`FAMILY_INFORMATION`]: numbers of the embedded frames, u32 big-endian each.
+pub const COLUMN_FRAMES: &str = "frames";
+/// Column of [`FAMILY_INFORMATION`]: generation of the codes, u64 big-endian.
+pub const COLUMN_GENERATION: &str = "generation";
+/// Column of [`FAMILY_INFORMATION`]: further information as JSON text.
+pub const COLUMN_META: &str = "meta";
+
+/// Bytes of one data cell, well under `HBase`'s limit of 10 MB a cell.
+pub const CELL_BYTES: usize = 4 << 20;
+
+/// Most bytes of an image that travel inside a queue message; larger images go to the image store first.
+pub const MAX_INLINE_BYTES: usize = 1 << 20;
+
+/// Most bytes of one queue message.
+pub const MAX_MESSAGE_BYTES: usize = 2 << 20;
+
+/// Cache key of an image's recognition result.
+pub fn recognition_cache_key(md5_hex: &str) -> String {
+    format!("image:{md5_hex}")
+}
