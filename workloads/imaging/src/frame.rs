@@ -1,0 +1,184 @@
+//! Decoded frames: stored values, and what turns them into grey or colour.
+
+use std::sync::Arc;
+
+use crate::grey::GreyDisplay;
+use crate::info::ImageInfo;
+use crate::render::Rendered;
+use crate::window::WindowChoice;
+
+/// Which frames of an image are decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FrameSelection {
+    /// Every frame.
+    All,
+    /// The frame in the middle: number `frames / 2`, counted from 0.
+    #[default]
+    Middle,
+    /// One frame, counted from 0.
+    One(u32),
+}
+
+impl FrameSelection {
+    /// The numbers of the selected frames of an image with `frames` frames.
+    ///
+    /// # Errors
+    /// [`crate::ImagingError::NoSuchFrame`] where the image has no such frame.
+    pub fn of(self, frames: u32) -> Result<std::ops::Range<u32>, crate::ImagingError> {
+        match self {
+            Self::All => Ok(0..frames),
+            Self::Middle => Ok(frames / 2..frames / 2 + u32::from(frames > 0)),
+            Self::One(frame) if frame < frames => Ok(frame..frame + 1),
+            Self::One(frame) => Err(crate::ImagingError::NoSuchFrame { frame, frames }),
+        }
+    }
+}
+
+/// An image with its selected frames decoded, in the order of their numbers.
+#[derive(Debug, Clone)]
+pub struct Decoded {
+    /// What the header tells.
+    pub info: ImageInfo,
+    /// The selected frames; at least one.
+    pub frames: Vec<Frame>,
+}
+
+/// Values of one grey frame as stored, row by row from the top.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Samples {
+    /// Unsigned, up to 8 bits.
+    U8(Vec<u8>),
+    /// Unsigned, 9 to 16 bits.
+    U16(Vec<u16>),
+    /// Signed, up to 16 bits.
+    I16(Vec<i16>),
+    /// Unsigned, 17 to 32 bits.
+    U32(Vec<u32>),
+    /// Signed, 17 to 32 bits.
+    I32(Vec<i32>),
+    /// Single precision.
+    F32(Vec<f32>),
+    /// Double precision.
+    F64(Vec<f64>),
+}
+
+impl Samples {
+    /// Number of values.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::U8(values) => values.len(),
+            Self::U16(values) => values.len(),
+            Self::I16(values) => values.len(),
+            Self::U32(values) => values.len(),
+            Self::I32(values) => values.len(),
+            Self::F32(values) => values.len(),
+            Self::F64(values) => values.len(),
+        }
+    }
+
+    /// True without values.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All values as `f64`, which holds each of them exactly.
+    pub fn to_f64(&self) -> Vec<f64> {
+        match self {
+            Self::U8(values) => values.iter().map(|value| f64::from(*value)).collect(),
+            Self::U16(values) => values.iter().map(|value| f64::from(*value)).collect(),
+            Self::I16(values) => values.iter().map(|value| f64::from(*value)).collect(),
+            Self::U32(values) => values.iter().map(|value| f64::from(*value)).collect(),
+            Self::I32(values) => values.iter().map(|value| f64::from(*value)).collect(),
+            Self::F32(values) => values.iter().map(|value| f64::from(*value)).collect(),
+            Self::F64(values) => values.clone(),
+        }
+    }
+}
+
+/// The pixels of a frame.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Pixels {
+    /// One value a pixel, as stored in the file.
+    Grey(Samples),
+    /// Interleaved red, green, blue of 8 bits.
+    Rgb8(Vec<u8>),
+    /// Interleaved red, green, blue of 9 to 16 bits; white is `white`.
+    Rgb16 {
+        /// Values, three a pixel.
+        values: Vec<u16>,
+        /// The greatest value of the file's bit depth.
+        white: u16,
+    },
+}
+
+/// One decoded frame.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    index: u32,
+    width: u32,
+    height: u32,
+    pixels: Pixels,
+    display: Arc<GreyDisplay>,
+}
+
+impl Frame {
+    pub(crate) fn new(
+        index: u32,
+        width: u32,
+        height: u32,
+        pixels: Pixels,
+        display: Arc<GreyDisplay>,
+    ) -> Self {
+        Self { index, width, height, pixels, display }
+    }
+
+    /// The frame's number in its image, from 0.
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// Width in pixels, at least 1.
+    pub fn width(&self) -> u32 {
+        self.width
+    }
+
+    /// Height in pixels, at least 1.
+    pub fn height(&self) -> u32 {
+        self.height
+    }
+
+    /// The pixels as stored: before modality LUT and window.
+    pub fn pixels(&self) -> &Pixels {
+        &self.pixels
+    }
+
+    /// True where the values, after the modality LUT, are Hounsfield units, so that presets apply.
+    pub fn is_hounsfield(&self) -> bool {
+        matches!(self.pixels, Pixels::Grey(_)) && self.display.hounsfield
+    }
+
+    /// The values of a grey frame in the units of the modality (Hounsfield units for CT); `None` for colour.
+    pub fn modality_values(&self) -> Option<Vec<f64>> {
+        match &self.pixels {
+            Pixels::Grey(samples) => {
+                Some(samples.to_f64().into_iter().map(|value| self.display.modality.apply(value)).collect())
+            }
+            Pixels::Rgb8(_) | Pixels::Rgb16 { .. } => None,
+        }
+    }
+
+    /// Makes the frame visible: 8-bit grey, or RGB. Windows leave colour as it is.
+    pub fn render(&self, window: &WindowChoice) -> Rendered {
+        match &self.pixels {
+            Pixels::Grey(samples) => {
+                Rendered::grey(self.width, self.height, self.display.render(samples, window))
+            }
+            Pixels::Rgb8(values) => Rendered::rgb(self.width, self.height, values.clone()),
+            Pixels::Rgb16 { values, white } => {
+                let white = u32::from(*white).max(1);
+                let shrink = |value: &u16| ((u32::from(*value) * 255 + white / 2) / white).min(255) as u8;
+                Rendered::rgb(self.width, self.height, values.iter().map(shrink).collect())
+            }
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! PNG, JPEG and BMP through the `image` crate; TIFF in [`tiff`].
+
+pub(crate) mod tiff;
+
+use std::io::Cursor;
+use std::sync::Arc;
+
+use image::metadata::Orientation;
+use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
+
+use crate::contain::contained;
+use crate::error::ImagingError;
+use crate::format::Format;
+use crate::frame::{Decoded, Frame, FrameSelection, Pixels, Samples};
+use crate::grey::GreyDisplay;
+use crate::info::{ImageAttributes, ImageInfo};
+use crate::limits::Limits;
+
+/// Reads the header of a PNG, JPEG or BMP file.
+pub(crate) fn inspect(bytes: &[u8], format: Format, limits: &Limits) -> Result<ImageInfo, ImagingError> {
+    contained(decoder_name(format), || open(bytes, format, limits).map(|opened| opened.info))
+}
+
+/// Decodes a PNG, JPEG or BMP file, turned as its EXIF orientation says.
+pub(crate) fn decode(
+    bytes: &[u8],
+    format: Format,
+    limits: &Limits,
+    selection: FrameSelection,
+) -> Result<Decoded, ImagingError> {
+    contained(decoder_name(format), || {
+        let opened = open(bytes, format, limits)?;
+        selection.of(opened.info.frames)?;
+        limits.check_decoded(opened.decoder.total_bytes())?;
+        let mut picture =
+            DynamicImage::from_decoder(opened.decoder).map_err(|error| refused(format, error))?;
+        picture.apply_orientation(opened.orientation);
+        let (pixels, display) = pixels_of(picture);
+        let frame = Frame::new(0, opened.info.width, opened.info.height, pixels, Arc::new(display));
+        Ok(Decoded { info: opened.info, frames: vec![frame] })
+    })
+}
+
+struct Opened<'a> {
+    decoder: Box<dyn ImageDecoder + 'a>,
+    orientation: Orientation,
+    info: ImageInfo,
+}
+
+fn open<'a>(bytes: &'a [u8], format: Format, limits: &Limits) -> Result<Opened<'a>, ImagingError> {
+    let kind = match format {
+        Format::Jpeg => ImageFormat::Jpeg,
+        Format::Bmp => ImageFormat::Bmp,
+        _ => ImageFormat::Png,
+    };
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), kind);
+    let mut bounds = image::Limits::no_limits();
+    bounds.max_alloc = Some(limits.max_decoded_bytes);
+    reader.limits(bounds);
+    let mut decoder = reader.into_decoder().map_err(|error| refused(format, error))?;
+    let (stored_width, stored_height) = decoder.dimensions();
+    limits.check_frame(stored_width, stored_height)?;
+    limits.check_frames(1)?;
+    // A file without a readable orientation is shown as stored.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let turned = matches!(
+        orientation,
+        Orientation::Rotate90
+            | Orientation::Rotate270
+            | Orientation::Rotate90FlipH
+            | Orientation::Rotate270FlipH
+    );
+    let (width, height) = if turned { (stored_height, stored_width) } else { (stored_width, stored_height) };
+    let photo = decoder.color_type().has_color().then(|| "photo".to_owned());
+    let info = ImageInfo {
+        format,
+        width,
+        height,
+        frames: 1,
+        transfer_syntax: None,
+        attributes: ImageAttributes { image_type: photo, ..ImageAttributes::default() },
+    };
+    Ok(Opened { decoder: Box::new(decoder), orientation, info })
+}
+
+/// Transparent pixels are laid over black.
+fn pixels_of(picture: DynamicImage) -> (Pixels, GreyDisplay) {
+    let (eight, sixteen) = (GreyDisplay::plain(255.0), GreyDisplay::plain(65535.0));
+    match picture.color() {
+        ColorType::L8 => (Pixels::Grey(Samples::U8(picture.into_luma8().into_raw())), eight),
+        ColorType::La8 => {
+            let values = picture.into_luma_alpha8().into_raw();
+            let laid = values.chunks_exact(2).map(|pixel| over_black(pixel[0], pixel[1])).collect();
+            (Pixels::Grey(Samples::U8(laid)), eight)
+        }
+        ColorType::L16 => (Pixels::Grey(Samples::U16(picture.into_luma16().into_raw())), sixteen),
+        ColorType::La16 => {
+            let values = picture.into_luma_alpha16().into_raw();
+            let laid = values.chunks_exact(2).map(|pixel| over_black16(pixel[0], pixel[1])).collect();
+            (Pixels::Grey(Samples::U16(laid)), sixteen)
+        }
+        ColorType::Rgba8 => {
+            let values = picture.into_rgba8().into_raw();
+            let over = |pixel: &[u8]| [0, 1, 2].map(|channel| over_black(pixel[channel], pixel[3]));
+            (Pixels::Rgb8(values.chunks_exact(4).flat_map(over).collect()), eight)
+        }
+        ColorType::Rgb16 => {
+            (Pixels::Rgb16 { values: picture.into_rgb16().into_raw(), white: u16::MAX }, sixteen)
+        }
+        ColorType::Rgba16 => {
+            let values = picture.into_rgba16().into_raw();
+            let over = |pixel: &[u16]| [0, 1, 2].map(|channel| over_black16(pixel[channel], pixel[3]));
+            let values = values.chunks_exact(4).flat_map(over).collect();
+            (Pixels::Rgb16 { values, white: u16::MAX }, sixteen)
+        }
+        _ => (Pixels::Rgb8(picture.into_rgb8().into_raw()), eight),
+    }
+}
+
+fn over_black(value: u8, alpha: u8) -> u8 {
+    ((u16::from(value) * u16::from(alpha) + 127) / 255) as u8
+}
+
+fn over_black16(value: u16, alpha: u16) -> u16 {
+    ((u32::from(value) * u32::from(alpha) + 32767) / 65535) as u16
+}
+
+fn decoder_name(format: Format) -> &'static str {
+    match format {
+        Format::Jpeg => "JPEG (zune-jpeg)",
+        Format::Bmp => "BMP (image)",
+        _ => "PNG (png)",
+    }
+}
+
+/// The `image` crate's error in this crate's words.
+fn refused(format: Format, error: ImageError) -> ImagingError {
+    match error {
+        ImageError::IoError(cause) if cause.kind() == std::io::ErrorKind::UnexpectedEof => {
+            ImagingError::truncated(format, "it ends before its last pixel")
+        }
+        ImageError::Unsupported(cause) => {
+            ImagingError::UnsupportedPixels { format, detail: cause.to_string() }
+        }
+        other => ImagingError::Decode { format, decoder: decoder_name(format), source: Box::new(other) },
+    }
+}
