@@ -1,0 +1,44 @@
+//! `medindex-bench`: the Rust programs behind the benchmarks. See docs/benchmarks.md.
+
+mod dataset;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::dataset::{EmbedArguments, EmbedError, embed_archive};
+
+#[derive(Debug, Parser)]
+#[command(name = "medindex-bench", about = "Programs behind the benchmarks of MedIndex")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Embed four views of each image of an archive.
+    Embed(EmbedArguments),
+}
+
+/// What a command can fail with.
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    #[error(transparent)]
+    Embed(#[from] EmbedError),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Embed(arguments) => embed_archive(&arguments).map_err(CommandError::from),
+    };
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    eprintln!("error: {error}");
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        eprintln!("  because {source}");
+        cause = source.source();
+    }
+    ExitCode::FAILURE
+}
