@@ -12,6 +12,7 @@
 
 pub mod cache;
 pub mod catalog;
+pub mod cells;
 pub mod fault;
 pub mod image_store;
 pub mod queue;
