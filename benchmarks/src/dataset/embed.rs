@@ -1,6 +1,7 @@
 //! Embeds four views of each image of an archive, through the same crates as an upload.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use medindex_embedding::{Model, ModelError, RuntimeError, RuntimeOptions};
@@ -10,8 +11,8 @@ use super::archive::{ArchiveError, ArchivedImage, read_images};
 use super::store::{Description, EmbeddingStore, StoreError};
 use super::views::{VIEWS, make_views};
 
-/// Images decoded and embedded at a time.
-const IMAGES_A_STEP: usize = 8;
+/// Images between two writes to the store.
+const IMAGES_A_STEP: usize = 64;
 
 /// What can go wrong while embedding.
 #[derive(Debug, thiserror::Error)]
@@ -66,13 +67,20 @@ pub(crate) struct EmbedArguments {
 }
 
 /// Embeds every image of the archive that is not in the store yet.
+///
+/// Each core runs a model of its own on one thread: on a machine that does other work too, threads that
+/// share one batch spend their time waiting for the slowest.
 pub(crate) fn embed_archive(arguments: &EmbedArguments) -> Result<(), EmbedError> {
     let mut images = read_images(&arguments.archive)?;
     if arguments.every > 1 {
         images = images.into_iter().step_by(arguments.every).collect();
     }
     let options = RuntimeOptions::from_environment()?.with_threads(arguments.threads);
-    let model = Model::load(&arguments.model, &options).map_err(|source| model_error(arguments, source))?;
+    let models = (0..options.effective_threads())
+        .map(|_| Model::load(&arguments.model, &options.clone().with_threads(1)))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|source| model_error(arguments, source))?;
+    let Some(model) = models.first() else { return Ok(()) };
     let description = Description {
         model: model.manifest().name.clone(),
         digest: model.digest().to_owned(),
@@ -85,16 +93,43 @@ pub(crate) fn embed_archive(arguments: &EmbedArguments) -> Result<(), EmbedError
     while store.images() < images.len() {
         let first = store.images();
         let step = &images[first..images.len().min(first + IMAGES_A_STEP)];
-        let mut views = Vec::with_capacity(step.len() * VIEWS);
-        for (i, image) in step.iter().enumerate() {
-            views.extend(read_views(image, (first + i) as u64)?);
-        }
-        let rows = model.embed(&views).map_err(|source| model_error(arguments, source))?;
-        store.append(&rows, step.len())?;
+        store.append(&embed_step(arguments, &models, step, first)?, step.len())?;
         bar.inc(step.len() as u64);
     }
     bar.finish();
     Ok(())
+}
+
+/// The rows of `images`, in order; the models take one image after the other. `first` is the first image's number.
+fn embed_step(
+    arguments: &EmbedArguments,
+    models: &[Model],
+    images: &[ArchivedImage],
+    first: usize,
+) -> Result<Vec<Vec<f32>>, EmbedError> {
+    let next = AtomicUsize::new(0);
+    let work = |model: &Model| -> Result<Vec<(usize, Vec<Vec<f32>>)>, EmbedError> {
+        let mut done = Vec::new();
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            let Some(image) = images.get(i) else { return Ok(done) };
+            let views = read_views(image, (first + i) as u64)?;
+            done.push((i, model.embed(&views).map_err(|source| model_error(arguments, source))?));
+        }
+    };
+    let mut rows = std::thread::scope(|scope| {
+        let workers: Vec<_> = models.iter().map(|model| scope.spawn(|| work(model))).collect();
+        let mut rows = Vec::with_capacity(images.len());
+        for worker in workers {
+            match worker.join() {
+                Ok(done) => rows.extend(done?),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        Ok::<_, EmbedError>(rows)
+    })?;
+    rows.sort_by_key(|(i, _)| *i);
+    Ok(rows.into_iter().flat_map(|(_, rows)| rows).collect())
 }
 
 fn model_error(arguments: &EmbedArguments, source: ModelError) -> EmbedError {
