@@ -1,0 +1,33 @@
+# One word a job. `make run` is all that a user needs; `make test` all that a change needs.
+
+MODEL ?= vgg16
+DATA ?= .medindex/$(MODEL)
+PORT ?= 8080
+
+.PHONY: help run setup test check lint bench-engine clean
+
+help: ## Show the jobs (the default)
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@echo 'Variables: MODEL=$(MODEL) DATA=$(DATA) PORT=$(PORT), and MEDINDEX_CACHE (default ~/.cache/medindex).'
+
+run: ## Import the sample images and serve http://127.0.0.1:8080 until Ctrl-C
+	@tools/run.sh '$(MODEL)' '$(DATA)' '$(PORT)'
+
+setup: ## Fetch ONNX Runtime, the models and the samples into the cache folder
+	@tools/setup.sh toolchain onnxruntime models samples
+
+test: setup ## Run every test, the slow ones too
+	cargo test --release --workspace -- --include-ignored
+
+check: setup ## Run the fast tests only
+	cargo test --release --workspace
+
+lint: ## Check format, clippy, licences, crates and sources
+	@tools/setup.sh toolchain deny
+	@tools/lint.sh
+
+bench-engine: setup ## Measure the engine beside its peers (hours the first time)
+	@benchmarks/engine/run.sh
+
+clean: ## Remove what was built; data folders and the cache stay
+	cargo clean
