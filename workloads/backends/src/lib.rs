@@ -13,6 +13,7 @@
 pub mod cache;
 pub mod catalog;
 pub mod cells;
+pub mod embedded;
 pub mod fault;
 pub mod image_store;
 pub mod queue;

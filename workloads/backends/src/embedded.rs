@@ -1,0 +1,22 @@
+//! The adapters of the one-process profile: everything in one data folder, nothing to install beside it.
+//!
+//! - [`EmbeddedStore`]: image store and queue in one `store.redb`, opened once and shared;
+//! - [`open_catalog`]: the catalog in `catalog.sqlite`, by the same SQL as on a cluster;
+//! - [`MemoryCache`]: a cache bounded by bytes.
+//!
+//! Guarantees: those of the ports. A write that returned survives a kill at any moment (it was fsynced); one that
+//! did not return happened whole or not at all. One process at a time: a second one gets a clear error.
+
+mod consumer;
+mod database;
+mod image_store;
+mod log;
+mod memory_cache;
+mod pieces;
+mod queue;
+mod store;
+mod tables;
+mod writer;
+
+pub use memory_cache::MemoryCache;
+pub use store::{EmbeddedStore, LOCK_FILE, STORE_FILE, StoreOptions};

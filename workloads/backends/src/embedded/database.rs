@@ -1,0 +1,288 @@
+//! The database file: opened, reopened after an error, its errors named.
+//!
+//! After an I/O error the database refuses everything until it is opened anew. The slot does that by itself at
+//! the next use, so that a full disk needs space and not a restart.
+
+use std::any::Any;
+use std::fs::File;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use parking_lot::RwLock;
+use redb::{
+    Builder, CommitError, Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageError,
+    TableError, TransactionError,
+};
+
+use super::tables::{LAYOUT_VERSION, Tables, layout_version};
+use crate::fault::Fault;
+
+/// Everything the database can report.
+#[derive(Debug)]
+pub(crate) enum Problem {
+    Storage(StorageError),
+    InUse,
+    NewerLayout(u64),
+    UpgradeRequired(u8),
+    Panicked(String),
+    Closed,
+}
+
+impl From<StorageError> for Problem {
+    fn from(error: StorageError) -> Self {
+        Self::Storage(error)
+    }
+}
+
+impl From<DatabaseError> for Problem {
+    fn from(error: DatabaseError) -> Self {
+        match error {
+            DatabaseError::DatabaseAlreadyOpen => Self::InUse,
+            DatabaseError::Storage(error) => Self::Storage(error),
+            DatabaseError::UpgradeRequired(version) => Self::UpgradeRequired(version),
+            other => Self::Storage(StorageError::Corrupted(other.to_string())),
+        }
+    }
+}
+
+impl From<TransactionError> for Problem {
+    fn from(error: TransactionError) -> Self {
+        match error {
+            TransactionError::Storage(error) => Self::Storage(error),
+            other => Self::Storage(StorageError::Corrupted(other.to_string())),
+        }
+    }
+}
+
+impl From<TableError> for Problem {
+    fn from(error: TableError) -> Self {
+        Self::Storage(super::tables::damaged(error))
+    }
+}
+
+impl From<CommitError> for Problem {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Storage(error) => Self::Storage(error),
+            other => Self::Storage(StorageError::Corrupted(other.to_string())),
+        }
+    }
+}
+
+impl Problem {
+    /// The problem as a fault of the store in `folder`.
+    pub(crate) fn into_fault(self, folder: &Path) -> Fault {
+        let place = format!("the store in {}", folder.display());
+        match self {
+            Self::InUse => Fault::InUse { place: folder.display().to_string() },
+            Self::Closed => Fault::Closed { place },
+            Self::NewerLayout(version) => Fault::NewerSchema {
+                place,
+                found: format!("layout {version}"),
+                supported: format!("layout {LAYOUT_VERSION}"),
+            },
+            Self::UpgradeRequired(version) => Fault::Failed {
+                place,
+                source: format!("it has the old file format {version}, which this release does not read")
+                    .into(),
+            },
+            Self::Panicked(message) => {
+                Fault::Corrupted { place, source: format!("reading it broke off: {message}").into() }
+            }
+            Self::Storage(StorageError::Io(error)) => io_fault(place, error),
+            Self::Storage(StorageError::Corrupted(reason)) => {
+                Fault::Corrupted { place, source: reason.into() }
+            }
+            Self::Storage(StorageError::DatabaseClosed) => Fault::Closed { place },
+            Self::Storage(error) => Fault::Failed { place, source: Box::new(error) },
+        }
+    }
+
+    /// The same problem once more, for the next of several that it concerns.
+    pub(crate) fn repeat(&self) -> Self {
+        match self {
+            Self::InUse => Self::InUse,
+            Self::NewerLayout(version) => Self::NewerLayout(*version),
+            Self::UpgradeRequired(version) => Self::UpgradeRequired(*version),
+            Self::Panicked(message) => Self::Panicked(message.clone()),
+            Self::Closed => Self::Closed,
+            Self::Storage(error) => Self::Storage(match error {
+                StorageError::Io(error) => StorageError::Io(io::Error::new(error.kind(), error.to_string())),
+                StorageError::Corrupted(reason) => StorageError::Corrupted(reason.clone()),
+                StorageError::ValueTooLarge(bytes) => StorageError::ValueTooLarge(*bytes),
+                StorageError::DatabaseClosed => StorageError::DatabaseClosed,
+                StorageError::LockPoisoned(place) => StorageError::LockPoisoned(place),
+                _ => StorageError::PreviousIo,
+            }),
+        }
+    }
+
+    /// Whether the database must be opened anew before it can be used again.
+    fn needs_reopening(&self) -> bool {
+        matches!(
+            self,
+            Self::Panicked(_)
+                | Self::Storage(
+                    StorageError::Io(_)
+                        | StorageError::PreviousIo
+                        | StorageError::LockPoisoned(_)
+                        | StorageError::DatabaseClosed
+                )
+        )
+    }
+}
+
+/// An I/O error as a fault.
+pub(crate) fn io_fault(place: String, error: io::Error) -> Fault {
+    use io::ErrorKind::{
+        FileTooLarge, InvalidData, IsADirectory, NotADirectory, NotFound, PermissionDenied, QuotaExceeded,
+        ReadOnlyFilesystem, StorageFull, UnexpectedEof,
+    };
+    let source = Box::new(error);
+    match source.kind() {
+        StorageFull | QuotaExceeded | FileTooLarge => Fault::DiskFull { place, source },
+        InvalidData | UnexpectedEof => Fault::Corrupted { place, source },
+        PermissionDenied | ReadOnlyFilesystem | NotFound | IsADirectory | NotADirectory => {
+            Fault::Inaccessible { place, source }
+        }
+        _ => Fault::Failed { place, source },
+    }
+}
+
+/// The database, while it is open.
+pub(crate) struct DatabaseSlot {
+    path: PathBuf,
+    cache_bytes: usize,
+    state: RwLock<State>,
+}
+
+enum State {
+    Open(Database),
+    /// An I/O error came: to be opened anew at the next use.
+    Broken,
+    Closed,
+}
+
+impl DatabaseSlot {
+    /// Opens the database at `path`, or makes it.
+    pub(crate) fn open(path: PathBuf, cache_bytes: usize) -> Result<Self, Problem> {
+        let database = open_or_create(&path, cache_bytes)?;
+        Ok(Self { path, cache_bytes, state: RwLock::new(State::Open(database)) })
+    }
+
+    /// Runs `work` on the database; a panic inside is a problem like any other.
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, Problem>) -> Result<T, Problem> {
+        self.reopen_if_broken()?;
+        let state = self.state.read();
+        let database = match &*state {
+            State::Open(database) => database,
+            State::Broken => return Err(StorageError::PreviousIo.into()),
+            State::Closed => return Err(Problem::Closed),
+        };
+        let outcome = guard(|| work(database));
+        drop(state);
+        if let Err(problem) = &outcome
+            && problem.needs_reopening()
+        {
+            tracing::error!(?problem, path = %self.path.display(), "the store is opened anew after an error");
+            let mut state = self.state.write();
+            if matches!(*state, State::Open(_)) {
+                *state = State::Broken;
+            }
+        }
+        outcome
+    }
+
+    /// Runs `work` in a read transaction.
+    pub(crate) fn read<T>(
+        &self,
+        work: impl FnOnce(&ReadTransaction) -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
+        self.with(|database| work(&database.begin_read()?))
+    }
+
+    /// Closes the database; every later use is refused.
+    pub(crate) fn close(&self) {
+        *self.state.write() = State::Closed;
+    }
+
+    fn reopen_if_broken(&self) -> Result<(), Problem> {
+        if !matches!(*self.state.read(), State::Broken) {
+            return Ok(());
+        }
+        let mut state = self.state.write();
+        if matches!(*state, State::Broken) {
+            *state = State::Open(open_existing(&self.path, self.cache_bytes)?);
+            tracing::info!(path = %self.path.display(), "the store is open again");
+        }
+        Ok(())
+    }
+}
+
+/// Runs `work`; a panic, which the database raises on some kinds of damage, becomes a problem.
+fn guard<T>(work: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|panic| Err(Problem::Panicked(panic_message(panic.as_ref()))))
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "unknown reason".to_owned())
+}
+
+fn open_or_create(path: &Path, cache_bytes: usize) -> Result<Database, Problem> {
+    if path.try_exists().map_err(StorageError::Io)? {
+        return open_existing(path, cache_bytes);
+    }
+    // Made under another name first: a file with the right name is always a whole database, so that an empty one
+    // is known to be damaged and never quietly begun anew.
+    let unfinished = path.with_extension("new");
+    remove_if_there(&unfinished)?;
+    let database = guard(|| {
+        let database = Builder::new().set_cache_size(cache_bytes).create(&unfinished)?;
+        ensure_layout(&database)?;
+        Ok(database)
+    })?;
+    std::fs::rename(&unfinished, path).map_err(StorageError::Io)?;
+    sync_folder(path)?;
+    Ok(database)
+}
+
+fn remove_if_there(path: &Path) -> Result<(), Problem> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StorageError::Io(error).into()),
+        _ => Ok(()),
+    }
+}
+
+fn sync_folder(path: &Path) -> Result<(), Problem> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(StorageError::Io)?;
+    Ok(())
+}
+
+fn open_existing(path: &Path, cache_bytes: usize) -> Result<Database, Problem> {
+    let length = std::fs::metadata(path).map_err(StorageError::Io)?.len();
+    if length == 0 {
+        return Err(StorageError::Corrupted("the file is empty".into()).into());
+    }
+    guard(|| {
+        let database = Builder::new().set_cache_size(cache_bytes).open(path)?;
+        let version = layout_version(&database.begin_read()?)?;
+        if version > LAYOUT_VERSION {
+            return Err(Problem::NewerLayout(version));
+        }
+        Ok(database)
+    })
+}
+
+fn ensure_layout(database: &Database) -> Result<(), Problem> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_quick_repair(true);
+    let mut tables = Tables::open(&transaction)?;
+    tables.ensure_layout()?;
+    drop(tables);
+    transaction.commit()?;
+    Ok(())
+}
