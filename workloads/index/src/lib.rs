@@ -1,9 +1,16 @@
 //! The index engine: transforms, quantizers, ADC scan kernels, segments and search.
 
+pub mod coarse;
+pub mod collect;
 pub mod entry;
 pub mod filter;
 pub mod index;
+pub mod kernels;
+pub mod linear;
+pub mod product;
+pub mod quantizer;
 pub mod search;
+pub mod transform;
 
 pub use entry::{Attributes, Change, Entry, EntryKey, LogPositions};
 pub use filter::{Field, Filter, UnknownField};

@@ -1,0 +1,295 @@
+//! The coarse quantizer: which of the inverted lists a vector belongs to, and which lists a query looks into.
+//!
+//! Guarantees: assignment is deterministic and agrees between single vectors and batches up to ties of the
+//! last bit; every list's share of the training vectors stays near the mean (see [`balance`]).
+//! Assumes unit-length vectors; residuals are relative to the centroid, which is not normalised.
+//! Failure modes: too few training vectors, values that are not finite, dimensions that differ.
+
+pub mod balance;
+mod kmeans;
+mod seeding;
+
+pub use kmeans::{KMeansParameters, train_kmeans};
+
+use crate::kernels::exact::dot_f32_rows;
+use crate::linear::{LinearError, Matrix, multiply_transposed_into};
+use rayon::prelude::*;
+
+/// What the coarse quantizer refuses.
+#[derive(Debug, thiserror::Error)]
+pub enum CoarseError {
+    /// Fewer training vectors than lists.
+    #[error(
+        "training {lists} lists needs at least {lists} vectors and was given {given}: add vectors or ask for fewer lists"
+    )]
+    TrainFewVectors {
+        /// Lists asked for.
+        lists: usize,
+        /// Vectors given.
+        given: usize,
+    },
+    /// No list or no dimension asked for.
+    #[error("{lists} lists of {dimension} dimensions were asked for: both must be at least 1")]
+    ChooseLists {
+        /// Lists asked for.
+        lists: usize,
+        /// Dimensions of the vectors.
+        dimension: usize,
+    },
+    /// A vector that holds NaN or an infinity.
+    #[error("vector {row} holds a value that is not finite")]
+    ReadVector {
+        /// Which vector.
+        row: usize,
+    },
+    /// A vector of another dimension.
+    #[error("a vector of {given} dimensions was given to a coarse quantizer of {expected}")]
+    MatchDimension {
+        /// Dimensions given.
+        given: usize,
+        /// Dimensions of the quantizer.
+        expected: usize,
+    },
+    /// Penalties that do not match the centroids.
+    #[error("{given} penalties were given for {expected} centroids")]
+    MatchPenalties {
+        /// Penalties given.
+        given: usize,
+        /// Centroids.
+        expected: usize,
+    },
+    /// A matrix product failed.
+    #[error("comparing vectors with centroids failed")]
+    CompareVectors(#[from] LinearError),
+}
+
+/// A list a query looks into.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Probe {
+    /// Index of the list.
+    pub list: u32,
+    /// Inner product of the query and the list's centroid.
+    pub inner_product: f32,
+}
+
+/// Centroids of the inverted lists, each with a penalty that keeps its list from growing too long.
+///
+/// A vector `x` belongs to the list of least `|x - c|^2 + penalty`: a power diagram, which is a Voronoi
+/// diagram whose large cells have been shrunk.
+#[derive(Clone, Debug)]
+pub struct CoarseQuantizer {
+    centroids: Matrix,
+    penalties: Vec<f32>,
+    /// `(|c|^2 + penalty) / 2`: what is subtracted from `<x, c>` to rank lists.
+    offsets: Vec<f32>,
+}
+
+/// Rows compared with all centroids in one matrix product.
+const BATCH: usize = 1024;
+
+impl CoarseQuantizer {
+    /// Learns `parameters.clusters` lists from unit vectors (`n x d`) by k-means, then balances them. One
+    /// list has the zero vector as its centroid, so that residuals are the vectors themselves.
+    ///
+    /// # Errors
+    /// When there are fewer vectors than lists or a value is not finite.
+    pub fn train(vectors: &Matrix, parameters: &KMeansParameters) -> Result<Self, CoarseError> {
+        if parameters.clusters == 1 {
+            return Self::single(vectors.columns());
+        }
+        let centroids = train_kmeans(vectors, parameters)?;
+        let lists = centroids.rows();
+        let mut quantizer = Self::from_parts(centroids, vec![0.0; lists])?;
+        balance::balance(&mut quantizer, vectors, balance::LONGEST_LIST)?;
+        Ok(quantizer)
+    }
+
+    /// The exhaustive case: one list, whose centroid is the origin.
+    ///
+    /// # Errors
+    /// When `dimension` is 0.
+    pub fn single(dimension: usize) -> Result<Self, CoarseError> {
+        Self::from_parts(Matrix::zeros(1, dimension), vec![0.0])
+    }
+
+    /// A quantizer over given centroids (`lists x d`) and penalties (one a list).
+    ///
+    /// # Errors
+    /// When either is empty, their numbers differ, or a value is not finite.
+    pub fn from_parts(centroids: Matrix, penalties: Vec<f32>) -> Result<Self, CoarseError> {
+        let (lists, dimension) = (centroids.rows(), centroids.columns());
+        if lists == 0 || dimension == 0 {
+            return Err(CoarseError::ChooseLists { lists, dimension });
+        }
+        if penalties.len() != lists {
+            return Err(CoarseError::MatchPenalties { given: penalties.len(), expected: lists });
+        }
+        if let Some(row) = centroids.first_row_not_finite() {
+            return Err(CoarseError::ReadVector { row });
+        }
+        if let Some(row) = penalties.iter().position(|penalty| !penalty.is_finite()) {
+            return Err(CoarseError::ReadVector { row });
+        }
+        let mut quantizer = Self { centroids, penalties: Vec::new(), offsets: Vec::new() };
+        quantizer.set_penalties(penalties);
+        Ok(quantizer)
+    }
+
+    fn set_penalties(&mut self, penalties: Vec<f32>) {
+        self.offsets = half_norms(&self.centroids);
+        for (offset, penalty) in self.offsets.iter_mut().zip(&penalties) {
+            *offset += penalty / 2.0;
+        }
+        self.penalties = penalties;
+    }
+
+    /// Number of lists.
+    pub fn lists(&self) -> usize {
+        self.centroids.rows()
+    }
+
+    /// Dimensions of the vectors.
+    pub fn dimension(&self) -> usize {
+        self.centroids.columns()
+    }
+
+    /// Centroids, `lists x d`.
+    pub fn centroids(&self) -> &Matrix {
+        &self.centroids
+    }
+
+    /// What is added to the squared distance to each centroid when a vector is assigned.
+    pub fn penalties(&self) -> &[f32] {
+        &self.penalties
+    }
+
+    /// The list `vector` belongs to.
+    ///
+    /// # Errors
+    /// When the dimension differs or a value is not finite.
+    pub fn assign(&self, vector: &[f32]) -> Result<u32, CoarseError> {
+        self.check(vector)?;
+        let mut products = vec![0.0; self.lists()];
+        dot_f32_rows(vector, self.centroids.as_slice(), &mut products);
+        Ok(self.best(&products).0)
+    }
+
+    /// The lists the rows of `vectors` belong to.
+    ///
+    /// # Errors
+    /// When the dimension differs or a value is not finite.
+    pub fn assign_batch(&self, vectors: &Matrix) -> Result<Vec<u32>, CoarseError> {
+        Ok(self.assign_with_scores(vectors)?.into_iter().map(|(list, _)| list).collect())
+    }
+
+    /// List and score (`<x, c> - offset`) of each row.
+    fn assign_with_scores(&self, vectors: &Matrix) -> Result<Vec<(u32, f32)>, CoarseError> {
+        if vectors.columns() != self.dimension() {
+            let (given, expected) = (vectors.columns(), self.dimension());
+            return Err(CoarseError::MatchDimension { given, expected });
+        }
+        if let Some(row) = vectors.first_row_not_finite() {
+            return Err(CoarseError::ReadVector { row });
+        }
+        if self.lists() == 1 {
+            return Ok(vec![(0, 0.0); vectors.rows()]);
+        }
+        let mut assigned = Vec::with_capacity(vectors.rows());
+        let mut products = vec![0.0; BATCH.min(vectors.rows()) * self.lists()];
+        for batch in vectors.as_slice().chunks(BATCH * self.dimension()) {
+            let products = &mut products[..batch.len() / self.dimension() * self.lists()];
+            multiply_transposed_into(products, batch, self.dimension(), &self.centroids)?;
+            let best = products.par_chunks(self.lists()).map(|row| self.best(row));
+            assigned.par_extend(best);
+        }
+        Ok(assigned)
+    }
+
+    fn best(&self, products: &[f32]) -> (u32, f32) {
+        best_of(products, &self.offsets)
+    }
+
+    /// The `count` lists nearest to the query, nearest first, each with its inner product.
+    ///
+    /// # Errors
+    /// When the dimension differs or a value is not finite.
+    pub fn probe(&self, query: &[f32], count: usize) -> Result<Vec<Probe>, CoarseError> {
+        self.check(query)?;
+        let mut products = vec![0.0; self.lists()];
+        dot_f32_rows(query, self.centroids.as_slice(), &mut products);
+        Ok(self.rank(&products, count))
+    }
+
+    /// [`probe`](Self::probe) for each row of `queries`, through one matrix product for each 1,024 rows.
+    ///
+    /// # Errors
+    /// When the dimension differs or a value is not finite.
+    pub fn probe_batch(&self, queries: &Matrix, count: usize) -> Result<Vec<Vec<Probe>>, CoarseError> {
+        if queries.columns() != self.dimension() {
+            let (given, expected) = (queries.columns(), self.dimension());
+            return Err(CoarseError::MatchDimension { given, expected });
+        }
+        if let Some(row) = queries.first_row_not_finite() {
+            return Err(CoarseError::ReadVector { row });
+        }
+        let mut probes = Vec::with_capacity(queries.rows());
+        for batch in queries.as_slice().chunks(BATCH * self.dimension()) {
+            let mut products = vec![0.0; batch.len() / self.dimension() * self.lists()];
+            multiply_transposed_into(&mut products, batch, self.dimension(), &self.centroids)?;
+            let ranked = products.par_chunks(self.lists()).map(|row| self.rank(row, count));
+            probes.par_extend(ranked);
+        }
+        Ok(probes)
+    }
+
+    fn rank(&self, products: &[f32], count: usize) -> Vec<Probe> {
+        let mut ranked: Vec<(f32, u32)> = products
+            .iter()
+            .zip(&self.offsets)
+            .zip(0..)
+            .map(|((ip, offset), list)| (offset - ip, list))
+            .collect();
+        let count = count.min(ranked.len());
+        let nearest = |a: &(f32, u32), b: &(f32, u32)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
+        if count < ranked.len() {
+            ranked.select_nth_unstable_by(count, nearest);
+            ranked.truncate(count);
+        }
+        ranked.sort_unstable_by(nearest);
+        let probe = |&(_, list): &(f32, u32)| Probe { list, inner_product: products[list as usize] };
+        ranked.iter().map(probe).collect()
+    }
+
+    /// `vector` less the centroid of `list`, in place; a list that does not exist leaves it as it is.
+    pub fn subtract_centroid(&self, vector: &mut [f32], list: u32) {
+        if (list as usize) < self.lists() {
+            for (value, centroid) in vector.iter_mut().zip(self.centroids.row(list as usize)) {
+                *value -= centroid;
+            }
+        }
+    }
+
+    fn check(&self, vector: &[f32]) -> Result<(), CoarseError> {
+        if vector.len() != self.dimension() {
+            return Err(CoarseError::MatchDimension { given: vector.len(), expected: self.dimension() });
+        }
+        if vector.iter().all(|x| x.is_finite()) { Ok(()) } else { Err(CoarseError::ReadVector { row: 0 }) }
+    }
+}
+
+/// Half the squared norm of each row.
+fn half_norms(rows: &Matrix) -> Vec<f32> {
+    rows.iter_rows().map(|row| row.iter().map(|x| x * x).sum::<f32>() / 2.0).collect()
+}
+
+/// Index and value of the largest `product - offset`; ties go to the lower index.
+fn best_of(products: &[f32], offsets: &[f32]) -> (u32, f32) {
+    let mut best = (0, f32::NEG_INFINITY);
+    for ((&product, &offset), index) in products.iter().zip(offsets).zip(0..) {
+        let score = product - offset;
+        if score > best.1 {
+            best = (index, score);
+        }
+    }
+    best
+}

@@ -1,0 +1,183 @@
+//! Lookup tables of a query: exact in `f32`, and quantized to bytes for the scan.
+
+use crate::kernels::{CodeBits, CodeShape};
+
+/// Inner products of one query with every centroid: `M x centroids` values.
+#[derive(Clone, Debug)]
+pub struct LookupTable {
+    shape: CodeShape,
+    entries: Vec<f32>,
+}
+
+impl LookupTable {
+    /// A table of zeros, to be filled by
+    /// [`ProductQuantizer::fill_lookup_table`](super::ProductQuantizer::fill_lookup_table).
+    pub fn empty(shape: CodeShape) -> Self {
+        Self { shape, entries: vec![0.0; shape.sub_quantizers() * shape.centroids()] }
+    }
+
+    /// A table over given entries, `M x centroids`; `None` when their number does not fit.
+    pub fn from_entries(shape: CodeShape, entries: Vec<f32>) -> Option<Self> {
+        (entries.len() == shape.sub_quantizers() * shape.centroids()).then_some(Self { shape, entries })
+    }
+
+    pub(super) fn fill(&mut self, shape: CodeShape, query: &[f32], columns: &[f32]) {
+        let k = shape.centroids();
+        let part = query.len() / shape.sub_quantizers();
+        self.shape = shape;
+        self.entries.clear();
+        self.entries.resize(shape.sub_quantizers() * k, 0.0);
+        let parts = query.chunks_exact(part).zip(columns.chunks_exact(part * k));
+        for (entries, (values, columns)) in self.entries.chunks_exact_mut(k).zip(parts) {
+            for (&value, column) in values.iter().zip(columns.chunks_exact(k)) {
+                for (entry, &c) in entries.iter_mut().zip(column) {
+                    *entry += value * c;
+                }
+            }
+        }
+    }
+
+    /// Shape of the codes it serves.
+    pub fn shape(&self) -> CodeShape {
+        self.shape
+    }
+
+    /// All entries, `M x centroids`.
+    pub fn entries(&self) -> &[f32] {
+        &self.entries
+    }
+
+    /// Inner product of the query with the residual that a row-major code stands for.
+    pub fn inner_product(&self, code: &[u8]) -> f32 {
+        let k = self.shape.centroids();
+        let entries = self.entries.chunks_exact(k).enumerate();
+        entries.map(|(m, entries)| entries[usize::from(self.shape.get(code, m))]).sum()
+    }
+}
+
+/// A lookup table in bytes, as distances to be minimised.
+///
+/// Entry `j` of sub-quantizer `m` is `(max_j - entry_j) * scale`, rounded, 0 to 255, with one scale for all
+/// sub-quantizers. The distance of a code is the bias of its list plus the sum of its entries:
+/// `(best possible inner product - inner product) * scale`.
+/// The scale is chosen, and biases are clamped, so that no distance exceeds 65,535: with up to 256
+/// sub-quantizers the entries sum to at most 65,280.
+#[derive(Clone, Debug)]
+pub struct QuantizedLookupTable {
+    shape: CodeShape,
+    /// `M x centroids` bytes, zero-padded to whole 64 bytes.
+    entries: Vec<u8>,
+    scale: f32,
+    best: f32,
+    best_centroid: f32,
+    largest_sum: u16,
+}
+
+impl QuantizedLookupTable {
+    /// Quantizes `table`. `best_centroid` and `worst_centroid` are the largest and the smallest inner product
+    /// of the query with the centroids of the lists to be scanned (both 0 when there is but one list without
+    /// a centroid).
+    pub fn new(table: &LookupTable, best_centroid: f32, worst_centroid: f32) -> Self {
+        let mut quantized = Self {
+            shape: table.shape,
+            entries: Vec::new(),
+            scale: 1.0,
+            best: 0.0,
+            best_centroid: 0.0,
+            largest_sum: 0,
+        };
+        quantized.update(table, best_centroid, worst_centroid);
+        quantized
+    }
+
+    /// [`new`](Self::new) in place of a table used before, without a new allocation.
+    pub fn update(&mut self, table: &LookupTable, best_centroid: f32, worst_centroid: f32) {
+        let k = table.shape.centroids();
+        self.shape = table.shape;
+        self.entries.clear();
+        self.entries.resize(table.entries.len().next_multiple_of(64), 0);
+        let (mut largest_span, mut total_span, mut best) = (0.0_f32, 0.0_f32, 0.0_f32);
+        for entries in table.entries.chunks_exact(k) {
+            let (low, high) = range(entries);
+            largest_span = largest_span.max(high - low);
+            total_span += high - low;
+            best += high;
+        }
+        let reach = total_span + (best_centroid - worst_centroid).max(0.0);
+        // Rounding adds at most a half for each entry and for the bias.
+        let room = 65_535.0 - 0.5 * (table.shape.sub_quantizers() + 1) as f32;
+        self.scale = (255.0 / largest_span).min(room / reach);
+        if !self.scale.is_finite() {
+            self.scale = 1.0;
+        }
+        self.best = best;
+        self.best_centroid = best_centroid;
+        let mut largest_sum = 0_u32;
+        for (bytes, entries) in self.entries.chunks_exact_mut(k).zip(table.entries.chunks_exact(k)) {
+            let (_, high) = range(entries);
+            let mut largest = 0;
+            for (byte, &entry) in bytes.iter_mut().zip(entries) {
+                *byte = ((high - entry) * self.scale + 0.5) as u8;
+                largest = largest.max(*byte);
+            }
+            largest_sum += u32::from(largest);
+        }
+        self.largest_sum = largest_sum.min(65_535) as u16;
+    }
+
+    /// A table over given bytes (`M x centroids`) with scale 1, for tests and benchmarks of the kernels;
+    /// `None` when their number does not fit.
+    pub fn from_bytes(shape: CodeShape, bytes: &[u8]) -> Option<Self> {
+        let k = shape.centroids();
+        if bytes.len() != shape.sub_quantizers() * k {
+            return None;
+        }
+        let mut entries = bytes.to_vec();
+        entries.resize(bytes.len().next_multiple_of(64), 0);
+        let largest: u32 =
+            bytes.chunks_exact(k).map(|part| part.iter().copied().max().map_or(0, u32::from)).sum();
+        let largest_sum = u16::try_from(largest).ok()?;
+        Some(Self { shape, entries, scale: 1.0, best: 0.0, best_centroid: 0.0, largest_sum })
+    }
+
+    /// Shape of the codes it serves.
+    pub fn shape(&self) -> CodeShape {
+        self.shape
+    }
+
+    /// Width of the sub-quantizers it serves.
+    pub fn bits(&self) -> CodeBits {
+        self.shape.bits()
+    }
+
+    /// Entries, `M x centroids`, followed by zeros up to a multiple of 64.
+    pub fn entries(&self) -> &[u8] {
+        &self.entries
+    }
+
+    /// Largest sum of entries of any code.
+    pub fn largest_sum(&self) -> u16 {
+        self.largest_sum
+    }
+
+    /// What every code of a list adds, from the inner product of the query and the list's centroid. Clamped
+    /// so that bias plus sum stays within 16 bits.
+    pub fn bias(&self, centroid_inner_product: f32) -> u16 {
+        let bias = (self.best_centroid - centroid_inner_product) * self.scale + 0.5;
+        (bias as u16).min(u16::MAX - self.largest_sum)
+    }
+
+    /// The inner product that a distance stands for, to within the rounding of the entries.
+    pub fn inner_product(&self, distance: u16) -> f32 {
+        self.best_centroid + self.best - f32::from(distance) / self.scale
+    }
+
+    /// Table units a unit of inner product.
+    pub fn scale(&self) -> f32 {
+        self.scale
+    }
+}
+
+fn range(entries: &[f32]) -> (f32, f32) {
+    entries.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &x| (low.min(x), high.max(x)))
+}
