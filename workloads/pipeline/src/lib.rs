@@ -1,1 +1,60 @@
 //! The flows: ingest, search, recognise, train, delete, written once over the ports.
+//!
+//! [`Pipeline`] is what gateway, importer and command line call; its background tasks embed, follow the change log, keep the
+//! index in shape and send again what got stuck. The same code runs in one process over the embedded adapters and on a cluster.
+//!
+//! Guarantees: an acknowledged upload is durable and becomes searchable or failed with a reason; a deleted image is in no later
+//! answer; every error says what is wrong, what to do, and its [`ErrorKind`]. Assumes one pipeline a data folder.
+
+mod backend_error;
+mod catalog_row;
+mod change;
+mod context;
+mod dead_letter;
+mod delete;
+mod digest;
+mod error;
+mod flight;
+mod folder;
+mod follow;
+mod ingest;
+mod locks;
+mod maintain;
+mod open;
+mod pipeline;
+mod read;
+mod recognise;
+mod report;
+mod retry;
+mod search;
+mod settings;
+mod status;
+mod train;
+
+pub use backend_error::BackendError;
+pub use context::Ports;
+pub use delete::DeleteError;
+pub use error::{Classified, ErrorKind};
+pub use folder::{FOLDER_FILE, FolderDescription, FolderError, describe_folder};
+pub use ingest::{
+    ImportError, ImportFailure, ImportItem, ImportProgress, ImportSummary, IngestError, ReadItemError, Upload,
+};
+pub use medindex_imaging::{Region, WindowChoice};
+pub use medindex_index::{Filter, GroupBy};
+pub use medindex_proto::identity::ImageId;
+pub use open::OpenError;
+pub use pipeline::Pipeline;
+pub use read::{
+    ImagePage, ListRequest, MAX_LIST, MAX_PREVIEW_EDGE, PreviewRequest, ReadError, StoredVector,
+};
+pub use recognise::RecogniseError;
+pub use report::{
+    Accepted, Alarm, ClassScore, Deleted, INTENDED_USE, ImageCounts, ImageDetails, ImageStatus, NamedCount,
+    Recognition, Status, TrainingReport,
+};
+pub use search::{
+    ExplainReport, FILTER_FIELDS, FilterError, Hit, Query, QueryDescription, SearchError, SearchRequest,
+    SearchResponse, all_of, parse_filter,
+};
+pub use settings::{SearchableFrames, Settings, TrainingPolicy};
+pub use train::{FEWEST_IMAGES, TrainError, TrainingStage};

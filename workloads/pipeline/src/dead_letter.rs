@@ -1,0 +1,73 @@
+//! What cannot be processed: kept with its reason in the dead-letter topic, named in the catalog, alarmed.
+
+use std::sync::Arc;
+
+use medindex_backends::catalog::FailedImage;
+use medindex_backends::queue::{Delivery, Message as QueueMessage};
+use medindex_proto::identity::ImageId;
+use medindex_proto::message::Message;
+use medindex_proto::messages::DeadLetter;
+use medindex_proto::names::{MAX_INLINE_BYTES, TOPIC_DEAD_LETTER};
+
+use crate::backend_error::BackendError;
+use crate::context::{Context, now_ms};
+use crate::ingest::embed::mark_failed;
+
+/// Alarm for messages in the dead-letter topic.
+pub(crate) const ALARM_DEAD_LETTER: &str = "dead_letter";
+
+/// A message that cannot be processed.
+pub(crate) struct DeadImage {
+    pub(crate) delivery: Delivery,
+    /// The image, where the message could be read that far.
+    pub(crate) id: Option<ImageId>,
+    /// Stable word for programs.
+    pub(crate) cause: &'static str,
+    /// For people.
+    pub(crate) reason: String,
+}
+
+impl DeadImage {
+    /// A message that does not even tell its image.
+    pub(crate) fn unreadable(delivery: Delivery, cause: &'static str, reason: &str) -> Self {
+        Self { delivery, id: None, cause, reason: reason.to_owned() }
+    }
+}
+
+/// Publishes dead letters, marks their images failed, raises an alarm for each cause.
+pub(crate) async fn bury(context: &Arc<Context>, dead: Vec<DeadImage>) -> Result<(), BackendError> {
+    if dead.is_empty() {
+        return Ok(());
+    }
+    let messages = dead.iter().map(letter).collect::<Result<Vec<_>, _>>()?;
+    context.ports.queue.publish_many(TOPIC_DEAD_LETTER, messages).await?;
+    for image in &dead {
+        let subject = image.id.map_or_else(|| image.delivery.key.clone(), |id| id.to_string());
+        tracing::warn!(%subject, cause = image.cause, reason = image.reason, "image cannot be indexed");
+    }
+    let failed = dead.iter().filter_map(|image| {
+        let id = image.id?;
+        Some(FailedImage { id, reason: image.reason.clone() })
+    });
+    mark_failed(context, failed.collect()).await?;
+    let last = dead.last().map_or("", |image| image.reason.as_str());
+    let detail = format!("{} images could not be indexed, the last because {last}", dead.len());
+    context.raise_alarm(ALARM_DEAD_LETTER, "", &detail).await;
+    Ok(())
+}
+
+fn letter(image: &DeadImage) -> Result<QueueMessage, BackendError> {
+    let Delivery { topic, partition, offset, key, payload, .. } = &image.delivery;
+    let letter = DeadLetter {
+        topic: topic.to_string(),
+        partition: *partition,
+        offset: *offset,
+        key: key.clone(),
+        payload: payload.slice(..payload.len().min(MAX_INLINE_BYTES)),
+        cause: image.cause.to_owned(),
+        reason: image.reason.clone(),
+        at_ms: now_ms(),
+        ..DeadLetter::default()
+    };
+    Ok(QueueMessage { partition: *partition, key: key.clone(), payload: letter.write()? })
+}

@@ -1,0 +1,106 @@
+//! Deleting images: out of the index, the image store, the cache and the catalog.
+//!
+//! The catalog row says `deleting` first and goes last, so that a deletion that was cut off is finished by the sweeper. Search results
+//! are joined with the catalog, so a deleting image is not shown from the first step on.
+
+use std::sync::Arc;
+
+use medindex_backends::catalog::{ImageRecord, Operation};
+use medindex_proto::identity::ImageId;
+use medindex_proto::names::{TOPIC_IMAGE_INDEXED, recognition_cache_key};
+
+use crate::backend_error::{BackendError, from_backend};
+use crate::change::tombstone_message;
+use crate::context::{Context, now_ms};
+use crate::digest::hexadecimal;
+use crate::error::{Classified, ErrorKind};
+use crate::follow::catch_up;
+use crate::report::Deleted;
+
+/// Images removed at once.
+const BATCH: usize = 256;
+
+/// Why nothing, or not everything, was deleted.
+#[derive(Debug, thiserror::Error)]
+pub enum DeleteError {
+    /// There is no such image.
+    #[error("there is no image {0}")]
+    FindImage(ImageId),
+    /// No image has this patient id.
+    #[error("there is no image of patient '{0}'")]
+    FindPatient(String),
+    /// A backend failed; the images are gone from searches, and the rest is removed when it answers again.
+    #[error(transparent)]
+    Backend(BackendError),
+}
+
+from_backend!(DeleteError);
+
+impl Classified for DeleteError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::FindImage(_) | Self::FindPatient(_) => ErrorKind::NotFound,
+            Self::Backend(error) => error.kind(),
+        }
+    }
+}
+
+pub(crate) async fn delete(context: &Arc<Context>, id: &ImageId) -> Result<Deleted, DeleteError> {
+    let ids = delete_all(context, vec![*id]).await?;
+    if ids.is_empty() { Err(DeleteError::FindImage(*id)) } else { Ok(Deleted { ids }) }
+}
+
+pub(crate) async fn delete_patient(context: &Arc<Context>, patient: &str) -> Result<Deleted, DeleteError> {
+    let organisation = Some(context.settings.organisation.as_str());
+    let ids = context.ports.catalog.ids_of_patient(patient, organisation).await?;
+    let ids = delete_all(context, ids).await?;
+    if ids.is_empty() { Err(DeleteError::FindPatient(patient.to_owned())) } else { Ok(Deleted { ids }) }
+}
+
+async fn delete_all(context: &Arc<Context>, ids: Vec<ImageId>) -> Result<Vec<ImageId>, BackendError> {
+    let mut gone = Vec::with_capacity(ids.len());
+    for batch in ids.chunks(BATCH) {
+        let _guards = context.locks.lock(batch).await;
+        let present = context.ports.catalog.mark_deleting(batch).await?;
+        let records = context.ports.catalog.images(&present).await?;
+        let records: Vec<ImageRecord> = records.into_iter().flatten().collect();
+        remove(context, &records).await?;
+        gone.extend(present);
+    }
+    if !gone.is_empty() {
+        catch_up(context).await?;
+    }
+    Ok(gone)
+}
+
+/// Removes all that is left of images that are marked as deleting; the caller holds their locks.
+pub(crate) async fn remove(context: &Arc<Context>, records: &[ImageRecord]) -> Result<(), BackendError> {
+    let ports = &context.ports;
+    let tombstones = records
+        .iter()
+        .map(|record| tombstone_message(&record.image.id, &record.image.row_key))
+        .collect::<Result<Vec<_>, _>>()?;
+    ports.queue.publish_many(TOPIC_IMAGE_INDEXED, tombstones).await?;
+    let rows: Vec<_> = records.iter().map(|record| record.image.row_key.clone()).collect();
+    ports.store.delete_many(&rows).await?;
+    let keys: Vec<String> =
+        records.iter().map(|record| recognition_cache_key(&hexadecimal(&record.image.md5))).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    ports.cache.delete_many(&keys).await?;
+    let ids: Vec<ImageId> = records.iter().map(|record| record.image.id).collect();
+    ports.catalog.delete_images(&ids).await?;
+    ports.catalog.append_operations(ids.iter().map(|id| deletion(id)).collect()).await?;
+    Ok(())
+}
+
+fn deletion(id: &ImageId) -> Operation {
+    Operation {
+        id: ImageId::new(),
+        at_ms: now_ms(),
+        actor: "local".to_owned(),
+        action: "image.delete".to_owned(),
+        subject: id.to_string(),
+        outcome: "deleted".to_owned(),
+        detail: String::new(),
+    }
+}

@@ -1,0 +1,247 @@
+//! Accepting an upload: checked, recorded, and durable before it is acknowledged.
+//!
+//! The catalog row comes first, then the message (with the bytes when they are small, else the bytes go to the image
+//! store before it). Guarantee: what is acknowledged is in the queue or in the image store; when the process dies before
+//! that, the row stays `received` without bytes, and the next upload of the same file sends it again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use medindex_backends::catalog::{Acceptance, NewImage};
+use medindex_backends::queue::Message as QueueMessage;
+use medindex_backends::{CatalogError, ImageRow};
+use medindex_imaging::{ImageInfo, ImagingError};
+use medindex_proto::identity::{ImageId, RowKey};
+use medindex_proto::message::Message;
+use medindex_proto::messages::{ImageUpload, image_upload};
+use medindex_proto::names::TOPIC_IMAGE_UPLOAD;
+use rayon::prelude::*;
+
+use crate::backend_error::BackendError;
+use crate::catalog_row::{self, describe};
+use crate::context::{Context, now_ms};
+use crate::digest::{ContentDigests, digest_content};
+use crate::ingest::IngestError;
+use crate::report::{Accepted, ImageStatus};
+
+/// Alarm for uploads that the queue does not take.
+pub(crate) const ALARM_SEND: &str = "send_failed";
+
+/// A file that someone wants to be searchable.
+#[derive(Debug, Clone)]
+pub struct Upload {
+    /// Name of the file, for people.
+    pub name: String,
+    /// The whole file.
+    pub bytes: Bytes,
+    /// Label for it, where known.
+    pub label: Option<String>,
+}
+
+/// An upload whose header was read.
+struct Examined {
+    upload: Upload,
+    info: ImageInfo,
+    digests: ContentDigests,
+}
+
+/// Accepts several uploads at once; answers in their order. One refusal does not touch the others.
+pub(crate) async fn accept_many(
+    context: &Arc<Context>,
+    uploads: Vec<Upload>,
+) -> Result<Vec<Result<Accepted, IngestError>>, BackendError> {
+    let limits = context.settings.limits;
+    let examined = tokio::task::spawn_blocking(move || -> Vec<Result<Examined, ImagingError>> {
+        uploads.into_par_iter().map(|upload| examine(upload, &limits)).collect()
+    })
+    .await?;
+    let mut answers: Vec<Option<Result<Accepted, IngestError>>> = Vec::with_capacity(examined.len());
+    let mut good = Vec::new();
+    for (place, outcome) in examined.into_iter().enumerate() {
+        match outcome {
+            Ok(upload) => {
+                good.push((place, upload));
+                answers.push(None);
+            }
+            Err(error) => answers.push(Some(Err(IngestError::Inspect(error)))),
+        }
+    }
+    for (place, answer) in record_and_send(context, good).await? {
+        answers[place] = Some(answer);
+    }
+    Ok(answers.into_iter().flatten().collect())
+}
+
+fn examine(upload: Upload, limits: &medindex_imaging::Limits) -> Result<Examined, ImagingError> {
+    let info = medindex_imaging::inspect(&upload.bytes, limits)?;
+    let digests = digest_content(&upload.bytes);
+    Ok(Examined { upload, info, digests })
+}
+
+/// Records uploads in the catalog and sends those that have to be indexed.
+async fn record_and_send(
+    context: &Arc<Context>,
+    uploads: Vec<(usize, Examined)>,
+) -> Result<Vec<(usize, Result<Accepted, IngestError>)>, BackendError> {
+    let mut answers = Vec::with_capacity(uploads.len());
+    let (mut places, mut images, mut files) = (Vec::new(), Vec::new(), Vec::new());
+    for (place, examined) in uploads {
+        places.push(place);
+        images.push(new_image(context, &examined));
+        files.push(examined.upload.bytes);
+    }
+    let acceptances = accept_rows(context, &images).await?;
+    let mut sending = Vec::new();
+    for (((place, image), bytes), acceptance) in places.into_iter().zip(images).zip(files).zip(acceptances) {
+        match acceptance {
+            Err(error) => answers.push((place, Err(IngestError::from(error)))),
+            Ok(Acceptance::BeingDeleted(id)) => answers.push((place, Err(IngestError::BeingDeleted(id)))),
+            Ok(acceptance) => {
+                let id = acceptance.id();
+                let duplicate = matches!(acceptance, Acceptance::Duplicate(_));
+                let status = if duplicate { status_of(context, &id).await? } else { ImageStatus::Received };
+                // A duplicate that is still `received` may be the remains of an upload that was cut off.
+                if status == ImageStatus::Received {
+                    sending.push((NewImage { id, row_key: context.row_key(&id), ..image }, bytes));
+                }
+                answers.push((place, Ok(Accepted { id, duplicate, status })));
+            }
+        }
+    }
+    send(context, sending).await?;
+    Ok(answers)
+}
+
+/// One statement for all rows; where one of them is refused, row by row to find out which.
+async fn accept_rows(
+    context: &Arc<Context>,
+    images: &[NewImage],
+) -> Result<Vec<Result<Acceptance, CatalogError>>, BackendError> {
+    let catalog = &context.ports.catalog;
+    match catalog.accept_images(images.to_vec()).await {
+        Ok(acceptances) => Ok(acceptances.into_iter().map(Ok).collect()),
+        Err(CatalogError::TooLong { .. }) => {
+            let mut acceptances = Vec::with_capacity(images.len());
+            for image in images {
+                acceptances.push(catalog.accept_image(image.clone()).await);
+            }
+            Ok(acceptances)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn new_image(context: &Context, examined: &Examined) -> NewImage {
+    let Examined { upload, info, digests } = examined;
+    let id = ImageId::new();
+    NewImage {
+        id,
+        row_key: context.row_key(&id),
+        organisation: context.settings.organisation.clone(),
+        sha256: digests.sha256,
+        md5: digests.md5,
+        name: upload.name.clone(),
+        label: upload.label.clone(),
+        content_type: info.format.media_type().to_owned(),
+        format: info.format.name().to_owned(),
+        bytes: upload.bytes.len() as u64,
+        received_at_ms: now_ms(),
+        description: describe(info),
+    }
+}
+
+async fn status_of(context: &Arc<Context>, id: &ImageId) -> Result<ImageStatus, BackendError> {
+    let record = context.ports.catalog.image(id).await?;
+    Ok(record.map_or(ImageStatus::Received, |record| catalog_row::status(record.status)))
+}
+
+/// Makes images durable and sends their messages.
+async fn send(context: &Arc<Context>, images: Vec<(NewImage, Bytes)>) -> Result<(), BackendError> {
+    if images.is_empty() {
+        return Ok(());
+    }
+    let inline = context.settings.inline_bytes;
+    let large = images.iter().filter(|(_, bytes)| bytes.len() > inline);
+    let rows: Vec<_> = large.map(|(image, bytes)| row_of_bytes(&image.row_key, bytes)).collect();
+    if !rows.is_empty() {
+        context.ports.store.put_many(rows).await?;
+    }
+    let messages = images
+        .iter()
+        .map(|(image, bytes)| upload_message(image, (bytes.len() <= inline).then(|| bytes.clone())))
+        .collect::<Result<Vec<_>, _>>()?;
+    match context.ports.queue.publish_many(TOPIC_IMAGE_UPLOAD, messages).await {
+        Ok(_) => Ok(()),
+        Err(error) => keep_unsent(context, &images, error.into()).await,
+    }
+}
+
+/// The queue does not take the messages: with the bytes in the image store the sweeper sends them later.
+async fn keep_unsent(
+    context: &Arc<Context>,
+    images: &[(NewImage, Bytes)],
+    error: BackendError,
+) -> Result<(), BackendError> {
+    context.raise_alarm(ALARM_SEND, TOPIC_IMAGE_UPLOAD, &error.to_string()).await;
+    let rows = images.iter().map(|(image, bytes)| row_of_bytes(&image.row_key, bytes)).collect();
+    context.ports.store.put_many(rows).await.map_err(|_| error)
+}
+
+fn row_of_bytes(row_key: &RowKey, bytes: &Bytes) -> (RowKey, ImageRow) {
+    (row_key.clone(), ImageRow { bytes: Some(bytes.clone()), information: None })
+}
+
+/// The message that has an image embedded; without `inline` bytes it refers to the image store.
+pub(crate) fn upload_message(image: &NewImage, inline: Option<Bytes>) -> Result<QueueMessage, BackendError> {
+    let content = match inline {
+        Some(bytes) => image_upload::Content::Inline(bytes),
+        None => image_upload::Content::StoredBytes(image.bytes),
+    };
+    let message = ImageUpload {
+        image_id: image.id.to_string(),
+        row_key: image.row_key.to_string(),
+        organisation: image.organisation.clone(),
+        name: image.name.clone(),
+        label: image.label.clone(),
+        content_type: image.content_type.clone(),
+        format: image.format.clone(),
+        sha256: image.sha256.to_vec().into(),
+        md5: image.md5.to_vec().into(),
+        received_at_ms: image.received_at_ms,
+        content: Some(content),
+        ..ImageUpload::default()
+    };
+    let payload = message.write()?;
+    Ok(QueueMessage { partition: image.row_key.partition(), key: image.row_key.to_string(), payload })
+}
+
+/// Accepts one upload.
+pub(crate) async fn accept(context: &Arc<Context>, upload: Upload) -> Result<Accepted, IngestError> {
+    let answers = accept_many(context, vec![upload]).await?;
+    // One upload has one answer; were it missing, nothing would have been acknowledged.
+    answers.into_iter().next().unwrap_or(Err(IngestError::LoseAnswer))
+}
+
+/// Waits until an image is in the index, or failed.
+pub(crate) async fn wait_until_searchable(
+    context: &Arc<Context>,
+    id: &ImageId,
+    deadline: Duration,
+) -> Result<ImageStatus, IngestError> {
+    let mut changed = context.changed.subscribe();
+    let wait = async {
+        loop {
+            let record = context.ports.catalog.image(id).await?.ok_or(IngestError::FindImage(*id))?;
+            let status = catalog_row::status(record.status);
+            let searchable = status != ImageStatus::Indexed || !context.index.vectors_of(*id.as_bytes()).is_empty();
+            if status != ImageStatus::Received && searchable {
+                return Ok(status);
+            }
+            if changed.changed().await.is_err() {
+                return Err(IngestError::AwaitSearchable(*id));
+            }
+        }
+    };
+    tokio::time::timeout(deadline, wait).await.unwrap_or(Err(IngestError::AwaitSearchable(*id)))
+}

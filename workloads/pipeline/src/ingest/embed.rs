@@ -1,0 +1,244 @@
+//! The embedder: takes accepted images from the queue, embeds them, and makes them searchable.
+//!
+//! A batch goes through these steps, each idempotent on the row key, so that a replay changes nothing: bytes, vectors and codes
+//! to the image store; the change to `imageindexed`; the catalog row to `indexed`; the offsets committed. The change goes out before the
+//! row says `indexed`: a crash between the two repeats the change instead of losing it. What cannot be decoded goes to the
+//! dead-letter topic with its reason and never blocks its partition; a backend that fails is tried again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use half::f16;
+use medindex_backends::catalog::{FailedImage, ImageRecord, ImageStatus, IndexedImage};
+use medindex_backends::queue::{Delivery, positions_after};
+use medindex_backends::{Columns, Consumer, FrameVector, ImageInformation, ImageRow};
+use medindex_proto::identity::{ImageId, RowKey};
+use medindex_proto::message::Message;
+use medindex_proto::messages::{ImageUpload, image_upload};
+use medindex_proto::names::{TOPIC_IMAGE_INDEXED, TOPIC_IMAGE_UPLOAD};
+
+use crate::backend_error::BackendError;
+use crate::catalog_row::describe;
+use crate::change::indexed_message;
+use crate::context::{Context, now_ms};
+use crate::dead_letter::{DeadImage, bury};
+use crate::ingest::prepare::{Prepared, prepare_many};
+use crate::retry::Backoff;
+
+/// Consumer group of embedders.
+pub(crate) const GROUP: &str = "embedder";
+/// How long a poll waits for the first message.
+const POLL: Duration = Duration::from_secs(1);
+
+/// An image on its way through the embedder.
+struct Job {
+    delivery: Delivery,
+    record: ImageRecord,
+    bytes: Bytes,
+    inline: bool,
+}
+
+/// Runs until the context stops.
+pub(crate) async fn run(context: Arc<Context>, mut consumer: Box<dyn Consumer>) {
+    let mut backoff = Backoff::default();
+    loop {
+        let polled = tokio::select! {
+            () = context.stop.cancelled() => return,
+            polled = consumer.poll(context.settings.batch, POLL) => polled,
+        };
+        let outcome = match polled {
+            Ok(deliveries) if deliveries.is_empty() => continue,
+            Ok(deliveries) => process_and_commit(&context, consumer.as_mut(), &deliveries).await,
+            Err(error) => Err(error.into()),
+        };
+        match outcome {
+            Ok(()) => backoff.reset(),
+            Err(error) => {
+                tracing::error!(%error, "embedding is interrupted and will be tried again");
+                if let Err(error) = consumer.rewind().await {
+                    tracing::error!(%error, "the queue cannot be rewound");
+                }
+                tokio::select! {
+                    () = context.stop.cancelled() => return,
+                    () = backoff.wait() => {}
+                }
+            }
+        }
+    }
+}
+
+async fn process_and_commit(
+    context: &Arc<Context>,
+    consumer: &mut dyn Consumer,
+    deliveries: &[Delivery],
+) -> Result<(), BackendError> {
+    process(context, deliveries).await?;
+    consumer.commit(&positions_after(deliveries)).await?;
+    context.announce_change();
+    Ok(())
+}
+
+/// Takes a batch of messages through all steps but the commit.
+async fn process(context: &Arc<Context>, deliveries: &[Delivery]) -> Result<(), BackendError> {
+    let jobs = collect_jobs(context, deliveries).await?;
+    if jobs.is_empty() {
+        return Ok(());
+    }
+    let files: Vec<Bytes> = jobs.iter().map(|job| job.bytes.clone()).collect();
+    let worker = Arc::clone(context);
+    let prepared = tokio::task::spawn_blocking(move || {
+        let settings = &worker.settings;
+        prepare_many(&files, &settings.limits, settings.frames.selection(), worker.model())
+    })
+    .await?;
+    let (mut good, mut dead) = (Vec::new(), Vec::new());
+    for (job, outcome) in jobs.into_iter().zip(prepared) {
+        match outcome {
+            Ok(prepared) => good.push((job, prepared)),
+            Err(error) => dead.push(dead_image(job, error.code(), &error.to_string())),
+        }
+    }
+    let (embedded, refused) = embed(context, good).await;
+    dead.extend(refused);
+    store(context, embedded).await?;
+    bury(context, dead).await
+}
+
+/// Reads the messages and the bytes they refer to; passes over what was deleted or is searchable already.
+async fn collect_jobs(context: &Arc<Context>, deliveries: &[Delivery]) -> Result<Vec<Job>, BackendError> {
+    let (mut wanted, mut dead) = (Vec::new(), Vec::new());
+    for delivery in deliveries {
+        match read_upload(delivery) {
+            Ok((id, upload)) => wanted.push((id, upload, delivery)),
+            Err(error) => dead.push(DeadImage::unreadable(delivery.clone(), "unreadable", &error.to_string())),
+        }
+    }
+    let ids: Vec<ImageId> = wanted.iter().map(|(id, ..)| *id).collect();
+    let records = context.ports.catalog.images(&ids).await?;
+    let (mut jobs, mut seen) = (Vec::new(), std::collections::HashSet::new());
+    for ((id, upload, delivery), record) in wanted.into_iter().zip(records) {
+        let Some(record) = record.filter(|record| record.status == ImageStatus::Received) else { continue };
+        if !seen.insert(id) {
+            continue;
+        }
+        let (bytes, inline) = match upload.content {
+            Some(image_upload::Content::Inline(bytes)) => (Some(bytes), true),
+            _ => (stored_bytes(context, &record.image.row_key).await?, false),
+        };
+        match bytes {
+            Some(bytes) => jobs.push(Job { delivery: delivery.clone(), record, bytes, inline }),
+            None => dead.push(DeadImage {
+                delivery: delivery.clone(),
+                id: Some(id),
+                cause: "bytes_missing",
+                reason: "its file is not in the image store; upload it again".to_owned(),
+            }),
+        }
+    }
+    bury(context, dead).await?;
+    Ok(jobs)
+}
+
+fn read_upload(delivery: &Delivery) -> Result<(ImageId, ImageUpload), medindex_proto::MessageError> {
+    let upload = ImageUpload::read(&delivery.payload)?;
+    let id = ImageId::parse(&upload.image_id)
+        .map_err(|source| medindex_proto::MessageError::Identity { kind: ImageUpload::KIND, source })?;
+    Ok((id, upload))
+}
+
+async fn stored_bytes(context: &Arc<Context>, row_key: &RowKey) -> Result<Option<Bytes>, BackendError> {
+    Ok(context.ports.store.get(row_key, Columns::BYTES).await?.and_then(|row| row.bytes))
+}
+
+fn dead_image(job: Job, cause: &'static str, reason: &str) -> DeadImage {
+    DeadImage { id: Some(job.record.image.id), delivery: job.delivery, cause, reason: reason.to_owned() }
+}
+
+/// An embedded image, ready to be stored.
+struct Embedded {
+    job: Job,
+    information: ImageInformation,
+    prepared_description: medindex_backends::catalog::ImageDescription,
+}
+
+/// Embeds all frames of a batch together.
+async fn embed(context: &Arc<Context>, jobs: Vec<(Job, Prepared)>) -> (Vec<Embedded>, Vec<DeadImage>) {
+    let (mut images, mut layout) = (Vec::new(), Vec::with_capacity(jobs.len()));
+    for (job, prepared) in jobs {
+        let description = describe(&prepared.info);
+        let mut numbers = Vec::with_capacity(prepared.frames.len());
+        for frame in prepared.frames {
+            numbers.push(frame.number);
+            images.push(frame.image);
+        }
+        layout.push((job, description, numbers));
+    }
+    let mut vectors = context.embedder.embed_each(images).await.into_iter();
+    let (mut embedded, mut dead) = (Vec::new(), Vec::new());
+    for (job, prepared_description, numbers) in layout {
+        let outcomes: Result<Vec<_>, _> = vectors.by_ref().take(numbers.len()).collect::<Vec<_>>().into_iter().collect();
+        match outcomes {
+            Ok(outcomes) => {
+                let information = information(context, &numbers, &outcomes);
+                embedded.push(Embedded { job, information, prepared_description });
+            }
+            Err(error) => dead.push(dead_image(job, "embedding", &error.to_string())),
+        }
+    }
+    (embedded, dead)
+}
+
+fn information(context: &Context, numbers: &[u32], vectors: &[Vec<f32>]) -> ImageInformation {
+    let quantizer = context.index.quantizer();
+    let frames = numbers.iter().zip(vectors).map(|(&frame, vector)| FrameVector {
+        frame,
+        vector: vector.iter().map(|&value| f16::from_f32(value)).collect(),
+        code: quantizer.as_ref().and_then(|quantizer| quantizer.encode(vector).ok()).map(|(_, code)| code).unwrap_or_default(),
+    });
+    ImageInformation {
+        generation: quantizer.as_ref().map_or(0, |quantizer| quantizer.generation()),
+        frames: frames.collect(),
+        meta_json: serde_json::json!({ "model": context.model().digest() }).to_string(),
+    }
+}
+
+/// Writes rows, changes and catalog, under the locks of the images, so that a deletion comes before or after.
+async fn store(context: &Arc<Context>, embedded: Vec<Embedded>) -> Result<(), BackendError> {
+    let ids: Vec<ImageId> = embedded.iter().map(|image| image.job.record.image.id).collect();
+    let _guards = context.locks.lock(&ids).await;
+    let records = context.ports.catalog.images(&ids).await?;
+    let (mut rows, mut messages, mut indexed) = (Vec::new(), Vec::new(), Vec::new());
+    for (image, record) in embedded.into_iter().zip(records) {
+        let Some(mut record) = record.filter(|record| record.status == ImageStatus::Received) else { continue };
+        record.image.description = image.prepared_description;
+        messages.push(indexed_message(&record, &image.information, context.model().digest())?);
+        indexed.push(IndexedImage {
+            id: record.image.id,
+            indexed_at_ms: now_ms(),
+            generation: image.information.generation,
+            description: Some(record.image.description),
+        });
+        let bytes = image.job.inline.then_some(image.job.bytes);
+        rows.push((record.image.row_key, ImageRow { bytes, information: Some(image.information) }));
+    }
+    context.ports.store.put_many(rows).await?;
+    context.ports.queue.publish_many(TOPIC_IMAGE_INDEXED, messages).await?;
+    context.ports.catalog.mark_indexed(indexed).await?;
+    Ok(())
+}
+
+/// Marks images failed with their reasons.
+pub(crate) async fn mark_failed(context: &Arc<Context>, failed: Vec<FailedImage>) -> Result<(), BackendError> {
+    context.ports.catalog.mark_failed(failed).await?;
+    context.announce_change();
+    Ok(())
+}
+
+/// Uploads that wait to be embedded.
+pub(crate) async fn lag(context: &Context) -> Result<u64, BackendError> {
+    let queue = &context.ports.queue;
+    let ends = queue.end_offsets(TOPIC_IMAGE_UPLOAD).await?;
+    let done = queue.committed(TOPIC_IMAGE_UPLOAD, GROUP).await?;
+    Ok(ends.iter().map(|(partition, end)| end - done.get(partition).copied().unwrap_or(0).min(*end)).sum())
+}

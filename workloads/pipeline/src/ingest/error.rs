@@ -1,0 +1,50 @@
+//! Why an upload was refused or could not be kept.
+
+use medindex_imaging::ImagingError;
+use medindex_proto::identity::ImageId;
+
+use crate::backend_error::{BackendError, from_backend};
+use crate::error::{Classified, ErrorKind};
+
+/// Why an upload was refused or could not be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// The file is no image that can be indexed, or too large.
+    #[error(transparent)]
+    Inspect(ImagingError),
+    /// The same bytes are just being deleted.
+    #[error("image {0} with the same content is being deleted; upload it again in a minute")]
+    BeingDeleted(ImageId),
+    /// There is no such image.
+    #[error("there is no image {0}")]
+    FindImage(ImageId),
+    /// It did not become searchable in time; it stays accepted.
+    #[error("image {0} is accepted but not searchable yet; ask for its status later")]
+    AwaitSearchable(ImageId),
+    /// The upload was neither taken nor refused: a fault of ours.
+    #[error("the upload was not answered; send it again, and report it if it comes back")]
+    LoseAnswer,
+    /// A backend failed; the upload is not acknowledged.
+    #[error(transparent)]
+    Backend(BackendError),
+}
+
+from_backend!(IngestError);
+
+impl Classified for IngestError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Inspect(error) => imaging_kind(error),
+            Self::BeingDeleted(_) => ErrorKind::Conflict,
+            Self::FindImage(_) => ErrorKind::NotFound,
+            Self::AwaitSearchable(_) => ErrorKind::Unavailable,
+            Self::LoseAnswer => ErrorKind::Internal,
+            Self::Backend(error) => error.kind(),
+        }
+    }
+}
+
+/// Kind of a refusal by the imaging crate.
+pub(crate) fn imaging_kind(error: &ImagingError) -> ErrorKind {
+    if error.is_limit() { ErrorKind::TooLarge } else { ErrorKind::Unprocessable }
+}

@@ -1,0 +1,244 @@
+//! Bulk import: many files through the same path as single uploads.
+//!
+//! Files are read on a thread of their own, accepted in batches, and held back while too many wait to be embedded. Guarantee: when
+//! it returns, every file is searchable, was there already, or is listed with the reason why not. Resumable: what is stored is recognised by
+//! its content, so starting again after an interruption repeats no work but reading.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use medindex_backends::catalog::ImageStatus;
+use medindex_proto::identity::ImageId;
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use crate::backend_error::{BackendError, from_backend};
+use crate::context::Context;
+use crate::error::{Classified, ErrorKind};
+use crate::follow::catch_up;
+use crate::ingest::accept::{Upload, accept_many};
+use crate::ingest::IngestError;
+use crate::report::ImageStatus as ShownStatus;
+
+/// Files accepted at once.
+const BATCH: usize = 16;
+/// Bytes of files accepted at once, so that a batch of large files does not fill the memory.
+const BATCH_BYTES: usize = 64 << 20;
+
+/// Why a file could not be read, in words for the summary.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct ReadItemError(pub String);
+
+/// One file to import; it is read when its turn comes.
+pub struct ImportItem {
+    /// Name in the catalog and in the summary.
+    pub name: String,
+    /// Label for it.
+    pub label: Option<String>,
+    /// Reads the file.
+    pub read: Box<dyn FnOnce() -> Result<Bytes, ReadItemError> + Send>,
+}
+
+/// How far an import is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct ImportProgress {
+    /// Files read so far.
+    pub seen: u64,
+    /// New images that are searchable.
+    pub stored: u64,
+    /// Files that were there already.
+    pub duplicates: u64,
+    /// Files that were refused.
+    pub failed: u64,
+    /// New images that wait to be embedded.
+    pub waiting: u64,
+}
+
+/// A file that is not searchable, and why.
+#[derive(Debug, Clone, Serialize)]
+pub struct ImportFailure {
+    /// Name of the file.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What an import did.
+#[derive(Debug, Clone, Serialize)]
+pub struct ImportSummary {
+    /// New images that are searchable now.
+    pub stored: u64,
+    /// Files that were there already.
+    pub duplicates: u64,
+    /// Files that were refused, in the order met.
+    pub failed: Vec<ImportFailure>,
+    /// Seconds it took.
+    pub seconds: f64,
+}
+
+/// Why an import stopped before its end. What was accepted until then is kept, and importing again goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// A backend failed.
+    #[error(transparent)]
+    Backend(BackendError),
+    /// The process is being stopped.
+    #[error("the import was stopped; start it again to go on")]
+    Stopped,
+}
+
+from_backend!(ImportError);
+
+impl Classified for ImportError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Backend(error) => error.kind(),
+            Self::Stopped => ErrorKind::Unavailable,
+        }
+    }
+}
+
+/// Called with every step of an import.
+pub type ProgressCallback = Arc<dyn Fn(&ImportProgress) + Send + Sync>;
+
+struct ReadFile {
+    name: String,
+    label: Option<String>,
+    content: Result<Bytes, ReadItemError>,
+}
+
+/// Imports `items`; see the module.
+pub(crate) async fn import(
+    context: &Arc<Context>,
+    items: impl Iterator<Item = ImportItem> + Send + 'static,
+    progress: ProgressCallback,
+) -> Result<ImportSummary, ImportError> {
+    let started = Instant::now();
+    let (sender, mut files) = mpsc::channel(BATCH);
+    let reader = tokio::task::spawn_blocking(move || read_all(items, &sender));
+    let mut import = Import { context, progress, counts: ImportProgress::default(), waiting: HashMap::new(), failed: Vec::new() };
+    while let Some(batch) = next_batch(&mut files).await {
+        import.take(batch).await?;
+        import.settle(context.settings.backlog).await?;
+    }
+    reader.await?;
+    import.settle(0).await?;
+    catch_up(context).await?;
+    let Import { counts, failed, .. } = import;
+    let seconds = started.elapsed().as_secs_f64();
+    Ok(ImportSummary { stored: counts.stored, duplicates: counts.duplicates, failed, seconds })
+}
+
+/// Reads files until there are no more, or nobody wants them any more.
+fn read_all(items: impl Iterator<Item = ImportItem>, sender: &mpsc::Sender<ReadFile>) {
+    for ImportItem { name, label, read } in items {
+        let content = read();
+        if sender.blocking_send(ReadFile { name, label, content }).is_err() {
+            return;
+        }
+    }
+}
+
+async fn next_batch(files: &mut mpsc::Receiver<ReadFile>) -> Option<Vec<ReadFile>> {
+    let first = files.recv().await?;
+    let size = |file: &ReadFile| file.content.as_ref().map_or(0, Bytes::len);
+    let (mut bytes, mut batch) = (size(&first), vec![first]);
+    while batch.len() < BATCH && bytes < BATCH_BYTES {
+        let Ok(file) = files.try_recv() else { break };
+        bytes += size(&file);
+        batch.push(file);
+    }
+    Some(batch)
+}
+
+struct Import<'a> {
+    context: &'a Arc<Context>,
+    progress: ProgressCallback,
+    counts: ImportProgress,
+    /// New images that are not searchable yet, with their names.
+    waiting: HashMap<ImageId, String>,
+    failed: Vec<ImportFailure>,
+}
+
+impl Import<'_> {
+    async fn take(&mut self, batch: Vec<ReadFile>) -> Result<(), ImportError> {
+        let (mut names, mut uploads) = (Vec::new(), Vec::new());
+        for ReadFile { name, label, content } in batch {
+            self.counts.seen += 1;
+            match content {
+                Ok(bytes) => {
+                    names.push(name.clone());
+                    uploads.push(Upload { name, bytes, label });
+                }
+                Err(error) => self.fail(name, error.to_string()),
+            }
+        }
+        let answers = accept_many(self.context, uploads).await?;
+        for (name, answer) in names.into_iter().zip(answers) {
+            match answer {
+                Ok(accepted) if accepted.duplicate && accepted.status != ShownStatus::Received => {
+                    self.counts.duplicates += 1;
+                }
+                // The same file twice in one import, or one that an earlier import left behind.
+                Ok(accepted) if self.waiting.contains_key(&accepted.id) => self.counts.duplicates += 1,
+                Ok(accepted) => {
+                    self.waiting.insert(accepted.id, name);
+                }
+                Err(IngestError::Backend(error)) => return Err(ImportError::Backend(error)),
+                Err(error) => self.fail(name, error.to_string()),
+            }
+        }
+        self.report();
+        Ok(())
+    }
+
+    fn fail(&mut self, name: String, reason: String) {
+        self.counts.failed += 1;
+        self.failed.push(ImportFailure { name, reason });
+    }
+
+    fn report(&mut self) {
+        self.counts.waiting = self.waiting.len() as u64;
+        (self.progress)(&self.counts);
+    }
+
+    /// Waits until at most `most` images wait to be embedded.
+    async fn settle(&mut self, most: usize) -> Result<(), ImportError> {
+        let mut changed = self.context.changed.subscribe();
+        while self.waiting.len() > most {
+            self.look().await?;
+            self.report();
+            if self.waiting.len() <= most {
+                break;
+            }
+            tokio::select! {
+                () = self.context.stop.cancelled() => return Err(ImportError::Stopped),
+                outcome = changed.changed() => if outcome.is_err() { return Err(ImportError::Stopped) },
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks which of the waiting images are done.
+    async fn look(&mut self) -> Result<(), ImportError> {
+        let ids: Vec<ImageId> = self.waiting.keys().copied().collect();
+        let records = self.context.ports.catalog.images(&ids).await?;
+        for (id, record) in ids.into_iter().zip(records) {
+            let outcome = match record {
+                Some(record) if record.status == ImageStatus::Received => continue,
+                Some(record) if record.status == ImageStatus::Indexed => None,
+                Some(record) => Some(record.reason.unwrap_or_else(|| "it was deleted".to_owned())),
+                None => Some("it was deleted".to_owned()),
+            };
+            let Some(name) = self.waiting.remove(&id) else { continue };
+            match outcome {
+                None => self.counts.stored += 1,
+                Some(reason) => self.fail(name, reason),
+            }
+        }
+        Ok(())
+    }
+}

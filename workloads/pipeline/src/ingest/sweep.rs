@@ -1,0 +1,75 @@
+//! The sweeper: sends accepted images again that are still not searchable, and finishes deletions that were cut off.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use medindex_backends::Columns;
+use medindex_backends::catalog::{FailedImage, ImageFilter, ImageRecord, ImageStatus, ListOrder};
+use medindex_proto::names::TOPIC_IMAGE_UPLOAD;
+
+use crate::backend_error::BackendError;
+use crate::context::{Context, now_ms};
+use crate::delete::remove;
+use crate::ingest::accept::{ALARM_SEND, upload_message};
+use crate::ingest::embed::{lag, mark_failed};
+
+const PERIOD: Duration = Duration::from_secs(15);
+const PAGE: usize = 256;
+
+/// Runs until the context stops.
+pub(crate) async fn run(context: Arc<Context>) {
+    let mut period = tokio::time::interval(PERIOD);
+    loop {
+        tokio::select! {
+            () = context.stop.cancelled() => return,
+            _ = period.tick() => {}
+        }
+        if let Err(error) = sweep(&context).await {
+            tracing::error!(%error, "sweeping is interrupted and will be tried again");
+        }
+    }
+}
+
+/// One round. Images are only looked at while nothing waits in the queue: what waits there is not lost.
+pub(crate) async fn sweep(context: &Arc<Context>) -> Result<(), BackendError> {
+    finish_deletions(context).await?;
+    if lag(context).await? > 0 {
+        return Ok(());
+    }
+    let before = now_ms() - context.settings.resend_after.as_millis() as i64;
+    let stale = context.ports.catalog.stale_received(before, PAGE).await?;
+    let (mut messages, mut lost) = (Vec::new(), Vec::new());
+    for record in stale {
+        if has_bytes(context, &record).await? {
+            messages.push(upload_message(&record.image, None)?);
+        } else {
+            let reason = "its upload was cut off before it was complete; upload it again".to_owned();
+            lost.push(FailedImage { id: record.image.id, reason });
+        }
+    }
+    if !lost.is_empty() {
+        mark_failed(context, lost).await?;
+    }
+    if !messages.is_empty() {
+        tracing::info!(images = messages.len(), "sending images again that were not embedded");
+        context.ports.queue.publish_many(TOPIC_IMAGE_UPLOAD, messages).await?;
+        context.clear_alarm(ALARM_SEND, TOPIC_IMAGE_UPLOAD).await;
+    }
+    Ok(())
+}
+
+async fn has_bytes(context: &Arc<Context>, record: &ImageRecord) -> Result<bool, BackendError> {
+    let row = context.ports.store.get(&record.image.row_key, Columns::BYTES).await?;
+    Ok(row.is_some_and(|row| row.bytes.is_some()))
+}
+
+async fn finish_deletions(context: &Arc<Context>) -> Result<(), BackendError> {
+    let filter = ImageFilter { status: Some(ImageStatus::Deleting), ..ImageFilter::default() };
+    let page = context.ports.catalog.list_images(&filter, ListOrder::OldestFirst, None, PAGE).await?;
+    if page.items.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<_> = page.items.iter().map(|record| record.image.id).collect();
+    let _guards = context.locks.lock(&ids).await;
+    remove(context, &page.items).await
+}

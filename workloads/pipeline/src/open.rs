@@ -1,0 +1,191 @@
+//! Opening a data folder: the embedded adapters, the index, the background tasks.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use medindex_backends::embedded::{EmbeddedStore, MemoryCache, StoreOptions, open_catalog};
+use medindex_backends::Fault;
+use medindex_embedding::Embedder;
+use medindex_index::{Index, IndexError, IndexOptions};
+use medindex_proto::IdentityError;
+use medindex_proto::identity::check_partitions;
+use medindex_proto::names::{
+    MAX_INLINE_BYTES, TOPIC_DEAD_LETTER, TOPIC_IMAGE_INDEXED, TOPIC_IMAGE_UPLOAD, TOPIC_OPERATION_LOG,
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::backend_error::{BackendError, from_backend};
+use crate::context::{Context, FollowerState, Ports};
+use crate::error::{Classified, ErrorKind};
+use crate::flight::SingleFlight;
+use crate::folder::{FOLDER_FORMAT, FolderDescription, FolderError, prepare_folder};
+use crate::locks::ImageLocks;
+use crate::settings::Settings;
+use crate::{follow, ingest, maintain, train};
+
+/// Folder of the index in a data folder.
+const INDEX_FOLDER: &str = "index";
+
+/// Why a data folder could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A setting is out of its range.
+    #[error("setting {name} is {value}, but must be {range}")]
+    CheckSetting {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What it may be.
+        range: String,
+    },
+    /// The number of partitions cannot be.
+    #[error(transparent)]
+    CheckPartitions(#[from] IdentityError),
+    /// The folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The store in it cannot be opened.
+    #[error("cannot open the data folder {}: {source}", folder.display())]
+    Store {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        #[source]
+        source: Fault,
+    },
+    /// A backend failed.
+    #[error(transparent)]
+    Backend(BackendError),
+}
+
+from_backend!(OpenError);
+
+impl Classified for OpenError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::CheckSetting { .. } | Self::CheckPartitions(_) => ErrorKind::BadRequest,
+            Self::Folder(FolderError::CheckModel { .. } | FolderError::Recognise { .. }) => ErrorKind::BadRequest,
+            Self::Folder(_) => ErrorKind::Internal,
+            Self::Store { source: Fault::InUse { .. }, .. }
+            | Self::Backend(BackendError::Index(IndexError::FolderLocked { .. })) => ErrorKind::Conflict,
+            Self::Store { source: Fault::DiskFull { .. }, .. } => ErrorKind::Unavailable,
+            Self::Store { .. } => ErrorKind::Internal,
+            Self::Backend(error) => error.kind(),
+        }
+    }
+}
+
+/// Opens or makes a data folder and starts the background tasks.
+pub(crate) async fn open_embedded(
+    folder: &Path,
+    embedder: Embedder,
+    settings: Settings,
+) -> Result<Arc<Context>, OpenError> {
+    check_settings(&settings)?;
+    let description = describe_wanted(&embedder, &settings)?;
+    let (wanted, path) = (description.clone(), folder.to_owned());
+    let description = tokio::task::spawn_blocking(move || prepare_folder(&path, wanted)).await??;
+    // The store's lock comes first: it keeps a second process from everything else in the folder.
+    let ports = open_ports(folder, &settings).await?;
+    for topic in [TOPIC_IMAGE_UPLOAD, TOPIC_IMAGE_INDEXED, TOPIC_DEAD_LETTER, TOPIC_OPERATION_LOG] {
+        ports.queue.create_topic(topic, description.partitions).await?;
+    }
+    let (index, rebuild) = open_index(folder.join(INDEX_FOLDER), &embedder).await?;
+    let context = Arc::new(Context {
+        settings,
+        partitions: description.partitions,
+        ports,
+        embedder,
+        index: Arc::new(index),
+        locks: ImageLocks::new(),
+        recognitions: SingleFlight::new(),
+        training: tokio::sync::Mutex::new(()),
+        trained_on: AtomicU64::new(0),
+        follower: FollowerState::default(),
+        stop: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+        changed: watch::Sender::new(0),
+    });
+    train::recall_last(&context).await?;
+    if rebuild {
+        follow::rebuild(&context).await?;
+    }
+    start(&context).await?;
+    Ok(context)
+}
+
+fn check_settings(settings: &Settings) -> Result<(), OpenError> {
+    let wrong = |name, value: String, range: &str| {
+        Err(OpenError::CheckSetting { name, value, range: range.to_owned() })
+    };
+    check_partitions(settings.partitions)?;
+    if settings.batch == 0 {
+        return wrong("batch", settings.batch.to_string(), "at least 1");
+    }
+    if settings.inline_bytes > MAX_INLINE_BYTES {
+        let range = format!("at most {MAX_INLINE_BYTES}");
+        return wrong("inline_bytes", settings.inline_bytes.to_string(), &range);
+    }
+    if settings.max_results == 0 {
+        return wrong("max_results", settings.max_results.to_string(), "at least 1");
+    }
+    let training = &settings.training;
+    if !(0.0..=1.0).contains(&training.recall_gate) {
+        return wrong("recall_gate", training.recall_gate.to_string(), "0 to 1");
+    }
+    if training.growth < 2 {
+        return wrong("growth", training.growth.to_string(), "at least 2");
+    }
+    Ok(())
+}
+
+fn describe_wanted(embedder: &Embedder, settings: &Settings) -> Result<FolderDescription, OpenError> {
+    let model = embedder.model();
+    Ok(FolderDescription {
+        format: FOLDER_FORMAT,
+        model: model.manifest().name.clone(),
+        model_digest: model.digest().to_owned(),
+        partitions: check_partitions(settings.partitions)?,
+    })
+}
+
+async fn open_ports(folder: &Path, settings: &Settings) -> Result<Ports, OpenError> {
+    let store = EmbeddedStore::open_with(folder, StoreOptions::default())
+        .await
+        .map_err(|source| OpenError::Store { folder: folder.to_owned(), source })?;
+    let catalog = open_catalog(folder).await?;
+    Ok(Ports {
+        store: Arc::new(store.clone()),
+        queue: Arc::new(store),
+        catalog: Arc::new(catalog),
+        cache: Arc::new(MemoryCache::new(settings.cache_bytes)),
+    })
+}
+
+/// Opens the index; a damaged one is made anew, to be filled from the image store.
+async fn open_index(folder: PathBuf, embedder: &Embedder) -> Result<(Index, bool), OpenError> {
+    let model = embedder.model();
+    let options = IndexOptions::new(model.dimension(), model.digest());
+    let opened = tokio::task::spawn_blocking(move || match Index::open(&folder, options.clone()) {
+        Err(error @ IndexError::Corrupt { .. }) => {
+            tracing::warn!(%error, "the index is damaged; it is rebuilt from the image store");
+            Index::recreate(&folder, options).map(|index| (index, true))
+        }
+        opened => opened.map(|index| (index, false)),
+    });
+    Ok(opened.await??)
+}
+
+/// Starts what runs in the background.
+async fn start(context: &Arc<Context>) -> Result<(), OpenError> {
+    let consumer = context.ports.queue.consumer(TOPIC_IMAGE_UPLOAD, ingest::embed::GROUP).await?;
+    context.tasks.spawn(ingest::embed::run(Arc::clone(context), consumer));
+    context.tasks.spawn(follow::run(Arc::clone(context)));
+    context.tasks.spawn(maintain::run(Arc::clone(context)));
+    context.tasks.spawn(ingest::sweep::run(Arc::clone(context)));
+    Ok(())
+}

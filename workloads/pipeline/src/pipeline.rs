@@ -1,0 +1,211 @@
+//! [`Pipeline`]: one handle to all flows.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use medindex_embedding::Embedder;
+use medindex_index::Index;
+use medindex_proto::identity::ImageId;
+
+use crate::backend_error::BackendError;
+use crate::context::Context;
+use crate::delete::{self, DeleteError};
+use crate::ingest::import::ProgressCallback;
+use crate::ingest::{self, ImportError, ImportItem, ImportSummary, IngestError, Upload};
+use crate::open::{self, OpenError};
+use crate::read::{self, ImagePage, ListRequest, PreviewRequest, ReadError, StoredVector};
+use crate::recognise::{self, RecogniseError};
+use crate::report::{Accepted, Deleted, ImageDetails, ImageStatus, Recognition, Status, TrainingReport};
+use crate::search::{self, SearchError, SearchRequest, SearchResponse};
+use crate::settings::Settings;
+use crate::train::{self, TrainError, TrainingStage};
+use crate::{maintain, status};
+
+/// All flows over one set of backends. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct Pipeline {
+    context: Arc<Context>,
+}
+
+impl Pipeline {
+    /// Opens or makes a data folder (the embedded profile) and starts the background tasks.
+    ///
+    /// # Errors
+    /// [`OpenError`]: the folder is in use, damaged, of another model, or cannot be written.
+    pub async fn open(folder: &Path, embedder: Embedder, settings: Settings) -> Result<Self, OpenError> {
+        Ok(Self { context: open::open_embedded(folder, embedder, settings).await? })
+    }
+
+    /// Stops the background tasks and makes the index durable. Call it once, before the process ends; what was acknowledged is safe
+    /// without it.
+    ///
+    /// # Errors
+    /// [`BackendError`] when the last snapshot cannot be written.
+    pub async fn shutdown(&self) -> Result<(), BackendError> {
+        self.context.stop.cancel();
+        self.context.tasks.close();
+        self.context.tasks.wait().await;
+        maintain::snapshot(&self.context).await
+    }
+
+    /// Accepts an upload; it is durable when this returns, and becomes searchable in the background.
+    ///
+    /// # Errors
+    /// [`IngestError`].
+    pub async fn accept(&self, upload: Upload) -> Result<Accepted, IngestError> {
+        ingest::accept::accept(&self.context, upload).await
+    }
+
+    /// Waits until an image is searchable or failed.
+    ///
+    /// # Errors
+    /// [`IngestError::AwaitSearchable`] when it is neither after `deadline`.
+    pub async fn wait_until_searchable(
+        &self,
+        id: &ImageId,
+        deadline: Duration,
+    ) -> Result<ImageStatus, IngestError> {
+        ingest::accept::wait_until_searchable(&self.context, id, deadline).await
+    }
+
+    /// Imports many files; returns when each is searchable, was there already, or is listed with the reason why not.
+    ///
+    /// # Errors
+    /// [`ImportError`] when a backend fails; importing again goes on.
+    pub async fn import(
+        &self,
+        items: impl Iterator<Item = ImportItem> + Send + 'static,
+        progress: ProgressCallback,
+    ) -> Result<ImportSummary, ImportError> {
+        ingest::import::import(&self.context, items, progress).await
+    }
+
+    /// Finds the most similar images.
+    ///
+    /// # Errors
+    /// [`SearchError`].
+    pub async fn search(&self, request: SearchRequest) -> Result<SearchResponse, SearchError> {
+        search::run::search(&self.context, request).await
+    }
+
+    /// Recognises an image that need not be stored.
+    ///
+    /// # Errors
+    /// [`RecogniseError`].
+    pub async fn recognise(&self, name: String, bytes: Bytes) -> Result<Recognition, RecogniseError> {
+        recognise::recognise(&self.context, name, bytes).await
+    }
+
+    /// Trains a new generation and swaps it in when its recall passes the gate.
+    ///
+    /// # Errors
+    /// [`TrainError`].
+    pub async fn train(
+        &self,
+        progress: &(dyn Fn(TrainingStage) + Send + Sync),
+    ) -> Result<TrainingReport, TrainError> {
+        train::train(&self.context, progress).await
+    }
+
+    /// Goes back to the generation before; returns its number.
+    ///
+    /// # Errors
+    /// [`TrainError::RollBack`] when there is none.
+    pub async fn roll_back(&self) -> Result<u64, TrainError> {
+        train::roll_back(&self.context).await
+    }
+
+    /// Deletes an image everywhere.
+    ///
+    /// # Errors
+    /// [`DeleteError`].
+    pub async fn delete(&self, id: &ImageId) -> Result<Deleted, DeleteError> {
+        delete::delete(&self.context, id).await
+    }
+
+    /// Deletes every image of a patient.
+    ///
+    /// # Errors
+    /// [`DeleteError`].
+    pub async fn delete_patient(&self, patient: &str) -> Result<Deleted, DeleteError> {
+        delete::delete_patient(&self.context, patient).await
+    }
+
+    /// What the catalog knows of an image.
+    ///
+    /// # Errors
+    /// [`ReadError::FindImage`].
+    pub async fn image(&self, id: &ImageId) -> Result<ImageDetails, ReadError> {
+        read::image(&self.context, id).await
+    }
+
+    /// A page of images, newest first.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn list(&self, request: &ListRequest) -> Result<ImagePage, ReadError> {
+        read::list(&self.context, request).await
+    }
+
+    /// An image's file as it was uploaded.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn file(&self, id: &ImageId) -> Result<(ImageDetails, Bytes), ReadError> {
+        read::file(&self.context, id).await
+    }
+
+    /// A PNG of a stored image.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn preview(&self, id: &ImageId, request: PreviewRequest) -> Result<Bytes, ReadError> {
+        read::preview(&self.context, id, request).await
+    }
+
+    /// A PNG of a file that need not be stored.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn render(&self, bytes: Bytes, request: PreviewRequest) -> Result<Bytes, ReadError> {
+        read::render(&self.context, bytes, request).await
+    }
+
+    /// Every searchable image's vectors, for evaluations.
+    ///
+    /// # Errors
+    /// [`ReadError::Backend`].
+    pub async fn stored_vectors(&self) -> Result<Vec<StoredVector>, ReadError> {
+        read::stored_vectors(&self.context).await
+    }
+
+    /// How the system stands.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    pub async fn status(&self) -> Result<Status, BackendError> {
+        status::status(&self.context).await
+    }
+
+    /// Why requests cannot be answered right now; `None` when they can.
+    pub async fn unready(&self) -> Option<String> {
+        status::unready(&self.context).await
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> &Settings {
+        &self.context.settings
+    }
+
+    /// The index, for evaluations.
+    pub fn index(&self) -> &Arc<Index> {
+        &self.context.index
+    }
+
+    /// The model in use.
+    pub fn embedder(&self) -> &Embedder {
+        &self.context.embedder
+    }
+}

@@ -1,0 +1,65 @@
+//! Why a search was not answered.
+
+use medindex_embedding::EmbedError;
+use medindex_imaging::ImagingError;
+use medindex_proto::identity::ImageId;
+
+use crate::backend_error::{BackendError, from_backend};
+use crate::error::{Classified, ErrorKind};
+use crate::ingest::error::imaging_kind;
+
+/// Why a search was not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum SearchError {
+    /// A number of results that cannot be had.
+    #[error("k is {k}, but must be 1 to {most}")]
+    CheckResultCount {
+        /// What was asked for.
+        k: usize,
+        /// The most that is answered.
+        most: usize,
+    },
+    /// No list is to be probed.
+    #[error("probes is 0, but must be at least 1; leave it out to have it chosen")]
+    CheckProbes,
+    /// There is no such image.
+    #[error("there is no image {0}")]
+    FindImage(ImageId),
+    /// The image to search from has no vector.
+    #[error("image {id} cannot be searched from: it is {state}")]
+    FindVector {
+        /// The image.
+        id: ImageId,
+        /// Where it stands.
+        state: String,
+    },
+    /// The query file cannot be read, or the region lies outside of it.
+    #[error(transparent)]
+    Decode(ImagingError),
+    /// The model failed on the query.
+    #[error(transparent)]
+    Embed(EmbedError),
+    /// A backend failed.
+    #[error(transparent)]
+    Backend(BackendError),
+}
+
+from_backend!(SearchError);
+
+impl Classified for SearchError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::CheckResultCount { .. } | Self::CheckProbes => ErrorKind::BadRequest,
+            Self::FindImage(_) => ErrorKind::NotFound,
+            Self::FindVector { .. } => ErrorKind::Conflict,
+            Self::Decode(
+                ImagingError::RegionEmpty { .. }
+                | ImagingError::RegionOutside { .. }
+                | ImagingError::NoSuchFrame { .. },
+            ) => ErrorKind::BadRequest,
+            Self::Decode(error) => imaging_kind(error),
+            Self::Embed(_) => ErrorKind::Internal,
+            Self::Backend(error) => error.kind(),
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The text form of filters: `modality=CT,body_part=CHEST|HEAD,time>=2020-01-01`.
+//!
+//! A comma means *and*, a bar between values means *any of*, `!=` means *none of*. Fields are `image_type`, `modality`,
+//! `body_part`, `label`, `organisation` and `time`; `time` is compared with `>=`, `>`, `<=`, `<` or `=` to a day
+//! (`2020-01-31`) or a moment (`2020-01-31T12:00:00Z`). Modality, body part and image type are compared in capital letters, as
+//! DICOM writes them. Guarantee: whatever is not understood is an error that names it; nothing is ignored.
+
+use chrono::{DateTime, Days, NaiveDate, NaiveTime};
+use medindex_index::{Field, Filter};
+
+use crate::error::{Classified, ErrorKind};
+
+/// Names of the fields a filter may use, as users write them.
+pub const FILTER_FIELDS: [&str; 6] = ["image_type", "modality", "body_part", "label", "organisation", "time"];
+
+/// Why a filter was not understood.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum FilterError {
+    /// A condition without an operator.
+    #[error("filter '{0}' has no operator; write it like modality=CT or time>=2020-01-01")]
+    FindOperator(String),
+    /// A field that does not exist.
+    #[error("unknown filter field '{0}'; fields are {fields}", fields = FILTER_FIELDS.join(", "))]
+    FindField(String),
+    /// A condition without a value.
+    #[error("filter '{0}' has no value; write it like modality=CT")]
+    FindValue(String),
+    /// An operator that the field does not know.
+    #[error("filter field '{field}' is compared with = or !=, not with '{operator}'")]
+    ApplyOperator {
+        /// The field.
+        field: String,
+        /// The operator.
+        operator: String,
+    },
+    /// A time that is neither a day nor a moment.
+    #[error("'{0}' is not a time; write a day (2020-01-31) or a moment (2020-01-31T12:00:00Z)")]
+    ParseTime(String),
+}
+
+impl Classified for FilterError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::BadRequest
+    }
+}
+
+/// Reads a filter; an empty text matches everything.
+///
+/// # Errors
+/// [`FilterError`] naming the part that was not understood.
+pub fn parse_filter(text: &str) -> Result<Filter, FilterError> {
+    let conditions = text
+        .split(',')
+        .map(str::trim)
+        .filter(|condition| !condition.is_empty())
+        .map(parse_condition)
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(all_of(conditions))
+}
+
+/// One filter that demands all of `filters`.
+pub fn all_of(mut filters: Vec<Filter>) -> Filter {
+    filters.retain(|filter| *filter != Filter::All);
+    match filters.len() {
+        0 => Filter::All,
+        1 => filters.remove(0),
+        _ => Filter::And(filters),
+    }
+}
+
+fn parse_condition(condition: &str) -> Result<Filter, FilterError> {
+    let (name, operator, value) = split_condition(condition)?;
+    if value.is_empty() {
+        return Err(FilterError::FindValue(condition.to_owned()));
+    }
+    if name == "time" {
+        return parse_time_condition(operator, value);
+    }
+    let field = parse_field(name)?;
+    let matches = value_filter(field, value);
+    match operator {
+        "=" => Ok(matches),
+        "!=" => Ok(Filter::Not(Box::new(matches))),
+        _ => Err(FilterError::ApplyOperator { field: name.to_owned(), operator: operator.to_owned() }),
+    }
+}
+
+fn split_condition(condition: &str) -> Result<(&str, &str, &str), FilterError> {
+    // Two-letter operators first: ">=" also contains "=".
+    let found = condition.find(['=', '<', '>', '!']);
+    let start = found.ok_or_else(|| FilterError::FindOperator(condition.to_owned()))?;
+    let rest = &condition[start..];
+    let operator = [">=", "<=", "!=", "=", ">", "<"]
+        .into_iter()
+        .find(|operator| rest.starts_with(operator))
+        .ok_or_else(|| FilterError::FindOperator(condition.to_owned()))?;
+    Ok((condition[..start].trim(), operator, rest[operator.len()..].trim()))
+}
+
+fn parse_field(name: &str) -> Result<Field, FilterError> {
+    match name {
+        "image_type" => Ok(Field::ImageType),
+        "modality" => Ok(Field::Modality),
+        "body_part" => Ok(Field::BodyPart),
+        "label" => Ok(Field::Label),
+        "organisation" => Ok(Field::Organisation),
+        _ => Err(FilterError::FindField(name.to_owned())),
+    }
+}
+
+fn value_filter(field: Field, text: &str) -> Filter {
+    let mut values: Vec<String> = text.split('|').map(|value| normalise(field, value.trim())).collect();
+    if values.len() == 1 {
+        Filter::Equals { field, value: values.remove(0) }
+    } else {
+        Filter::In { field, values }
+    }
+}
+
+/// The form in which a value of `field` is indexed and compared.
+pub(crate) fn normalise(field: Field, value: &str) -> String {
+    match field {
+        Field::Modality | Field::BodyPart | Field::ImageType => value.to_uppercase(),
+        Field::Label | Field::Organisation => value.to_owned(),
+    }
+}
+
+fn parse_time_condition(operator: &str, value: &str) -> Result<Filter, FilterError> {
+    let (start, end) = parse_time(value)?;
+    let (from_ms, to_ms) = match operator {
+        ">=" => (start, i64::MAX),
+        ">" => (end, i64::MAX),
+        "<" => (i64::MIN, start),
+        "<=" => (i64::MIN, end),
+        "=" => (start, end),
+        _ => {
+            let inside = Filter::TimeRange { from_ms: start, to_ms: end };
+            return Ok(Filter::Not(Box::new(inside)));
+        }
+    };
+    Ok(Filter::TimeRange { from_ms, to_ms })
+}
+
+/// First and one-past-last millisecond of a day or of a moment.
+fn parse_time(text: &str) -> Result<(i64, i64), FilterError> {
+    if let Ok(moment) = DateTime::parse_from_rfc3339(text) {
+        let start = moment.timestamp_millis();
+        return Ok((start, start + 1));
+    }
+    let error = || FilterError::ParseTime(text.to_owned());
+    let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| error())?;
+    let next = day.checked_add_days(Days::new(1)).ok_or_else(error)?;
+    let midnight = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc().timestamp_millis();
+    Ok((midnight(day), midnight(next)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn equals(field: Field, value: &str) -> Filter {
+        Filter::Equals { field, value: value.to_owned() }
+    }
+
+    #[test]
+    fn an_empty_filter_matches_everything() {
+        assert_eq!(parse_filter("").unwrap(), Filter::All);
+        assert_eq!(parse_filter(" , ").unwrap(), Filter::All);
+    }
+
+    #[test]
+    fn commas_mean_and_and_bars_mean_any_of() {
+        let filter = parse_filter("modality=ct, body_part=chest|Head").unwrap();
+        let parts = Filter::In { field: Field::BodyPart, values: vec!["CHEST".into(), "HEAD".into()] };
+        assert_eq!(filter, Filter::And(vec![equals(Field::Modality, "CT"), parts]));
+    }
+
+    #[test]
+    fn labels_keep_their_case() {
+        assert_eq!(parse_filter("label=HeadCT").unwrap(), equals(Field::Label, "HeadCT"));
+        let not = Filter::Not(Box::new(equals(Field::Label, "Hand")));
+        assert_eq!(parse_filter("label!=Hand").unwrap(), not);
+    }
+
+    #[test]
+    fn a_day_covers_its_twenty_four_hours() {
+        let day = Filter::TimeRange { from_ms: 1_577_836_800_000, to_ms: 1_577_923_200_000 };
+        assert_eq!(parse_filter("time=2020-01-01").unwrap(), day);
+        let after = Filter::TimeRange { from_ms: 1_577_923_200_000, to_ms: i64::MAX };
+        assert_eq!(parse_filter("time>2020-01-01").unwrap(), after);
+        let moment = Filter::TimeRange { from_ms: i64::MIN, to_ms: 1_577_836_801_000 };
+        assert_eq!(parse_filter("time<2020-01-01T00:00:01Z").unwrap(), moment);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named() {
+        assert_eq!(parse_filter("modality"), Err(FilterError::FindOperator("modality".into())));
+        assert_eq!(parse_filter("colour=red"), Err(FilterError::FindField("colour".into())));
+        assert_eq!(parse_filter("modality="), Err(FilterError::FindValue("modality=".into())));
+        assert_eq!(parse_filter("time>=soon"), Err(FilterError::ParseTime("soon".into())));
+        let operator = FilterError::ApplyOperator { field: "label".into(), operator: ">=".into() };
+        assert_eq!(parse_filter("label>=a"), Err(operator));
+        assert!(parse_filter("colour=red").unwrap_err().to_string().contains("body_part"));
+    }
+}

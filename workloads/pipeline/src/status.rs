@@ -1,0 +1,60 @@
+//! How the system stands, for people and for probes.
+
+use std::sync::Arc;
+
+use medindex_backends::catalog::ImageStatus as RecordStatus;
+
+use crate::backend_error::BackendError;
+use crate::context::Context;
+use crate::report::{Alarm, INTENDED_USE, ImageCounts, NamedCount, Status};
+use crate::{follow, ingest, train};
+
+pub(crate) async fn status(context: &Arc<Context>) -> Result<Status, BackendError> {
+    let catalog = &context.ports.catalog;
+    let counts = catalog.counts().await?;
+    let alarms = catalog.open_alarms().await?;
+    let shown = |alarm: medindex_backends::catalog::Alarm| Alarm {
+        kind: alarm.kind,
+        subject: alarm.subject,
+        detail: alarm.detail,
+        raised_at_ms: alarm.raised_at_ms,
+    };
+    Ok(Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        model: context.model_name(),
+        model_digest: context.model().digest().to_owned(),
+        images: ImageCounts {
+            received: counts.of_status(RecordStatus::Received),
+            indexed: counts.of_status(RecordStatus::Indexed),
+            failed: counts.of_status(RecordStatus::Failed),
+        },
+        modalities: named(counts.by_modality),
+        labels: named(counts.by_label),
+        upload_lag: ingest::embed::lag(context).await?,
+        index_lag: follow::lag(context).await?,
+        partitions: context.partitions,
+        index: context.index.status(),
+        training: train::last_report(context).await?,
+        alarms: alarms.into_iter().map(shown).collect(),
+        intended_use: INTENDED_USE,
+    })
+}
+
+fn named(counts: Vec<(Option<String>, u64)>) -> Vec<NamedCount> {
+    let named = |(name, count): (Option<String>, u64)| NamedCount { name: name.unwrap_or_default(), count };
+    counts.into_iter().map(named).collect()
+}
+
+/// Why requests cannot be answered right now; `None` when they can.
+pub(crate) async fn unready(context: &Arc<Context>) -> Option<String> {
+    if context.stop.is_cancelled() {
+        return Some("the process is shutting down".to_owned());
+    }
+    if let Some(failure) = context.follower.failure.lock().clone() {
+        return Some(format!("the index does not follow the change log: {failure}"));
+    }
+    match context.ports.catalog.setting(train::REPORT_SETTING).await {
+        Ok(_) => None,
+        Err(error) => Some(error.to_string()),
+    }
+}
