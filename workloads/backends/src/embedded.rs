@@ -7,6 +7,7 @@
 //! Guarantees: those of the ports. A write that returned survives a kill at any moment (it was fsynced); one that
 //! did not return happened whole or not at all. One process at a time: a second one gets a clear error.
 
+mod catalog;
 mod consumer;
 mod database;
 mod image_store;
@@ -18,5 +19,6 @@ mod store;
 mod tables;
 mod writer;
 
+pub use catalog::{CATALOG_FILE, open_catalog};
 pub use memory_cache::MemoryCache;
 pub use store::{EmbeddedStore, LOCK_FILE, STORE_FILE, StoreOptions};

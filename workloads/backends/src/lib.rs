@@ -17,6 +17,7 @@ pub mod embedded;
 pub mod fault;
 pub mod image_store;
 pub mod queue;
+pub mod sql_catalog;
 
 pub use cache::{Cache, CacheError};
 pub use catalog::{Catalog, CatalogError};

@@ -245,7 +245,7 @@ fn open_or_create(path: &Path, cache_bytes: usize) -> Result<Database, Problem> 
         Ok(database)
     })?;
     std::fs::rename(&unfinished, path).map_err(StorageError::Io)?;
-    sync_folder(path)?;
+    sync_folder(path).map_err(StorageError::Io)?;
     Ok(database)
 }
 
@@ -256,10 +256,10 @@ fn remove_if_there(path: &Path) -> Result<(), Problem> {
     }
 }
 
-fn sync_folder(path: &Path) -> Result<(), Problem> {
+/// Makes the name of a new file durable.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(StorageError::Io)?;
-    Ok(())
+    File::open(folder)?.sync_all()
 }
 
 fn open_existing(path: &Path, cache_bytes: usize) -> Result<Database, Problem> {

@@ -1,0 +1,119 @@
+//! The catalog of the one-process profile: `SQLite` in the data folder.
+//!
+//! Write-ahead log with a sync on every commit: what was answered survives a kill and a power cut. One connection
+//! writes, several read beside it and never wait for it.
+
+use std::fmt::Write as _;
+use std::path::{Path, absolute};
+
+use super::database::{io_fault, sync_folder};
+use crate::catalog::{CatalogError, Result};
+use crate::fault::Fault;
+use crate::sql_catalog::{Dialect, SqlCatalog};
+
+/// Name of the catalog's file in the data folder.
+pub const CATALOG_FILE: &str = "catalog.sqlite";
+
+/// Connections that read.
+const READERS: u32 = 4;
+
+const WRITER_SETUP: &[&str] = &[
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA busy_timeout = 5000",
+    "PRAGMA cache_size = -32768",
+];
+
+const READER_SETUP: &[&str] = &[
+    "PRAGMA busy_timeout = 5000",
+    "PRAGMA query_only = ON",
+    "PRAGMA cache_size = -16384",
+    "PRAGMA mmap_size = 268435456",
+];
+
+/// Opens the catalog in a folder, making both if they are missing.
+///
+/// # Errors
+/// [`CatalogError::Open`] and [`CatalogError::Migrate`] with the fault.
+pub async fn open_catalog(folder: impl AsRef<Path>) -> Result<SqlCatalog> {
+    let folder = folder.as_ref();
+    let inaccessible = |error| CatalogError::Open(io_fault(folder.display().to_string(), error));
+    std::fs::create_dir_all(folder).map_err(inaccessible)?;
+    let path = absolute(folder.join(CATALOG_FILE)).map_err(inaccessible)?;
+    let length = match std::fs::metadata(&path) {
+        Ok(file) => Some(file.len()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(inaccessible(error)),
+    };
+    match length {
+        None => create(&path).await?,
+        // SQLite would quietly begin a new catalog.
+        Some(0) => return Err(damaged(&path, "the file is empty")),
+        Some(_) => {}
+    }
+    SqlCatalog::open(&url(&path), READERS, dialect(&path)).await
+}
+
+/// Makes a catalog under another name first, so that a file with the right name always has its tables.
+async fn create(path: &Path) -> Result<()> {
+    let unfinished = path.with_extension("new");
+    let failed = |error| CatalogError::Open(io_fault(unfinished.display().to_string(), error));
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = unfinished.clone().into_os_string();
+        name.push(suffix);
+        match std::fs::remove_file(name) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+    }
+    // Closing moves the write-ahead log into the file.
+    SqlCatalog::open(&url(&unfinished), 1, dialect(&unfinished)).await?.close().await;
+    std::fs::rename(&unfinished, path).map_err(failed)?;
+    sync_folder(path).map_err(failed)
+}
+
+fn damaged(path: &Path, reason: &'static str) -> CatalogError {
+    CatalogError::Open(Fault::Corrupted { place: path.display().to_string(), source: reason.into() })
+}
+
+fn dialect(path: &Path) -> Dialect {
+    Dialect {
+        place: format!("the catalog {}", path.display()),
+        classify: classify_sqlite,
+        writer_setup: WRITER_SETUP,
+        reader_setup: READER_SETUP,
+    }
+}
+
+/// The file as a URL; every byte that could mean something else is escaped.
+fn url(path: &Path) -> String {
+    let mut url = String::from("sqlite://");
+    for &byte in path.as_os_str().as_encoded_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/._-".contains(&byte) {
+            url.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(url, "%{byte:02X}");
+        }
+    }
+    url + "?mode=rwc"
+}
+
+/// Meaning of `SQLite`'s result codes (sqlite.org/rescode.html); the low byte is the primary code.
+fn classify_sqlite(place: &str, code: &str, message: String) -> Option<Fault> {
+    let code: u32 = code.parse().ok()?;
+    let (place, source) = (place.to_owned(), message.into());
+    match code & 0xff {
+        // BUSY, LOCKED
+        5 | 6 => Some(Fault::Unavailable { place, source }),
+        // FULL, and IOERR_WRITE: SQLite reports a file-size limit so
+        13 => Some(Fault::DiskFull { place, source }),
+        10 if code == 778 => Some(Fault::DiskFull { place, source }),
+        // CORRUPT, NOTADB
+        11 | 26 => Some(Fault::Corrupted { place, source }),
+        // PERM, READONLY, CANTOPEN, AUTH
+        3 | 8 | 14 | 23 => Some(Fault::Inaccessible { place, source }),
+        _ => None,
+    }
+}

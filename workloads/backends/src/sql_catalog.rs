@@ -1,0 +1,210 @@
+//! The catalog over a relational database: the same queries and migrations for `SQLite` and `MySQL`.
+//!
+//! What differs between databases (set-up of a connection, meaning of error codes) is in [`Dialect`]; the SQL
+//! keeps to what both understand. Writes go through one connection, merged into few transactions
+//! ([`writer`]); reads run beside them on several.
+//!
+//! For `MySQL`, the connection's set-up must choose READ COMMITTED, so that a writer sees what another gateway has
+//! just inserted, and the database's collation must be `utf8mb4_bin`.
+//!
+//! Measured on two shared cores (Xeon), `SQLite` with fsync on every commit: see `docs/decisions.md`.
+
+mod faults;
+mod images;
+mod journal;
+mod queries;
+mod rows;
+mod writer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use medindex_proto::ImageId;
+use sqlx::any::{AnyPoolOptions, install_default_drivers};
+use sqlx::migrate::Migrator;
+use sqlx::{AnyPool, Executor};
+
+pub use faults::Dialect;
+
+use self::images::{AcceptImages, DeleteImages, MarkDeleting, MarkFailed, MarkIndexed};
+use self::journal::{AppendOperations, ClearAlarm, PutSetting, RaiseAlarm};
+use self::queries::Reader;
+use self::rows::{check_description, check_image, check_long, check_short};
+use self::writer::Writer;
+use crate::catalog::{
+    Acceptance, Alarm, Catalog, CatalogError, Cursor, FailedImage, ImageCounts, ImageFilter, ImageRecord,
+    ImageStatus, IndexedImage, ListOrder, MAX_PAGE, NewImage, Operation, OperationFilter, Page, Result,
+};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// How long a read waits for a connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A catalog in a relational database. Cloning shares it.
+#[derive(Clone)]
+pub struct SqlCatalog {
+    dialect: Arc<Dialect>,
+    readers: AnyPool,
+    writers: AnyPool,
+    writer: Arc<Writer>,
+}
+
+impl SqlCatalog {
+    /// Opens the database at `url` with `readers` connections for reading, and brings its tables to this
+    /// release's schema.
+    ///
+    /// # Errors
+    /// [`CatalogError::Open`], [`CatalogError::Migrate`]; the latter with
+    /// [`Fault::NewerSchema`](crate::Fault::NewerSchema) if a later release wrote it.
+    pub async fn open(url: &str, readers: u32, dialect: Dialect) -> Result<Self> {
+        install_default_drivers();
+        let open = |error| CatalogError::Open(dialect.fault(error));
+        let writers = pool(1, dialect.writer_setup).connect(url).await.map_err(open)?;
+        let newest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
+        MIGRATIONS.run(&writers).await.map_err(|error| dialect.migrate_error(error, newest))?;
+        let readers = pool(readers, dialect.reader_setup).connect(url).await.map_err(open)?;
+        let dialect = Arc::new(dialect);
+        let writer = Arc::new(Writer::start(writers.clone(), Arc::clone(&dialect)));
+        Ok(Self { dialect, readers, writers, writer })
+    }
+
+    /// Finishes the writes that wait and closes the connections; every later use is refused.
+    pub async fn close(&self) {
+        self.writer.stop().await;
+        self.readers.close().await;
+        self.writers.close().await;
+    }
+
+    fn read(&self, what: &'static str) -> Reader<'_> {
+        Reader { pool: &self.readers, dialect: &self.dialect, what }
+    }
+}
+
+fn pool(connections: u32, setup: &'static [&'static str]) -> AnyPoolOptions {
+    AnyPoolOptions::new()
+        .max_connections(connections)
+        .min_connections(1)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .max_lifetime(None)
+        .idle_timeout(None)
+        .after_connect(move |connection, _| {
+            Box::pin(async move {
+                for statement in setup {
+                    connection.execute(*statement).await?;
+                }
+                Ok(())
+            })
+        })
+}
+
+#[async_trait]
+impl Catalog for SqlCatalog {
+    async fn accept_images(&self, images: Vec<NewImage>) -> Result<Vec<Acceptance>> {
+        images.iter().try_for_each(check_image)?;
+        self.writer.write(AcceptImages(images)).await
+    }
+
+    async fn mark_indexed(&self, images: Vec<IndexedImage>) -> Result<()> {
+        images.iter().filter_map(|image| image.description.as_ref()).try_for_each(check_description)?;
+        self.writer.write(MarkIndexed(images)).await
+    }
+
+    async fn mark_failed(&self, images: Vec<FailedImage>) -> Result<()> {
+        images.iter().try_for_each(|image| check_long("reason", &image.reason))?;
+        self.writer.write(MarkFailed(images)).await
+    }
+
+    async fn mark_deleting(&self, ids: &[ImageId]) -> Result<Vec<ImageId>> {
+        self.writer.write(MarkDeleting(ids.to_vec())).await
+    }
+
+    async fn delete_images(&self, ids: &[ImageId]) -> Result<u64> {
+        self.writer.write(DeleteImages(ids.to_vec())).await
+    }
+
+    async fn images(&self, ids: &[ImageId]) -> Result<Vec<Option<ImageRecord>>> {
+        self.read("images").images(ids).await
+    }
+
+    async fn list_images(
+        &self,
+        filter: &ImageFilter,
+        order: ListOrder,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<ImageRecord>> {
+        self.read("images").list_images(filter, order, after, limit).await
+    }
+
+    async fn ids_of_patient(&self, patient_id: &str, organisation: Option<&str>) -> Result<Vec<ImageId>> {
+        self.read("a patient's images").ids_of_patient(patient_id, organisation).await
+    }
+
+    async fn stale_received(&self, before_ms: i64, limit: usize) -> Result<Vec<ImageRecord>> {
+        let filter = ImageFilter {
+            status: Some(ImageStatus::Received),
+            received_before_ms: Some(before_ms),
+            ..ImageFilter::default()
+        };
+        let page =
+            self.read("waiting images").list_images(&filter, ListOrder::OldestFirst, None, limit).await?;
+        Ok(page.items)
+    }
+
+    async fn counts(&self) -> Result<ImageCounts> {
+        self.read("counts").counts().await
+    }
+
+    async fn append_operations(&self, operations: Vec<Operation>) -> Result<()> {
+        for operation in &operations {
+            check_short("actor", &operation.actor)?;
+            check_short("action", &operation.action)?;
+            check_short("subject", &operation.subject)?;
+            check_short("outcome", &operation.outcome)?;
+            check_long("detail", &operation.detail)?;
+        }
+        self.writer.write(AppendOperations(operations)).await
+    }
+
+    async fn list_operations(
+        &self,
+        filter: &OperationFilter,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<Operation>> {
+        self.read("operations").list_operations(filter, after, limit).await
+    }
+
+    async fn raise_alarm(&self, kind: &str, subject: &str, detail: &str, at_ms: i64) -> Result<bool> {
+        check_short("kind", kind)?;
+        check_short("subject", subject)?;
+        check_long("detail", detail)?;
+        let (kind, subject, detail) = (kind.to_owned(), subject.to_owned(), detail.to_owned());
+        self.writer.write(RaiseAlarm { kind, subject, detail, at_ms }).await
+    }
+
+    async fn clear_alarm(&self, kind: &str, subject: &str, at_ms: i64) -> Result<bool> {
+        let (kind, subject) = (kind.to_owned(), subject.to_owned());
+        self.writer.write(ClearAlarm { kind, subject, at_ms }).await
+    }
+
+    async fn open_alarms(&self) -> Result<Vec<Alarm>> {
+        self.read("alarms").alarms(true, MAX_PAGE).await
+    }
+
+    async fn recent_alarms(&self, limit: usize) -> Result<Vec<Alarm>> {
+        self.read("alarms").alarms(false, limit).await
+    }
+
+    async fn setting(&self, key: &str) -> Result<Option<String>> {
+        self.read("a setting").setting(key).await
+    }
+
+    async fn put_setting(&self, key: &str, value: &str) -> Result<()> {
+        check_short("setting key", key)?;
+        check_long("setting", value)?;
+        self.writer.write(PutSetting { key: key.to_owned(), value: value.to_owned() }).await
+    }
+}
