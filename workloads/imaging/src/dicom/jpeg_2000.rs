@@ -1,0 +1,177 @@
+//! JPEG 2000 and HTJ2K through `dicom-toolkit-codec`, with its header checked first (ITU-T T.800, annex A).
+//!
+//! The decoder gives signed components clipped to positive values; the codestream is therefore decoded as unsigned,
+//! which shifts every value up by half the range, and shifted back here.
+
+use dicom_toolkit_codec::Jp2kCodec;
+
+use super::image_module::{ImageModule, damaged, unsupported};
+use super::jpeg_header::check_size;
+use super::samples::Stored;
+use crate::contain::contained;
+use crate::error::ImagingError;
+use crate::format::Format;
+
+const DECODER: &str = "JPEG 2000 (dicom-toolkit)";
+/// Start of codestream and of its size segment.
+const START: [u8; 4] = [0xFF, 0x4F, 0xFF, 0x51];
+/// Most tiles (the standard's own bound) and precincts that are accepted: each costs the decoder memory.
+const MAX_TILES: u64 = 65_535;
+const MAX_PRECINCTS: u64 = 1 << 20;
+
+/// Decodes a frame; multi-component transforms are undone, so that three components are RGB unless the file says that
+/// they were YBR before.
+pub(crate) fn decode(stream: &[u8], module: &ImageModule) -> Result<(Stored<'static>, bool), ImagingError> {
+    let start = stream
+        .windows(4)
+        .take(4096)
+        .position(|window| window == START)
+        .ok_or_else(|| damaged("a compressed frame has no JPEG 2000 codestream"))?;
+    let codestream = &stream[start..];
+    let header = Header::read(codestream)?;
+    check_size(module, header.width, header.height, header.components.len())?;
+    let Some(&(bits, signed)) = header.components.first() else {
+        return Err(damaged("a JPEG 2000 frame has no component"));
+    };
+    if header.components.iter().any(|component| *component != (bits, signed)) {
+        return Err(unsupported("JPEG 2000 with components of different depth"));
+    }
+    if !(1..=16).contains(&bits) {
+        return Err(unsupported(format!("JPEG 2000 of {bits} bits")));
+    }
+    if header.precincts > MAX_PRECINCTS {
+        return Err(damaged(format!("a JPEG 2000 frame is cut into {} precincts", header.precincts)));
+    }
+    let mut unsigned;
+    let codestream = if signed {
+        unsigned = codestream.to_vec();
+        for component in 0..header.components.len() {
+            unsigned[COMPONENTS_AT + 3 * component] &= 0x7F;
+        }
+        &unsigned[..]
+    } else {
+        codestream
+    };
+    let frame = contained(DECODER, || {
+        Jp2kCodec::decode_frame(codestream).map_err(|error| ImagingError::Decode {
+            format: Format::Dicom,
+            decoder: DECODER,
+            source: Box::new(error),
+        })
+    })?;
+    let sample_bytes = if frame.bits_per_sample <= 8 { 1 } else { 2 };
+    let expected = module.pixels() * module.samples as usize * sample_bytes;
+    if frame.pixels.len() != expected {
+        return Err(damaged(format!(
+            "a JPEG 2000 frame decoded to {} bytes where {expected} belong",
+            frame.pixels.len()
+        )));
+    }
+    let bytes = if signed { shift_down(frame.pixels, sample_bytes, bits) } else { frame.pixels };
+    // A file may declare signed pixels and carry an unsigned stream of their bits, or the other way round: the file's
+    // header decides how the bits are read.
+    let stored =
+        Stored { bytes: bytes.into(), sample_bytes, bits, shift: 0, signed: module.signed, planar: false };
+    Ok((stored, header.transformed))
+}
+
+/// Subtracts half the range, keeping the low `bits` of each value.
+fn shift_down(mut bytes: Vec<u8>, sample_bytes: usize, bits: u32) -> Vec<u8> {
+    // Modulo the range, subtracting half of it turns the highest bit over.
+    let highest = 1u16 << (bits - 1);
+    if sample_bytes == 1 {
+        bytes.iter_mut().for_each(|byte| *byte ^= highest as u8);
+    } else {
+        for word in bytes.as_chunks_mut::<2>().0 {
+            *word = (u16::from_le_bytes(*word) ^ highest).to_le_bytes();
+        }
+    }
+    bytes
+}
+
+/// Where the size segment lists its components: SOC, SIZ, length, and 36 bytes of geometry and count.
+const COMPONENTS_AT: usize = 42;
+
+/// What the SIZ and COD segments tell.
+struct Header {
+    width: u32,
+    height: u32,
+    /// Bits and sign of each component.
+    components: Vec<(u32, bool)>,
+    precincts: u64,
+    /// True where a multi-component transform was applied.
+    transformed: bool,
+}
+
+impl Header {
+    fn read(codestream: &[u8]) -> Result<Self, ImagingError> {
+        let cut = || ImagingError::truncated(Format::Dicom, "a JPEG 2000 frame ends inside its header");
+        let word = |at: usize| {
+            let bytes = codestream.get(at..).and_then(<[u8]>::first_chunk::<4>);
+            bytes.map(|bytes| u32::from_be_bytes(*bytes)).ok_or_else(cut)
+        };
+        let half = |at: usize| {
+            let bytes = codestream.get(at..).and_then(<[u8]>::first_chunk::<2>);
+            bytes.map(|bytes| usize::from(u16::from_be_bytes(*bytes))).ok_or_else(cut)
+        };
+        let (right, bottom, left, top) = (word(8)?, word(12)?, word(16)?, word(20)?);
+        let (tile_width, tile_height) = (word(24)?, word(28)?);
+        let count = half(40)?;
+        if right <= left || bottom <= top || tile_width == 0 || tile_height == 0 {
+            return Err(damaged("a JPEG 2000 frame declares a size without pixels"));
+        }
+        let listed = codestream.get(COMPONENTS_AT..COMPONENTS_AT + 3 * count).ok_or_else(cut)?;
+        let subsampled = listed.chunks_exact(3).any(|component| component[1..] != [1, 1]);
+        if subsampled {
+            return Err(unsupported("JPEG 2000 with subsampled components"));
+        }
+        let components =
+            listed.chunks_exact(3).map(|part| (u32::from(part[0] & 0x7F) + 1, part[0] & 0x80 != 0)).collect();
+        let tiles =
+            u64::from(right).div_ceil(u64::from(tile_width)) * u64::from(bottom).div_ceil(u64::from(tile_height));
+        if tiles > MAX_TILES {
+            return Err(damaged(format!("a JPEG 2000 frame is cut into {tiles} tiles")));
+        }
+        let (width, height) = (right - left, bottom - top);
+        let (precincts, transformed) = read_coding_style(
+            codestream,
+            2 + 2 + half(4)?,
+            (width.min(tile_width), height.min(tile_height)),
+            tiles * count as u64,
+        )
+        .ok_or_else(cut)?;
+        Ok(Self { width, height, components, precincts, transformed })
+    }
+}
+
+/// Finds the COD segment from `position` on; answers how many precincts there are, and whether components are transformed.
+fn read_coding_style(
+    codestream: &[u8],
+    mut position: usize,
+    tile: (u32, u32),
+    tile_components: u64,
+) -> Option<(u64, bool)> {
+    loop {
+        let [0xFF, marker, high, low] = *codestream.get(position..)?.first_chunk::<4>()? else { return None };
+        let body = codestream.get(position + 4..)?;
+        match marker {
+            0x52 => {
+                let transformed = *body.get(4)? != 0;
+                let levels = u32::from(*body.get(5)?).min(32);
+                let own_precincts = body.first()? & 1 != 0;
+                let mut precincts = 0;
+                for resolution in 0..=levels {
+                    let size = if own_precincts { *body.get(10 + resolution as usize)? } else { 0xFF };
+                    let scale = levels - resolution;
+                    let along = |length: u32, exponent: u8| {
+                        (u64::from(length) >> scale).max(1).div_ceil(1 << exponent)
+                    };
+                    precincts += along(tile.0, size & 15) * along(tile.1, size >> 4);
+                }
+                return Some((precincts.saturating_mul(tile_components), transformed));
+            }
+            0x90 | 0x93 | 0xD9 => return None,
+            _ => position += 2 + usize::from(u16::from_be_bytes([high, low])).max(2),
+        }
+    }
+}
