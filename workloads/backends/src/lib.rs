@@ -13,6 +13,8 @@
 pub mod cache;
 pub mod catalog;
 pub mod cells;
+#[cfg(feature = "contract")]
+pub mod contract;
 pub mod embedded;
 pub mod fault;
 pub mod image_store;
