@@ -10,6 +10,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -74,13 +75,38 @@ struct Inner {
     jobs: Option<Sender<Job>>,
     room: Arc<Semaphore>,
     worker: Option<JoinHandle<()>>,
+    counters: Arc<Counters>,
+}
+
+/// What an embedder has computed since it was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BatchingStatistics {
+    /// Batches that were run, counting embedding and recognition each for itself.
+    pub batches: u64,
+    /// Images in them.
+    pub images: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    batches: AtomicU64,
+    images: AtomicU64,
+}
+
+impl Counters {
+    fn count(&self, images: usize) {
+        if images > 0 {
+            self.batches.fetch_add(1, Ordering::Relaxed);
+            self.images.fetch_add(images as u64, Ordering::Relaxed);
+        }
+    }
 }
 
 /// One image waiting, and where its answer goes. The permit is its place in the queue.
 struct Job {
     image: Rendered,
     answer: Answer,
-    _place: OwnedSemaphorePermit,
+    place: OwnedSemaphorePermit,
 }
 
 enum Answer {
@@ -110,18 +136,28 @@ impl Embedder {
             return Err(EmbedError::Options { max_batch, queue });
         }
         let (jobs, waiting) = channel();
-        let worker = Worker { model: Arc::clone(&model), waiting, options };
+        let counters = Arc::new(Counters::default());
+        let (its_model, its_counters) = (Arc::clone(&model), Arc::clone(&counters));
         let worker = std::thread::Builder::new()
             .name("embedder".to_owned())
-            .spawn(move || worker.run())
+            .spawn(move || work(&waiting, options, |batch| compute(&its_model, &its_counters, batch)))
             .map_err(|source| EmbedError::Start(Arc::new(source)))?;
         let room = Arc::new(Semaphore::new(queue));
-        Ok(Self { inner: Arc::new(Inner { model, jobs: Some(jobs), room, worker: Some(worker) }) })
+        Ok(Self { inner: Arc::new(Inner { model, jobs: Some(jobs), room, worker: Some(worker), counters }) })
     }
 
     /// The model behind it.
     pub fn model(&self) -> &Arc<Model> {
         &self.inner.model
+    }
+
+    /// What it has computed so far; images over batches is the mean batch.
+    pub fn statistics(&self) -> BatchingStatistics {
+        let counters = &self.inner.counters;
+        BatchingStatistics {
+            batches: counters.batches.load(Ordering::Relaxed),
+            images: counters.images.load(Ordering::Relaxed),
+        }
     }
 
     /// The image's embedding: [`Model::dimension`] components, length 1.
@@ -174,7 +210,7 @@ impl Embedder {
     /// Waits for a place in the queue and takes it.
     async fn enqueue(&self, image: Rendered, answer: Answer) -> Result<(), EmbedError> {
         let place = Arc::clone(&self.inner.room).acquire_owned().await.map_err(|_| EmbedError::Lost)?;
-        let job = Job { image, answer, _place: place };
+        let job = Job { image, answer, place };
         self.inner.jobs.as_ref().and_then(|jobs| jobs.send(job).ok()).ok_or(EmbedError::Lost)
     }
 }
@@ -190,51 +226,45 @@ impl Drop for Inner {
     }
 }
 
-/// The thread's side.
-struct Worker {
-    model: Arc<Model>,
-    waiting: Receiver<Job>,
-    options: BatchingOptions,
+/// The thread's side: gathers batches and hands them to `compute` until every sender is gone.
+fn work(waiting: &Receiver<Job>, options: BatchingOptions, mut compute: impl FnMut(Vec<Job>)) {
+    while let Ok(first) = waiting.recv() {
+        let batch = gather(first, waiting, options);
+        let images = batch.len();
+        // The model's state is behind a lock that recovers from a panic, so the next batch is unharmed.
+        if catch_unwind(AssertUnwindSafe(|| compute(batch))).is_err() {
+            tracing::error!(images, "a batch panicked; its images got no answer");
+        }
+    }
 }
 
-impl Worker {
-    fn run(self) {
-        while let Ok(first) = self.waiting.recv() {
-            let batch = self.gather(first);
-            let images = batch.len();
-            // The model's state is behind a lock that recovers from a panic, so the next batch is unharmed.
-            if catch_unwind(AssertUnwindSafe(|| self.compute(batch))).is_err() {
-                tracing::error!(images, model = self.model.manifest().name, "a batch panicked");
-            }
+/// `first` and what else comes until the batch is full or has waited long enough.
+fn gather(first: Job, waiting: &Receiver<Job>, options: BatchingOptions) -> Vec<Job> {
+    let began = Instant::now();
+    let mut batch = vec![first];
+    while batch.len() < options.max_batch {
+        let left = options.max_delay.saturating_sub(began.elapsed());
+        match waiting.recv_timeout(left) {
+            Ok(job) => batch.push(job),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
         }
     }
+    batch
+}
 
-    /// `first` and what else comes until the batch is full or has waited long enough.
-    fn gather(&self, first: Job) -> Vec<Job> {
-        let deadline = Instant::now() + self.options.max_delay;
-        let mut batch = vec![first];
-        while batch.len() < self.options.max_batch {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.waiting.recv_timeout(left) {
-                Ok(job) => batch.push(job),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
-            }
+/// Computes what is still wanted of `batch`, and answers.
+fn compute(model: &Model, counters: &Counters, batch: Vec<Job>) {
+    let (mut embeddings, mut classes) = (Vec::new(), Vec::new());
+    for Job { image, answer, place } in batch.into_iter().filter(|job| job.answer.is_wanted()) {
+        match answer {
+            Answer::Embedding(sender) => embeddings.push((image, sender, place)),
+            Answer::Classes(sender) => classes.push((image, sender, place)),
         }
-        batch
     }
-
-    /// Computes what is still wanted and answers.
-    fn compute(&self, batch: Vec<Job>) {
-        let (mut embeddings, mut classes) = (Vec::new(), Vec::new());
-        for Job { image, answer, _place } in batch.into_iter().filter(|job| job.answer.is_wanted()) {
-            match answer {
-                Answer::Embedding(sender) => embeddings.push((image, sender, _place)),
-                Answer::Classes(sender) => classes.push((image, sender, _place)),
-            }
-        }
-        answer_all(embeddings, |images| self.model.embed_each(images));
-        answer_all(classes, |images| self.model.classify_each(images));
-    }
+    counters.count(embeddings.len());
+    answer_all(embeddings, |images| model.embed_each(images));
+    counters.count(classes.len());
+    answer_all(classes, |images| model.classify_each(images));
 }
 
 /// An image, where its answer goes, and its place in the queue.
@@ -262,5 +292,42 @@ fn answer_all<T>(
                 let _ = sender.send(Err(EmbedError::Model(Arc::clone(&error))));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use medindex_imaging::Channels;
+
+    use super::*;
+
+    fn job(room: &Arc<Semaphore>) -> (Job, oneshot::Receiver<Result<Vec<f32>, EmbedError>>) {
+        let (sender, answer) = oneshot::channel();
+        let image = Rendered::new(1, 1, Channels::Grey, vec![0]).unwrap();
+        let place = Arc::clone(room).try_acquire_owned().unwrap();
+        (Job { image, answer: Answer::Embedding(sender), place }, answer)
+    }
+
+    #[test]
+    fn a_panic_loses_its_batch_and_not_the_next() {
+        let room = Arc::new(Semaphore::new(2));
+        let ((bad, lost), (good, answered)) = (job(&room), job(&room));
+        let (jobs, waiting) = channel();
+        jobs.send(bad).unwrap();
+        jobs.send(good).unwrap();
+        drop(jobs);
+        let mut batches = 0;
+        let options = BatchingOptions { max_batch: 1, ..BatchingOptions::default() };
+        work(&waiting, options, |batch| {
+            batches += 1;
+            assert_ne!(batches, 1, "the first batch fails on purpose");
+            for job in batch {
+                let Answer::Embedding(sender) = job.answer else { unreachable!("only embeddings were sent") };
+                sender.send(Ok(vec![1.0])).unwrap();
+            }
+        });
+        assert!(lost.blocking_recv().is_err());
+        assert_eq!(answered.blocking_recv().unwrap().unwrap(), [1.0]);
+        assert_eq!(room.available_permits(), 2, "every place in the queue is free again");
     }
 }

@@ -19,7 +19,7 @@ mod model;
 mod runtime;
 mod vector;
 
-pub use embedder::{BatchingOptions, EmbedError, Embedder};
+pub use embedder::{BatchingOptions, BatchingStatistics, EmbedError, Embedder};
 pub use error::ModelError;
 pub use files::{available_models, find_model, models_folder};
 pub use manifest::{
