@@ -1,2 +1,89 @@
 //! MedIndex in one process, and its command line.
-fn main() {}
+//!
+//! Standard output carries results only; progress, notes and errors go to standard error. A failure is one line,
+//! `medindex: what is wrong and what to do`, and an exit code (`failure::Code`, documented in `docs/command-line.md`).
+
+mod arguments;
+mod commands;
+mod evaluate;
+mod failure;
+mod folder;
+mod import;
+mod local;
+mod logging;
+mod models;
+mod output;
+mod progress;
+mod service;
+mod signals;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use clap::error::ErrorKind;
+
+use arguments::{Arguments, GlobalOptions};
+use failure::Failure;
+
+fn main() -> ExitCode {
+    let outcome = parse().and_then(|arguments| arguments.map_or(Ok(ExitCode::SUCCESS), run));
+    match outcome {
+        Ok(code) => code,
+        Err(failure) => {
+            output::note(&format!("medindex: {}", failure.line()));
+            failure.code.into()
+        }
+    }
+}
+
+/// The arguments, or `None` when the help or the version was asked for and printed.
+fn parse() -> Result<Option<Arguments>, Failure> {
+    match Arguments::try_parse() {
+        Ok(arguments) => Ok(Some(arguments)),
+        Err(error) => match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                output::Output::new(false).block(&error.render().to_string())?;
+                Ok(None)
+            }
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                output::note(&error.render().to_string());
+                Err(Failure::usage("name a command"))
+            }
+            _ => Err(Failure::usage(one_line(&error))),
+        },
+    }
+}
+
+/// What clap says over several lines, on one: what is wrong, its tips, and where the help is.
+fn one_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let told = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with("For more information"))
+        .take_while(|line| !line.starts_with("Usage:"));
+    let words = told.collect::<Vec<_>>().join(" ");
+    format!("{} (see --help)", words.trim_start_matches("error: "))
+}
+
+fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    logging::start(&arguments.global.log)?;
+    let runtime = build_runtime(&arguments.global)?;
+    let outcome = runtime.block_on(commands::run(arguments));
+    // Whatever still runs on a blocking thread (a read, a computation that a second Ctrl-C gave up) is not waited for.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn build_runtime(options: &GlobalOptions) -> Result<tokio::runtime::Runtime, Failure> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if options.threads > 0 {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(options.threads)
+            .build_global()
+            .map_err(|error| Failure::other(format!("cannot start {} threads: {error}", options.threads)))?;
+        builder.worker_threads(options.threads.max(2));
+    }
+    builder.enable_all().build().map_err(|error| Failure::other(format!("cannot start the runtime: {error}")))
+}

@@ -1,0 +1,71 @@
+//! What the command line understands: options that every command takes, and the list of commands.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands;
+
+/// Similarity search over medical images, in one process.
+///
+/// For research and teaching, not for diagnosis. Exit codes: 0 done, 1 other failure, 2 wrong usage, 3 not found,
+/// 4 input refused, 5 data folder or port in use, 6 storage failure, 7 server not available, 130 stopped.
+#[derive(Debug, Parser)]
+#[command(name = "medindex", version, propagate_version = true, max_term_width = 110)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: GlobalOptions,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub(crate) struct GlobalOptions {
+    /// Data folder; .medindex/<model> when left out.
+    #[arg(long, global = true, value_name = "DIR", env = "MEDINDEX_DATA")]
+    pub(crate) data: Option<PathBuf>,
+    /// Model of a new data folder: a name in the cache (`medindex models`) or a folder; an existing folder uses its own. vgg16 when left out.
+    #[arg(long, global = true, value_name = "NAME|FOLDER", env = "MEDINDEX_MODEL")]
+    pub(crate) model: Option<String>,
+    /// Ask the `medindex serve` at this address instead of opening the data folder, such as http://127.0.0.1:8080.
+    #[arg(long, global = true, value_name = "URL", env = "MEDINDEX_SERVER")]
+    pub(crate) server: Option<String>,
+    /// Threads to compute with; 0 for every core.
+    #[arg(long, global = true, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub(crate) threads: usize,
+    /// Log level on standard error: error, warn, info, debug, trace, or filter directives.
+    #[arg(long, global = true, value_name = "LEVEL", env = "MEDINDEX_LOG", default_value = "error")]
+    pub(crate) log: String,
+    /// Print the result as JSON.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Serve(commands::serve::ServeArguments),
+    Import(commands::import::ImportArguments),
+    Search(commands::search::SearchArguments),
+    Recognise(commands::recognise::RecogniseArguments),
+    Train(commands::train::TrainArguments),
+    Rollback(commands::rollback::RollbackArguments),
+    Status(commands::status::StatusArguments),
+    Delete(commands::delete::DeleteArguments),
+    Evaluate(commands::evaluate::EvaluateArguments),
+    Rowkey(commands::rowkey::RowkeyArguments),
+    Models(commands::models::ModelsArguments),
+    Completions(commands::completions::CompletionsArguments),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Arguments::command().debug_assert();
+    }
+}

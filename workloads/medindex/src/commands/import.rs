@@ -1,0 +1,147 @@
+//! `medindex import`: makes files searchable.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use medindex_imaging::Limits;
+use medindex_pipeline::{ImportProgress, SearchableFrames};
+use parking_lot::Mutex;
+
+use super::{Context, to_json};
+use crate::failure::{Code, Failure};
+use crate::import::items::{Items, Remainder};
+use crate::import::labels::{LabelTable, Labels};
+use crate::import::summary::{Refusal, Summary};
+use crate::import::{paths, remote};
+use crate::local::Local;
+use crate::output::note;
+use crate::progress::Progress;
+use crate::service::remote::Remote;
+use crate::signals::stop_flag;
+
+/// Import files, folders, globs, DICOM directories (DICOMDIR) and zip archives. Start it again to go on after an interruption.
+#[derive(Debug, Args)]
+pub(crate) struct ImportArguments {
+    /// What to import; folders with all below them, hidden files left out.
+    #[arg(value_name = "PATH", required = true)]
+    paths: Vec<String>,
+    /// CSV file with the columns file,label; paths relative to it, or base names.
+    #[arg(long, value_name = "FILE.csv", conflicts_with = "label_from_folder")]
+    labels: Option<PathBuf>,
+    /// Label each image with the name of its folder.
+    #[arg(long)]
+    label_from_folder: bool,
+    /// Frames of multi-frame images to make searchable; the data folder remembers it.
+    #[arg(long, value_name = "WHICH", value_parser = ["middle", "all"])]
+    frames: Option<String>,
+    /// Exit with code 4 when any file failed; without it, only when every one did.
+    #[arg(long)]
+    strict: bool,
+}
+
+pub(crate) async fn run(context: &Context, asked: &ImportArguments) -> Result<ExitCode, Failure> {
+    let limits = Limits::default();
+    let labels = asked.read_labels()?;
+    let candidates = paths::expand(&asked.paths, &limits)?;
+    let total = candidates.len() as u64;
+    let stop = stop_flag("stopping: finishing what was accepted (press Ctrl-C again to end at once)");
+    let (items, remainder) = Items::new(candidates, labels, limits, stop);
+    let summary = match &context.options.server {
+        Some(url) => {
+            if asked.frames.is_some() {
+                return Err(Failure::usage(
+                    "--frames is a setting of the server's data folder; leave it out with --server",
+                ));
+            }
+            let server = Remote::new(url)?;
+            let show = show_progress(total, &remainder);
+            let counted = remote::import(server, items, show).await?;
+            complete(counted, &remainder)
+        }
+        None => import_here(context, asked.frames(), items, total, &remainder).await?,
+    };
+    report(context, asked, &summary)
+}
+
+impl ImportArguments {
+    fn read_labels(&self) -> Result<Labels, Failure> {
+        match &self.labels {
+            Some(path) => LabelTable::read(path).map(Labels::Table),
+            None if self.label_from_folder => Ok(Labels::FolderName),
+            None => Ok(Labels::None),
+        }
+    }
+
+    fn frames(&self) -> Option<SearchableFrames> {
+        self.frames.as_deref().map(|which| match which {
+            "all" => SearchableFrames::All,
+            _ => SearchableFrames::Middle,
+        })
+    }
+}
+
+async fn import_here(
+    context: &Context,
+    frames: Option<SearchableFrames>,
+    items: Items,
+    total: u64,
+    remainder: &Arc<Mutex<Remainder>>,
+) -> Result<Summary, Failure> {
+    let local = Local::open_or_create(&context.options, frames).await?;
+    let show = show_progress(total, remainder);
+    let outcome = local.pipeline.import(items, show).await.map_err(|error| Failure::flow(&error));
+    let summary = local.close(outcome).await?;
+    let failed = summary.failed.into_iter();
+    let counted = Summary {
+        stored: summary.stored,
+        duplicates: summary.duplicates,
+        failed: failed.map(|failure| Refusal { name: failure.name, reason: failure.reason }).collect(),
+        seconds: summary.seconds,
+        ..Summary::default()
+    };
+    Ok(complete(counted, remainder))
+}
+
+/// Adds what the stream of items left behind.
+fn complete(counted: Summary, remainder: &Mutex<Remainder>) -> Summary {
+    let Remainder { skipped, unused_labels, stopped } = std::mem::take(&mut *remainder.lock());
+    Summary { skipped, unused_labels, interrupted: stopped, ..counted }
+}
+
+type ShowProgress = Arc<dyn Fn(&ImportProgress) + Send + Sync>;
+
+fn show_progress(total: u64, remainder: &Arc<Mutex<Remainder>>) -> ShowProgress {
+    let progress = Progress::new(total, "files");
+    let remainder = Arc::clone(remainder);
+    Arc::new(move |counts: &ImportProgress| {
+        let skipped = remainder.lock().skipped.len() as u64;
+        let done = counts.stored + counts.duplicates + counts.failed + skipped;
+        progress.show(done, || {
+            let parts =
+                [(counts.duplicates, "stored before"), (counts.failed, "failed"), (skipped, "skipped")];
+            let shown = parts.iter().filter(|(count, _)| *count > 0);
+            shown.map(|(count, what)| format!("{count} {what}")).collect::<Vec<_>>().join(", ")
+        });
+    })
+}
+
+fn report(context: &Context, asked: &ImportArguments, summary: &Summary) -> Result<ExitCode, Failure> {
+    let json = to_json(summary)?;
+    context.output.result(&json, |_| Ok(summary.render()))?;
+    if summary.interrupted {
+        return Ok(Code::Interrupted.into());
+    }
+    let failed = summary.failed.len();
+    let nothing_good = summary.stored + summary.duplicates == 0;
+    if failed > 0 && (asked.strict || nothing_good) {
+        // Said on standard error too: the summary goes wherever standard output goes.
+        match summary.failed.first() {
+            Some(only) if failed == 1 => note(&format!("medindex: {}: {}", only.name, only.reason)),
+            _ => note(&format!("medindex: {failed} files failed; the summary has the reasons")),
+        }
+        return Ok(Code::Refused.into());
+    }
+    Ok(ExitCode::SUCCESS)
+}

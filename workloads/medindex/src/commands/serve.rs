@@ -1,0 +1,116 @@
+//! `medindex serve`: the HTTP API and the search page over a data folder.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use clap::Args;
+use medindex_gateway::{GatewaySettings, listen};
+use serde::Serialize;
+
+use super::{Context, to_json};
+use crate::failure::{Code, Failure, describe};
+use crate::local::Local;
+use crate::output::note;
+use crate::signals::wait_for_stop;
+
+/// Serve the search page and the HTTP API until Ctrl-C or SIGTERM.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArguments {
+    /// Address to listen on; there are no accounts, so open it to others with care.
+    #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    host: IpAddr,
+    /// Port to listen on; 0 for any free one.
+    #[arg(long, value_name = "PORT", default_value_t = 8080)]
+    port: u16,
+    /// Host name that browsers may use beside the loopback ones; may come several times.
+    #[arg(long, value_name = "NAME")]
+    allow_host: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Ready {
+    url: String,
+    data: String,
+    model: String,
+    images: u64,
+}
+
+pub(crate) async fn run(context: &Context, asked: &ServeArguments) -> Result<(), Failure> {
+    if context.options.server.is_some() {
+        return Err(Failure::usage(
+            "serve opens the data folder itself: leave --server (MEDINDEX_SERVER) out",
+        ));
+    }
+    let settings = GatewaySettings {
+        listen: SocketAddr::new(asked.host, asked.port),
+        allowed_hosts: asked.allow_host.clone(),
+        ..GatewaySettings::default()
+    };
+    // The port first: a taken one is known before the folder is opened.
+    let listener = listen(&settings).await.map_err(|error| Failure::new(Code::InUse, describe(&error)))?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| Failure::caused_by(Code::Other, "cannot tell the port", &error))?;
+    let local = Local::open_or_create(&context.options, None).await?;
+    let outcome = serve(context, &local, listener, settings, address).await;
+    local.close(outcome).await
+}
+
+async fn serve(
+    context: &Context,
+    local: &Local,
+    listener: tokio::net::TcpListener,
+    settings: GatewaySettings,
+    address: SocketAddr,
+) -> Result<(), Failure> {
+    let url = url_of(address);
+    let _announced = local.folder.announce_server(&url)?;
+    let status = local.pipeline.status().await.map_err(|error| Failure::flow(&error))?;
+    let ready = Ready {
+        url,
+        data: local.folder.path.display().to_string(),
+        model: status.model,
+        images: status.images.indexed,
+    };
+    context.output.result(&to_json(&ready)?, |_| {
+        Ok(format!(
+            "MedIndex is ready at {} ({} images in {}, model {}); Ctrl-C stops it\n",
+            ready.url, ready.images, ready.data, ready.model
+        ))
+    })?;
+    let stop = async {
+        match wait_for_stop().await {
+            Ok(()) => note("stopping: finishing the requests in flight (press Ctrl-C again to end at once)"),
+            Err(failure) => note(&format!("medindex: {}", failure.line())),
+        }
+        tokio::spawn(async {
+            if wait_for_stop().await.is_ok() {
+                std::process::exit(Code::Interrupted as i32);
+            }
+        });
+    };
+    medindex_gateway::serve(listener, local.pipeline.clone(), settings, stop).await;
+    Ok(())
+}
+
+/// The address as a browser on this machine reaches it.
+fn url_of(address: SocketAddr) -> String {
+    let host = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    format!("http://{}", SocketAddr::new(host, address.port()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_is_one_that_this_machine_can_open() {
+        let url = |text: &str| url_of(text.parse().unwrap());
+        assert_eq!(url("0.0.0.0:8080"), "http://127.0.0.1:8080");
+        assert_eq!(url("[::]:80"), "http://[::1]:80");
+        assert_eq!(url("192.168.1.2:8080"), "http://192.168.1.2:8080");
+    }
+}

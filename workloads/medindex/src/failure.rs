@@ -1,0 +1,161 @@
+//! Why a command failed: one line that says what to do, and an exit code that scripts can rely on.
+//!
+//! The codes are documented in `docs/command-line.md` and do not change their meaning.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use medindex_pipeline::{Classified, ErrorKind};
+
+/// Exit code of a failed command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Code {
+    /// Something else went wrong.
+    Other = 1,
+    /// The command line cannot be understood.
+    Usage = 2,
+    /// The image, file, folder or model is not there.
+    NotFound = 3,
+    /// The input was read and refused.
+    Refused = 4,
+    /// Another process has the data folder open, or the port is taken.
+    InUse = 5,
+    /// The data folder cannot be read or written: full, damaged or not permitted.
+    Storage = 6,
+    /// The server given with `--server` does not answer, or is not ready.
+    Unavailable = 7,
+    /// Stopped by Ctrl-C or SIGTERM after finishing what was accepted.
+    Interrupted = 130,
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        ExitCode::from(code as u8)
+    }
+}
+
+/// A failed command.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// Exit code.
+    pub(crate) code: Code,
+    /// What is wrong and what to do, without the program's name.
+    pub(crate) message: String,
+}
+
+impl Failure {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    pub(crate) fn other(message: impl Into<String>) -> Self {
+        Self::new(Code::Other, message)
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Code::Usage, message)
+    }
+
+    /// A failure with its cause chain: `action: cause: cause of the cause`.
+    pub(crate) fn caused_by(code: Code, action: impl Into<String>, cause: &dyn Error) -> Self {
+        Self::new(code, format!("{}: {}", action.into(), describe(cause)))
+    }
+
+    /// A failed file operation on `path`, with the code that fits its kind.
+    pub(crate) fn file(action: &str, path: &std::path::Path, cause: &std::io::Error) -> Self {
+        Self::new(code_of_io(cause), format!("cannot {action} {}: {}", path.display(), describe_io(cause)))
+    }
+
+    /// A failure of one of the flows.
+    pub(crate) fn flow(error: &impl Classified) -> Self {
+        Self::new(code_of(error.kind()), describe(error))
+    }
+
+    /// The message on one line, whatever libraries put into it.
+    pub(crate) fn line(&self) -> String {
+        let mut line = String::with_capacity(self.message.len());
+        for word in self.message.split_whitespace() {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        line
+    }
+}
+
+/// Exit code of a flow's error.
+pub(crate) fn code_of(kind: ErrorKind) -> Code {
+    match kind {
+        ErrorKind::NotFound => Code::NotFound,
+        ErrorKind::BadRequest | ErrorKind::TooLarge | ErrorKind::Unprocessable | ErrorKind::Conflict => {
+            Code::Refused
+        }
+        ErrorKind::Unavailable | ErrorKind::Internal => Code::Storage,
+    }
+}
+
+/// Exit code of a file operation's error.
+pub(crate) fn code_of_io(cause: &std::io::Error) -> Code {
+    match cause.kind() {
+        std::io::ErrorKind::NotFound => Code::NotFound,
+        _ => Code::Storage,
+    }
+}
+
+/// A file operation's error in words, without the operating system's error number.
+pub(crate) fn describe_io(cause: &std::io::Error) -> String {
+    let text = cause.to_string();
+    match text.find(" (os error") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    }
+}
+
+/// An error and its causes, leaving out causes that its text contains already.
+pub(crate) fn describe(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let words = next.to_string();
+        if !text.contains(&words) {
+            // Writing to a string cannot fail.
+            let _ = write!(text, ": {words}");
+        }
+        cause = next.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot open the store")]
+    struct Outer(#[source] std::io::Error);
+
+    #[test]
+    fn causes_follow_the_error_on_one_line() {
+        let cause = std::io::Error::other("disk\n  is gone");
+        let failure = Failure::caused_by(Code::Storage, "cannot import", &Outer(cause));
+        assert_eq!(failure.line(), "cannot import: cannot open the store: disk is gone");
+    }
+
+    #[test]
+    fn a_cause_that_the_text_contains_is_not_repeated() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot open: {0}")]
+        struct Repeats(#[source] std::io::Error);
+        assert_eq!(describe(&Repeats(std::io::Error::other("full"))), "cannot open: full");
+    }
+
+    #[test]
+    fn error_numbers_are_left_out() {
+        let missing = std::fs::File::open("/nowhere/at/all").unwrap_err();
+        assert_eq!(describe_io(&missing), "No such file or directory");
+        assert_eq!(code_of_io(&missing), Code::NotFound);
+    }
+}

@@ -1,0 +1,167 @@
+//! Zip archives: their entries as files, within limits that a zip bomb cannot pass.
+//!
+//! Checked before an entry is read: entries do not share bytes (a bomb's quine trick), there are at most [`MAX_ENTRIES`], and together they
+//! declare at most [`MAX_RATIO`] times the archive's own size. While reading, an entry that grows over the file limit or
+//! over its declared size is cut off and fails. Archives inside archives are not opened.
+
+use std::fs::File;
+use std::io::{BufReader, Read as _};
+use std::path::Path;
+
+use medindex_imaging::Limits;
+use zip::ZipArchive;
+
+use super::{Candidate, Source};
+use crate::failure::{Code, Failure, describe};
+
+/// Entries of one archive at the most.
+const MAX_ENTRIES: usize = 2_000_000;
+/// Declared size of all entries together over the archive's size, at the most. Medical images rarely shrink to less than a tenth.
+const MAX_RATIO: u64 = 200;
+/// Archives that unpack to less than this are harmless whatever their ratio.
+const HARMLESS_BYTES: u64 = 64 << 20;
+
+/// An open archive.
+pub(crate) type Archive = ZipArchive<BufReader<File>>;
+
+/// Whether a file that begins with `head` is a zip archive.
+pub(crate) fn is_archive(head: &[u8]) -> bool {
+    head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06")
+}
+
+/// Opens an archive.
+pub(crate) fn open(path: &Path) -> Result<Archive, Failure> {
+    let file = File::open(path).map_err(|error| super::paths::unreadable(path, &error))?;
+    ZipArchive::new(BufReader::new(file)).map_err(|error| {
+        Failure::new(Code::Refused, format!("{} is a damaged zip archive: {error}", path.display()))
+    })
+}
+
+/// The files in an archive; hidden ones and folders are left out, encrypted ones fail.
+///
+/// # Errors
+/// [`Code::Refused`] when the archive is damaged or would unpack beyond its limits.
+pub(crate) fn list(path: &Path, limits: &Limits) -> Result<Vec<Candidate>, Failure> {
+    let mut archive = open(path)?;
+    refuse_bombs(path, &mut archive)?;
+    let mut candidates = Vec::new();
+    for index in 0..archive.len() {
+        let entry = archive.by_index_data(index).map_err(|error| damaged(path, &error))?;
+        let name = entry.name().map_err(|error| damaged(path, &error))?.into_owned();
+        if !entry.is_file() || is_hidden(&name) {
+            continue;
+        }
+        if entry.encrypted() {
+            candidates.push(Candidate::broken(name, "encrypted in the archive; unpack it first"));
+        } else if entry.size() > limits.max_file_bytes {
+            let reason = format!("{} bytes unpacked, the limit is {}", entry.size(), limits.max_file_bytes);
+            candidates.push(Candidate::broken(name, reason));
+        } else {
+            let source = Source::Entry { archive: path.to_owned(), index };
+            candidates.push(Candidate { name, source, explicit: false });
+        }
+    }
+    Ok(candidates)
+}
+
+/// Reads an entry whole, at most `limits.max_file_bytes`; the checksum is verified by reading to the end.
+pub(crate) fn read(archive: &mut Archive, index: usize, limits: &Limits) -> Result<Vec<u8>, String> {
+    let unpack = |error: &dyn std::error::Error| format!("cannot unpack: {}", describe(error));
+    let entry = archive.by_index(index).map_err(|error| unpack(&error))?;
+    let declared = entry.size();
+    let bound = declared.min(limits.max_file_bytes);
+    let mut bytes = Vec::new();
+    entry.take(bound + 1).read_to_end(&mut bytes).map_err(|error| unpack(&error))?;
+    if bytes.len() as u64 > bound {
+        return Err(format!("unpacks to more than the {bound} bytes it declares or may have"));
+    }
+    Ok(bytes)
+}
+
+fn refuse_bombs(path: &Path, archive: &mut Archive) -> Result<(), Failure> {
+    let refuse = |reason: String| {
+        Err(Failure::new(
+            Code::Refused,
+            format!("{} is refused: {reason}; unpack it yourself if you trust it", path.display()),
+        ))
+    };
+    if archive.len() > MAX_ENTRIES {
+        return refuse(format!("it has {} entries, more than {MAX_ENTRIES}", archive.len()));
+    }
+    if archive.has_overlapping_files().map_err(|error| damaged(path, &error))? {
+        return refuse("its entries share bytes, as in a zip bomb".to_owned());
+    }
+    let mut declared = 0_u64;
+    for index in 0..archive.len() {
+        let entry = archive.by_index_data(index).map_err(|error| damaged(path, &error))?;
+        declared = declared.saturating_add(entry.size());
+    }
+    let packed = std::fs::metadata(path).map_err(|error| super::paths::unreadable(path, &error))?.len();
+    if declared > HARMLESS_BYTES && declared / packed.max(1) > MAX_RATIO {
+        return refuse(format!("{packed} bytes would unpack to {declared}, as in a zip bomb"));
+    }
+    Ok(())
+}
+
+fn damaged(path: &Path, error: &zip::result::ZipError) -> Failure {
+    Failure::new(Code::Refused, format!("{} is a damaged zip archive: {error}", path.display()))
+}
+
+fn is_hidden(name: &str) -> bool {
+    name.split(['/', '\\']).any(|part| part.starts_with('.') || part == "__MACOSX")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use zip::write::SimpleFileOptions;
+
+    use super::*;
+
+    fn write(files: &[(&str, &[u8])]) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut archive = zip::ZipWriter::new(file.reopen().unwrap());
+        for (name, bytes) in files {
+            archive.start_file(*name, SimpleFileOptions::default()).unwrap();
+            archive.write_all(bytes).unwrap();
+        }
+        archive.finish().unwrap();
+        file
+    }
+
+    #[test]
+    fn entries_are_listed_and_read() {
+        let file = write(&[("a/1.png", b"one"), (".hidden/2.png", b"two"), ("__MACOSX/x", b"three")]);
+        let found = list(file.path(), &Limits::default()).unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].name, "a/1.png");
+        let mut archive = open(file.path()).unwrap();
+        assert_eq!(read(&mut archive, 0, &Limits::default()).unwrap(), b"one");
+    }
+
+    #[test]
+    fn a_zip_bomb_is_refused_before_it_is_unpacked() {
+        let zeros = vec![0_u8; 128 << 20];
+        let file = write(&[("bomb.dcm", &zeros)]);
+        let failure = list(file.path(), &Limits::default()).unwrap_err();
+        assert_eq!(failure.code, Code::Refused);
+        assert!(failure.message.contains("zip bomb"), "{}", failure.message);
+    }
+
+    #[test]
+    fn an_entry_over_the_file_limit_fails_alone() {
+        let file = write(&[("large.png", &[7; 100]), ("small.png", &[7; 10])]);
+        let limits = Limits { max_file_bytes: 50, ..Limits::default() };
+        let found = list(file.path(), &limits).unwrap();
+        assert!(matches!(&found[0].source, Source::Broken(reason) if reason.contains("limit is 50")));
+        assert!(matches!(found[1].source, Source::Entry { .. }));
+    }
+
+    #[test]
+    fn a_damaged_archive_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), b"PK\x03\x04 and nothing else").unwrap();
+        assert_eq!(list(file.path(), &Limits::default()).unwrap_err().code, Code::Refused);
+    }
+}

@@ -1,0 +1,182 @@
+//! From the paths on the command line to the files to import.
+//!
+//! A folder is walked in the order of its names; hidden files and folders are left out, links are not followed. What cannot be read
+//! becomes a failed item with the reason; the rest goes on. A path that matches nothing at all is an error before anything starts.
+
+use std::path::{Path, PathBuf};
+
+use medindex_imaging::Limits;
+use walkdir::{DirEntry, WalkDir};
+
+use super::{Candidate, Source, archive, dicomdir};
+use crate::failure::{Code, Failure, describe, describe_io};
+
+/// The files that `paths` mean, in order.
+///
+/// # Errors
+/// [`Code::NotFound`] when a path or a glob matches nothing, or when there is no file at all; [`Code::Refused`] for an archive or
+/// DICOM directory that cannot be read, or a folder that may not be read.
+pub(crate) fn expand(paths: &[String], limits: &Limits) -> Result<Vec<Candidate>, Failure> {
+    let mut candidates = Vec::new();
+    for text in paths {
+        for path in resolve(text)? {
+            expand_path(&path, limits, &mut candidates)?;
+        }
+    }
+    if candidates.is_empty() {
+        return Err(Failure::new(Code::NotFound, format!("no files in {}", paths.join(", "))));
+    }
+    Ok(candidates)
+}
+
+/// A path that exists is taken as it is, else it is a glob.
+fn resolve(text: &str) -> Result<Vec<PathBuf>, Failure> {
+    let path = Path::new(text);
+    if std::fs::symlink_metadata(path).is_ok() || !text.contains(['*', '?', '[']) {
+        return Ok(vec![path.to_owned()]);
+    }
+    let matches =
+        glob::glob(text).map_err(|error| Failure::usage(format!("'{text}' is not a pattern: {error}")))?;
+    let mut found = Vec::new();
+    for entry in matches {
+        found.push(entry.map_err(|error| {
+            Failure::new(
+                Code::Refused,
+                format!("cannot read {}: {}", error.path().display(), describe_io(error.error())),
+            )
+        })?);
+    }
+    if found.is_empty() {
+        return Err(Failure::new(Code::NotFound, format!("no file matches {text}")));
+    }
+    Ok(found)
+}
+
+fn expand_path(path: &Path, limits: &Limits, into: &mut Vec<Candidate>) -> Result<(), Failure> {
+    let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
+    if metadata.is_dir() {
+        return walk(path, into);
+    }
+    if !metadata.is_file() {
+        return Err(Failure::new(Code::Refused, format!("{} is no file and no folder", path.display())));
+    }
+    let head = match super::items::read_head(path) {
+        Ok(head) => head,
+        Err(error) => {
+            into.push(Candidate::broken(file_name(path), format!("cannot read: {}", describe_io(&error))));
+            return Ok(());
+        }
+    };
+    if archive::is_archive(&head) {
+        into.extend(archive::list(path, limits)?);
+    } else if dicomdir::is_directory(&head) {
+        into.extend(dicomdir::list(path)?);
+    } else {
+        into.push(Candidate { name: file_name(path), source: Source::File(path.to_owned()), explicit: true });
+    }
+    Ok(())
+}
+
+fn walk(root: &Path, into: &mut Vec<Candidate>) -> Result<(), Failure> {
+    // The folder itself must be readable; one further down that is not is listed as failed.
+    std::fs::read_dir(root).map_err(|error| unreadable(root, &error))?;
+    let visible = |entry: &DirEntry| entry.depth() == 0 || !is_hidden(entry);
+    for entry in WalkDir::new(root).sort_by_file_name().into_iter().filter_entry(visible) {
+        match entry {
+            Ok(entry) if entry.file_type().is_dir() => {}
+            Ok(entry) if points_to_file(&entry) => into.push(Candidate {
+                name: relative_name(root, entry.path()),
+                source: Source::File(entry.path().to_owned()),
+                explicit: false,
+            }),
+            // Sockets, devices, links to folders or to nothing.
+            Ok(_) => {}
+            Err(error) => {
+                let name =
+                    error.path().map_or_else(|| root.display().to_string(), |path| relative_name(root, path));
+                let reason = error.io_error().map_or_else(|| describe(&error), describe_io);
+                into.push(Candidate::broken(name, format!("cannot read: {reason}")));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn points_to_file(entry: &DirEntry) -> bool {
+    entry.file_type().is_file()
+        || (entry.path_is_symlink() && std::fs::metadata(entry.path()).is_ok_and(|m| m.is_file()))
+}
+
+fn is_hidden(entry: &DirEntry) -> bool {
+    entry.file_name().to_string_lossy().starts_with('.')
+}
+
+fn relative_name(root: &Path, path: &Path) -> String {
+    let relative = path.strip_prefix(root).unwrap_or(path);
+    if relative.as_os_str().is_empty() { file_name(path) } else { relative.to_string_lossy().into_owned() }
+}
+
+/// Last part of a path, as a name in the catalog.
+pub(crate) fn file_name(path: &Path) -> String {
+    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+/// A path given on the command line that cannot be read: not found, or refused by its permissions.
+pub(crate) fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+    let code = if error.kind() == std::io::ErrorKind::NotFound { Code::NotFound } else { Code::Refused };
+    Failure::new(code, format!("cannot read {}: {}", path.display(), describe_io(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(candidates: &[Candidate]) -> Vec<&str> {
+        candidates.iter().map(|candidate| candidate.name.as_str()).collect()
+    }
+
+    fn example() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["b/2.png", "b/1.png", "a.png", ".hidden/x.png", "b/.hidden.png"] {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, name).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn folders_are_walked_in_order_without_hidden_files() {
+        let folder = example();
+        let found = expand(&[folder.path().display().to_string()], &Limits::default()).unwrap();
+        assert_eq!(names(&found), ["a.png", "b/1.png", "b/2.png"]);
+    }
+
+    #[test]
+    fn globs_are_expanded_when_the_shell_did_not() {
+        let folder = example();
+        let pattern = format!("{}/b/*.png", folder.path().display());
+        let found = expand(&[pattern], &Limits::default()).unwrap();
+        assert_eq!(names(&found), ["1.png", "2.png"]);
+    }
+
+    #[test]
+    fn a_pattern_without_a_match_is_not_found() {
+        let folder = example();
+        let pattern = format!("{}/*.dcm", folder.path().display());
+        assert_eq!(expand(&[pattern], &Limits::default()).unwrap_err().code, Code::NotFound);
+    }
+
+    #[test]
+    fn an_empty_folder_is_not_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = [folder.path().display().to_string()];
+        assert_eq!(expand(&paths, &Limits::default()).unwrap_err().code, Code::NotFound);
+    }
+
+    #[test]
+    fn a_missing_path_is_not_found() {
+        let paths = ["/nowhere/at/all".to_owned()];
+        assert_eq!(expand(&paths, &Limits::default()).unwrap_err().code, Code::NotFound);
+    }
+}

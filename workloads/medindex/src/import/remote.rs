@@ -1,0 +1,176 @@
+//! Importing through a running server: uploads by a few threads, then waiting until everything is searchable.
+//!
+//! The same guarantee as without a server: when it returns, every file is searchable, was there before, or is listed with the
+//! reason. A server that is busy is asked again; one that goes away ends the import, and starting again goes on.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use medindex_pipeline::{ImportItem, ImportProgress};
+use parking_lot::Mutex;
+use serde::Deserialize;
+
+use super::items::Items;
+use super::summary::{Refusal, Summary};
+use crate::commands::from_json;
+use crate::failure::{Code, Failure};
+use crate::service::remote::Remote;
+
+/// Uploads at the same time: enough to fill the server's batches.
+const UPLOADS: usize = 4;
+/// How often a busy server is asked again, and how long is waited between.
+const RETRIES: u32 = 60;
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Time between two looks at an image that is not searchable yet.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// Images may take this long in all to become searchable after the last upload made progress.
+const SILENCE: Duration = Duration::from_secs(300);
+
+#[derive(Deserialize)]
+struct Accepted {
+    id: String,
+    duplicate: bool,
+    status: String,
+}
+
+#[derive(Deserialize)]
+struct Details {
+    status: String,
+    reason: Option<String>,
+}
+
+/// Imports `items` through `server`.
+pub(crate) async fn import(
+    server: Remote,
+    items: Items,
+    progress: Arc<dyn Fn(&ImportProgress) + Send + Sync>,
+) -> Result<Summary, Failure> {
+    let started = Instant::now();
+    let shared = Arc::new(Shared { items: Mutex::new(items), state: Mutex::new(State::default()), progress });
+    let uploads: Vec<_> = (0..UPLOADS)
+        .map(|_| {
+            let (server, shared) = (server.clone(), Arc::clone(&shared));
+            tokio::task::spawn_blocking(move || shared.upload_all(&server))
+        })
+        .collect();
+    for upload in uploads {
+        join(upload.await)?;
+    }
+    let waiting = Arc::clone(&shared);
+    join(tokio::task::spawn_blocking(move || waiting.wait_all(&server)).await)?;
+    let state = std::mem::take(&mut *shared.state.lock());
+    Ok(Summary {
+        stored: state.counts.stored,
+        duplicates: state.counts.duplicates,
+        failed: state.failed,
+        seconds: started.elapsed().as_secs_f64(),
+        ..Summary::default()
+    })
+}
+
+fn join(outcome: Result<Result<(), Failure>, tokio::task::JoinError>) -> Result<(), Failure> {
+    outcome.map_err(|error| Failure::caused_by(Code::Other, "the import stopped", &error))?
+}
+
+struct Shared {
+    items: Mutex<Items>,
+    state: Mutex<State>,
+    progress: Arc<dyn Fn(&ImportProgress) + Send + Sync>,
+}
+
+#[derive(Default)]
+struct State {
+    counts: ImportProgress,
+    failed: Vec<Refusal>,
+    /// Accepted images that are not known to be searchable yet.
+    waiting: Vec<(String, String)>,
+}
+
+impl Shared {
+    fn upload_all(&self, server: &Remote) -> Result<(), Failure> {
+        loop {
+            let next = self.items.lock().next();
+            let Some(ImportItem { name, label, read }) = next else { return Ok(()) };
+            match read() {
+                Err(error) => self.fail(name, error.to_string()),
+                Ok(bytes) => match upload(server, &name, label.as_deref(), &bytes) {
+                    Ok(accepted) => self.accept(name, accepted),
+                    Err(failure) if failure.code == Code::Refused => self.fail(name, failure.message),
+                    Err(failure) => return Err(failure),
+                },
+            }
+        }
+    }
+
+    fn accept(&self, name: String, accepted: Accepted) {
+        let mut state = self.state.lock();
+        state.counts.seen += 1;
+        if accepted.duplicate && accepted.status != "received" {
+            state.counts.duplicates += 1;
+        } else {
+            state.waiting.push((accepted.id, name));
+        }
+        self.report(&mut state);
+    }
+
+    fn fail(&self, name: String, reason: String) {
+        let mut state = self.state.lock();
+        state.counts.seen += 1;
+        state.counts.failed += 1;
+        state.failed.push(Refusal { name, reason });
+        self.report(&mut state);
+    }
+
+    fn report(&self, state: &mut State) {
+        state.counts.waiting = state.waiting.len() as u64;
+        (self.progress)(&state.counts);
+    }
+
+    /// Waits until every accepted image is searchable or failed.
+    fn wait_all(&self, server: &Remote) -> Result<(), Failure> {
+        let mut waiting = std::mem::take(&mut self.state.lock().waiting);
+        waiting.sort();
+        let before = waiting.len();
+        waiting.dedup_by(|one, other| one.0 == other.0);
+        self.state.lock().counts.duplicates += (before - waiting.len()) as u64;
+        for (id, name) in waiting {
+            let begun = Instant::now();
+            loop {
+                let details: Details = from_json(&server.get_now(&format!("/api/v1/images/{id}"))?)?;
+                match details.status.as_str() {
+                    "indexed" => break self.stored(),
+                    "received" if begun.elapsed() > SILENCE => {
+                        let message = format!(
+                            "{name} is still not searchable; look at `medindex status` of the server"
+                        );
+                        return Err(Failure::new(Code::Unavailable, message));
+                    }
+                    "received" => std::thread::sleep(LOOK_AGAIN),
+                    _ => {
+                        break self.fail(name, details.reason.unwrap_or_else(|| "it was deleted".to_owned()));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn stored(&self) {
+        let mut state = self.state.lock();
+        state.counts.stored += 1;
+        self.report(&mut state);
+    }
+}
+
+fn upload(server: &Remote, name: &str, label: Option<&str>, bytes: &[u8]) -> Result<Accepted, Failure> {
+    let mut tries = 0;
+    loop {
+        match server.upload(name, label, bytes) {
+            Err(failure) if failure.code == Code::Unavailable && tries < RETRIES => {
+                tries += 1;
+                std::thread::sleep(RETRY_AFTER);
+            }
+            outcome => return from_json(&outcome?),
+        }
+    }
+}

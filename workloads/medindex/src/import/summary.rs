@@ -1,0 +1,130 @@
+//! What an import did, as a table and as JSON.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::table::{Align, Table, keep_end};
+
+/// Failed files listed in the table at the most; JSON has all.
+const LISTED: usize = 30;
+
+/// A file and the reason why it was not stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Refusal {
+    /// Name as it would be in the catalog.
+    pub(crate) name: String,
+    /// Why.
+    pub(crate) reason: String,
+}
+
+/// What an import did.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Summary {
+    /// Images that are searchable now and were not before.
+    pub(crate) stored: u64,
+    /// Files whose bytes were stored before.
+    pub(crate) duplicates: u64,
+    /// Images that were refused.
+    pub(crate) failed: Vec<Refusal>,
+    /// Files found in folders that are no images.
+    pub(crate) skipped: Vec<Refusal>,
+    /// Files that the label table names and that were not imported.
+    pub(crate) unused_labels: Vec<String>,
+    /// Seconds it took.
+    pub(crate) seconds: f64,
+    /// Stopped before the last file; the same command goes on.
+    pub(crate) interrupted: bool,
+}
+
+impl Summary {
+    /// The summary for people.
+    pub(crate) fn render(&self) -> String {
+        let rate = self.stored as f64 / self.seconds.max(0.001);
+        let mut text = format!(
+            "{} stored, {} stored before, {} failed, {} skipped in {:.1} s ({rate:.1} images/s)\n",
+            self.stored,
+            self.duplicates,
+            self.failed.len(),
+            self.skipped.len(),
+            self.seconds,
+        );
+        if !self.failed.is_empty() {
+            text.push('\n');
+            text.push_str(&self.failed_table());
+        }
+        if !self.skipped.is_empty() {
+            text.push_str("\nskipped, no images by their content:\n");
+            text.push_str(&self.skipped_table());
+        }
+        if !self.unused_labels.is_empty() {
+            text.push_str(&format!(
+                "\n{} files in the label table were not imported: {}\n",
+                self.unused_labels.len(),
+                shorten(&self.unused_labels)
+            ));
+        }
+        if self.interrupted {
+            text.push_str("\nstopped before the last file: run the same command again to go on\n");
+        }
+        text
+    }
+
+    fn failed_table(&self) -> String {
+        let mut table = Table::new(&[("failed", Align::Left), ("reason", Align::Left)]);
+        for refusal in self.failed.iter().take(LISTED) {
+            table.row([keep_end(&refusal.name, 48), refusal.reason.clone()]);
+        }
+        let mut text = table.render();
+        if self.failed.len() > LISTED {
+            text.push_str(&format!("… and {} more (--json lists all)\n", self.failed.len() - LISTED));
+        }
+        text
+    }
+
+    fn skipped_table(&self) -> String {
+        let mut kinds: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
+        for refusal in &self.skipped {
+            kinds.entry(&refusal.reason).or_insert((0, &refusal.name)).0 += 1;
+        }
+        let columns = [("files", Align::Right), ("what they are", Align::Left), ("such as", Align::Left)];
+        let mut table = Table::new(&columns);
+        for (reason, (count, example)) in kinds {
+            table.row([count.to_string(), reason.to_owned(), keep_end(example, 48)]);
+        }
+        table.render()
+    }
+}
+
+fn shorten(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let mut text = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if names.len() > SHOWN {
+        text.push_str(", …");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_names_failed_files_and_counts_skipped_ones() {
+        let refusal = |name: &str, reason: &str| Refusal { name: name.to_owned(), reason: reason.to_owned() };
+        let summary = Summary {
+            stored: 3,
+            duplicates: 1,
+            failed: vec![refusal("a.dcm", "truncated")],
+            skipped: vec![refusal("x.txt", "plain text"), refusal("y.txt", "plain text")],
+            unused_labels: vec!["z.dcm".to_owned()],
+            seconds: 1.5,
+            interrupted: false,
+        };
+        let text = summary.render();
+        assert!(text.starts_with("3 stored, 1 stored before, 1 failed, 2 skipped in 1.5 s (2.0 images/s)\n"));
+        assert!(text.contains("a.dcm   truncated\n"), "{text}");
+        assert!(text.contains("    2  plain text     x.txt\n"), "{text}");
+        assert!(text.contains("1 files in the label table were not imported: z.dcm"), "{text}");
+    }
+}

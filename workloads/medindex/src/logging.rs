@@ -1,0 +1,18 @@
+//! Logs go to standard error, quiet unless asked for.
+
+use tracing_subscriber::EnvFilter;
+
+use crate::failure::Failure;
+
+/// Starts logging at `level`, a level (`error`, `warn`, `info`, `debug`, `trace`) or filter directives.
+pub(crate) fn start(level: &str) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(level).map_err(|error| {
+        Failure::usage(format!("--log '{level}' is not a level (error, warn, info, debug, trace): {error}"))
+    })?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .try_init()
+        .map_err(|error| Failure::other(format!("cannot start logging: {error}")))
+}
