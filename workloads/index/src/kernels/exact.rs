@@ -3,6 +3,7 @@
 //! Guarantees: every variant accumulates in `f32` (in several partial sums), so results lie within a few
 //! units of the last place times the square root of the dimension of the exact value, and may differ in the
 //! last bits between processors. Assumes that query and row have one length: the shorter one decides.
+#![allow(unsafe_code)]
 
 use half::f16;
 
@@ -29,4 +30,17 @@ pub fn dot_f32_rows(query: &[f32], rows: &[f32], products: &mut [f32]) {
     for (row, product) in rows.chunks_exact(query.len().max(1)).zip(products) {
         *product = dot_f32(query, row);
     }
+}
+
+/// Asks for `bytes` to be brought into the cache; does nothing where that cannot be asked.
+#[inline]
+pub(crate) fn prefetch(bytes: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in bytes.chunks(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch reads nothing and cannot fault; SSE is part of x86-64.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = bytes;
 }

@@ -17,6 +17,17 @@ mod packing;
 mod scalar;
 mod scan;
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx2_columns;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod vbmi;
+#[cfg(target_arch = "x86_64")]
+mod vbmi_columns;
+
 pub use layout::{CodeBits, CodeShape, ShapeError};
 pub(crate) use nearest::{TILE, nearest_in_tile};
 pub use packing::{CodeRun, PackError, PackedCodes};

@@ -19,6 +19,12 @@ pub enum PackError {
         /// Bytes of one code.
         code_bytes: usize,
     },
+    /// A kernel that this processor cannot run.
+    #[error("this processor cannot run the {kernel:?} kernel: use one of Kernel::available()")]
+    ChooseKernel {
+        /// The kernel asked for.
+        kernel: Kernel,
+    },
     /// More codes in a list than a position can count.
     #[error("list {list} has {codes} codes; at most {} fit one list: split it", u32::MAX)]
     CountCodes {
@@ -77,6 +83,9 @@ impl PackedCodes {
     /// # Errors
     /// When the bytes of a list are not whole codes, or a list has 2^32 codes or more.
     pub fn pack_lists(kernel: Kernel, shape: CodeShape, lists: &[&[u8]]) -> Result<Self, PackError> {
+        if !kernel.is_supported() {
+            return Err(PackError::ChooseKernel { kernel });
+        }
         let mut spans = Vec::with_capacity(lists.len());
         let mut end = 0;
         for (list, rows) in lists.iter().enumerate() {
@@ -194,6 +203,12 @@ impl<'a> CodeRun<'a> {
     /// Mask words of 32 codes that cover the run: `len / 32` rounded up.
     pub fn mask_words(&self) -> usize {
         self.codes.div_ceil(32)
+    }
+
+    /// Asks for the first bytes of the run to be brought into the cache, for a caller that scans it next.
+    #[inline]
+    pub fn prefetch(&self) {
+        super::exact::prefetch(&self.blocks[..self.blocks.len().min(1024)]);
     }
 
     /// The same codes to be read by another kernel of the same layout, for tests and comparisons; `None`

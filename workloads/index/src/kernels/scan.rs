@@ -1,11 +1,15 @@
 //! The scan: one run of packed codes, the tables of several queries, hits handed to a sink.
 
+#[cfg(target_arch = "x86_64")]
+use super::Kernel;
+#[cfg(target_arch = "x86_64")]
+use super::layout::Layout;
 use super::packing::CodeRun;
-use super::{Kernel, scalar};
+use super::scalar;
 use crate::product::QuantizedLookupTable;
 
-/// Most queries that share one pass over the codes; more are scanned in several passes.
-pub const MAX_QUERIES_A_PASS: usize = 4;
+/// Most queries that share one pass over the codes, in the widest kernel; more are scanned in several passes.
+pub const MAX_QUERIES_A_PASS: usize = 8;
 
 /// What a scan refuses.
 #[derive(Debug, thiserror::Error)]
@@ -116,18 +120,28 @@ pub fn scan<S: HitSink + ?Sized>(
         let (given, needed, codes) = (masks.len(), run.mask_words(), run.codes);
         return Err(ScanError::MatchMasks { given, needed, codes });
     }
-    for (pass, queries) in queries.chunks(MAX_QUERIES_A_PASS).enumerate() {
-        scan_pass(&Pass { run, queries, first_query: pass * MAX_QUERIES_A_PASS, masks }, sink);
+    if !queries.is_empty() {
+        scan_pass(&Pass { run, queries, first_query: 0, masks }, sink);
     }
     Ok(())
 }
 
+#[cfg(target_arch = "x86_64")]
 fn scan_pass<S: HitSink + ?Sized>(pass: &Pass<'_>, sink: &mut S) {
-    match pass.run.kernel {
-        #[cfg(target_arch = "x86_64")]
-        Kernel::Avx2 | Kernel::Avx512 | Kernel::Avx512Vbmi => scalar::scan(pass, sink),
+    use super::{avx2, avx2_columns, avx512, vbmi, vbmi_columns};
+    match (pass.run.kernel, pass.run.layout) {
+        (Kernel::Avx512Vbmi, Layout::Quads) => vbmi::scan(pass, sink),
+        (Kernel::Avx512Vbmi, Layout::Columns) => vbmi_columns::scan(pass, sink),
+        (Kernel::Avx512, Layout::Lanes) => avx512::scan(pass, sink),
+        (Kernel::Avx2, Layout::Lanes) => avx2::scan(pass, sink),
+        (Kernel::Avx2 | Kernel::Avx512, Layout::Columns) => avx2_columns::scan(pass, sink),
         _ => scalar::scan(pass, sink),
     }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn scan_pass<S: HitSink + ?Sized>(pass: &Pass<'_>, sink: &mut S) {
+    scalar::scan(pass, sink);
 }
 
 /// Hands the codes of `hits` to the sink; `sums` holds the sums of the 32 codes from `position` on.

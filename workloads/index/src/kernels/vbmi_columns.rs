@@ -1,0 +1,122 @@
+//! 8-bit scan by `vpermi2b` (AVX-512 VBMI): 64 codes a block, one sub-quantizer a register.
+//!
+//! A 256-entry table is four registers; two `vpermi2b` look up its lower and upper half, and the top bit of
+//! the index chooses between them. Four blocks share each load of a table. Bytes are added into 16-bit sums of
+//! even and odd codes: the even sums are accumulated together with 256 times the odd ones, modulo 2^16, and
+//! parted at the end, which is exact because no sum exceeds 256 * 255 = 65,280.
+#![allow(unsafe_code)]
+
+use super::scan::{HitSink, Pass, report};
+use std::arch::x86_64::*;
+
+/// Blocks that share a load of a table.
+const SHARE: usize = 4;
+
+/// Scans a pass over codes in the `Columns` layout.
+///
+/// The caller has checked that the processor has the features of `Kernel::Avx512Vbmi`.
+pub(super) fn scan<S: HitSink + ?Sized>(pass: &Pass<'_>, sink: &mut S) {
+    // SAFETY: `CodeRun` of kernel `Avx512Vbmi` exists only where `Kernel::is_supported` has seen AVX-512 F,
+    // BW, VL, DQ and VBMI, which is all the target features of `scan_blocks`.
+    unsafe { scan_blocks(pass, sink) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi")]
+fn scan_blocks<S: HitSink + ?Sized>(pass: &Pass<'_>, sink: &mut S) {
+    let block_bytes = pass.run.shape.block_bytes();
+    let mut first = 0;
+    for blocks in pass.run.blocks.chunks(SHARE * block_bytes) {
+        let count = blocks.len() / block_bytes;
+        let wanted = |word: usize| pass.allowed(word) != 0;
+        if pass.masks.is_none() || (2 * first..2 * (first + count)).any(wanted) {
+            for query in 0..pass.queries.len() {
+                match count {
+                    4 => scan_share::<4, S>(pass, sink, query, first, blocks),
+                    3 => scan_share::<3, S>(pass, sink, query, first, blocks),
+                    2 => scan_share::<2, S>(pass, sink, query, first, blocks),
+                    _ => scan_share::<1, S>(pass, sink, query, first, blocks),
+                }
+            }
+        }
+        first += count;
+    }
+}
+
+/// Sums `COUNT` blocks, the first of which is block `first` of the run.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi")]
+fn scan_share<const COUNT: usize, S: HitSink + ?Sized>(
+    pass: &Pass<'_>,
+    sink: &mut S,
+    query: usize,
+    first: usize,
+    blocks: &[u8],
+) {
+    let limit = pass.sum_threshold(sink, query);
+    if limit == 0 {
+        return;
+    }
+    let sub_quantizers = pass.run.shape.sub_quantizers();
+    let table = pass.queries[query].table.entries();
+    // Invariants: `COUNT` blocks of `sub_quantizers` columns, and a table of 256 bytes for each of them.
+    assert!(blocks.len() == COUNT * sub_quantizers * 64 && table.len() >= sub_quantizers * 256);
+    let mut sums = [[_mm512_setzero_si512(); 2]; COUNT];
+    for m in 0..sub_quantizers {
+        let mut quarters = [_mm512_setzero_si512(); 4];
+        for (part, quarter) in quarters.iter_mut().enumerate() {
+            // SAFETY: `m < sub_quantizers` and `part < 4`: within the table, by the invariant.
+            *quarter = unsafe { _mm512_loadu_si512(table.as_ptr().add(m * 256 + part * 64).cast()) };
+        }
+        for (block, [mixed, odd]) in sums.iter_mut().enumerate() {
+            // SAFETY: `block < COUNT` and `m < sub_quantizers`: within the blocks, by the invariant.
+            let column =
+                unsafe { _mm512_loadu_si512(blocks.as_ptr().add((block * sub_quantizers + m) * 64).cast()) };
+            let lower = _mm512_permutex2var_epi8(quarters[0], column, quarters[1]);
+            let upper = _mm512_permutex2var_epi8(quarters[2], column, quarters[3]);
+            let entry = _mm512_mask_blend_epi8(_mm512_movepi8_mask(column), lower, upper);
+            *mixed = _mm512_add_epi16(*mixed, entry);
+            *odd = _mm512_add_epi16(*odd, _mm512_srli_epi16::<8>(entry));
+        }
+    }
+    let largest = _mm512_set1_epi16((limit - 1) as i16);
+    for (block, [mixed, odd]) in sums.into_iter().enumerate() {
+        let even = _mm512_sub_epi16(mixed, _mm512_slli_epi16::<8>(odd));
+        let hits = _mm512_cmple_epu16_mask(even, largest) | _mm512_cmple_epu16_mask(odd, largest);
+        if hits != 0 {
+            hand_over(pass, sink, query, first + block, even, odd);
+        }
+    }
+}
+
+/// Reports the hits of one block.
+#[cold]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn hand_over<S: HitSink + ?Sized>(
+    pass: &Pass<'_>,
+    sink: &mut S,
+    query: usize,
+    block: usize,
+    even: __m512i,
+    odd: __m512i,
+) {
+    let mut parts = [[0_u16; 32]; 2];
+    // SAFETY: each array has 64 bytes.
+    unsafe {
+        _mm512_storeu_si512(parts[0].as_mut_ptr().cast(), even);
+        _mm512_storeu_si512(parts[1].as_mut_ptr().cast(), odd);
+    }
+    for half in 0..2 {
+        let word = block * 2 + half;
+        let limit = pass.sum_threshold(sink, query);
+        let mut values = [0_u16; 32];
+        let mut hits = 0;
+        for (bit, value) in values.iter_mut().enumerate() {
+            *value = parts[bit % 2][half * 16 + bit / 2];
+            hits |= u32::from(u32::from(*value) < limit) << bit;
+        }
+        hits &= pass.allowed(word);
+        if hits != 0 {
+            report(pass, sink, query, hits, word, &values);
+        }
+    }
+}
