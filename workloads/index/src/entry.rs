@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use bytemuck::{Pod, Zeroable};
 use half::f16;
 
 /// The next offset to read of each partition of the change log that feeds an index.
@@ -12,7 +13,8 @@ use half::f16;
 pub type LogPositions = BTreeMap<u32, u64>;
 
 /// Names one entry: an image's identity and a frame of it (0 for an image of one frame).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
+#[repr(C)]
 pub struct EntryKey {
     /// The 16 bytes of the image's identity; frames of one image share it.
     pub id: [u8; 16],

@@ -10,9 +10,11 @@ pub mod linear;
 pub mod product;
 pub mod quantizer;
 pub mod search;
+mod segment;
+mod snapshot;
 pub mod transform;
 
 pub use entry::{Attributes, Change, Entry, EntryKey, LogPositions};
 pub use filter::{Field, Filter, UnknownField};
-pub use index::{Index, IndexError, IndexOptions, IndexStatus, Maintenance, Recall};
+pub use index::{BuildProgress, Index, IndexError, IndexOptions, IndexStatus, Maintenance, Recall};
 pub use search::{Explain, FilterPlan, GroupBy, Hit, SearchRequest, SearchResponse, StepTimes};

@@ -1,5 +1,8 @@
 //! Which entries a search may return.
 
+pub(crate) mod bitmap;
+pub(crate) mod evaluate;
+
 use std::fmt;
 use std::str::FromStr;
 

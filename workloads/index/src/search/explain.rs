@@ -46,6 +46,20 @@ pub struct StepTimes {
     pub total: f32,
 }
 
+impl StepTimes {
+    /// Adds the times of a first attempt.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.filter += other.filter;
+        self.transform += other.transform;
+        self.coarse += other.coarse;
+        self.tables += other.tables;
+        self.scan += other.scan;
+        self.rerank += other.rerank;
+        self.exact += other.exact;
+        self.merge += other.merge;
+    }
+}
+
 /// How an answer was found.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Explain {

@@ -1,0 +1,122 @@
+//! Looking into an index: status, verification, samples and stored entries.
+
+use rand::SeedableRng;
+use rand::seq::index::sample;
+use rand_pcg::Pcg64;
+
+use half::f16;
+
+use crate::entry::{EntryKey, LogPositions};
+use crate::index::{Index, IndexError, IndexStatus};
+use crate::linear::Matrix;
+use crate::segment::lists::InvertedLists;
+use crate::segment::{Segment, SegmentView};
+use crate::snapshot::removed_rows;
+
+impl Index {
+    /// The next offsets of the change log to apply: right after opening, those of the last snapshot.
+    pub fn log_positions(&self) -> LogPositions {
+        self.writer.lock().positions.clone()
+    }
+
+    /// What the index holds now.
+    pub fn status(&self) -> IndexStatus {
+        let (committed, log_positions) = {
+            let writer = self.writer.lock();
+            (writer.committed.clone(), writer.positions.clone())
+        };
+        let view = self.view.load_full();
+        let coded =
+            |segment: &&SegmentView| segment.lists.as_ref().is_some_and(|lists| lists.packed().is_some());
+        IndexStatus {
+            entries: view.live(),
+            removed: view.all().map(SegmentView::removed_count).sum(),
+            tail_rows: view.tail_rows(),
+            segments: view.segments.len(),
+            coded_segments: view.segments.iter().filter(coded).count(),
+            generation: view.generation.as_ref().map_or(0, |generation| generation.number()),
+            previous_generation: committed.previous,
+            built_generation: committed.built,
+            lists: view.generation.as_ref().map_or(0, |generation| generation.lists()),
+            memory_bytes: view.all().map(SegmentView::memory_bytes).sum(),
+            mapped_bytes: view.all().map(SegmentView::mapped_bytes).sum(),
+            log_positions,
+            durable_positions: committed.positions,
+        }
+    }
+
+    /// Reads every stored file and compares its checksums. Takes as long as the disk needs.
+    ///
+    /// # Errors
+    /// When a file cannot be read or differs from what was written; the error names it.
+    pub fn verify(&self) -> Result<(), IndexError> {
+        let stored = self.stored.lock();
+        let data = self.folder.data();
+        for segment in &stored.manifest.segments {
+            Segment::verify(data, &segment.rows)?;
+            segment.lists.values().try_for_each(|record| InvertedLists::verify(data, record))?;
+            segment.removed.iter().try_for_each(|record| removed_rows::verify(data, record))?;
+        }
+        for (&number, record) in &stored.manifest.quantizers {
+            super::open::load_quantizer(data, record, number)?;
+        }
+        Ok(())
+    }
+
+    /// Up to `count` stored vectors (`n x dimension`), drawn without replacement; the same ones for the same
+    /// `seed` and state. What a quantizer is trained on.
+    pub fn sample_vectors(&self, count: usize, seed: u64) -> Matrix {
+        let view = self.view.load_full();
+        let live = view.live();
+        let mut chosen = sample(&mut Pcg64::seed_from_u64(seed), live, count.min(live)).into_vec();
+        chosen.sort_unstable();
+        let mut vectors = Matrix::zeros(chosen.len(), self.options.dimension);
+        let mut next = chosen.iter().copied().enumerate().peekable();
+        let mut first = 0;
+        for segment in view.all() {
+            let rows = segment.live_rows();
+            for (at, row) in rows.ones().enumerate() {
+                if let Some((sampled, _)) = next.next_if(|&(_, place)| place == first + at) {
+                    for (value, stored) in
+                        vectors.row_mut(sampled).iter_mut().zip(segment.segment.vector(row))
+                    {
+                        *value = stored.to_f32();
+                    }
+                }
+            }
+            first += segment.live();
+        }
+        vectors
+    }
+
+    /// The stored vector of an entry: what a search from a stored image asks with.
+    pub fn vector(&self, key: EntryKey) -> Option<Vec<f16>> {
+        let view = self.view.load();
+        view.all().find_map(|segment| {
+            let row = segment.segment.find(key).filter(|&row| segment.is_live(row))?;
+            Some(segment.segment.vector(row).to_vec())
+        })
+    }
+
+    /// The keys of the stored frames of an image, by ascending frame; none when the image is not stored.
+    pub fn frames(&self, id: [u8; 16]) -> Vec<EntryKey> {
+        let view = self.view.load();
+        let live = |segment: &SegmentView| {
+            let rows = segment.segment.find_image(id).filter(|&row| segment.is_live(row));
+            rows.map(|row| segment.segment.keys()[row]).collect::<Vec<_>>()
+        };
+        let mut keys: Vec<EntryKey> = view.all().flat_map(live).collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    /// How many entries can be found.
+    pub fn len(&self) -> usize {
+        self.view.load().live()
+    }
+
+    /// Whether there is nothing to find.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
