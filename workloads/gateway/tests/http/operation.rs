@@ -1,0 +1,70 @@
+//! Status, probes, metrics, training.
+
+use std::path::Path;
+
+use crate::support::{Form, House, sample};
+
+#[tokio::test]
+async fn the_probes_answer_when_the_gateway_can_work() {
+    let house = House::empty().await;
+    assert_eq!(house.get("/healthz").await.json()["status"], "ok");
+    assert_eq!(house.get("/readyz").await.json()["status"], "ready");
+    house.pipeline.shutdown().await.unwrap();
+    assert_eq!(house.get("/healthz").await.json()["status"], "ok");
+}
+
+#[tokio::test]
+async fn the_status_counts_what_is_there() {
+    let (house, ids) = House::filled().await;
+    let status = house.get("/api/v1/status").await.json();
+    assert_eq!(status["images"]["indexed"], ids.len());
+    assert_eq!(status["intended_use"], "For research and teaching, not for diagnosis.");
+    let modalities = status["modalities"].as_array().unwrap();
+    let mr = modalities.iter().find(|count| count["name"] == "MR").unwrap();
+    assert_eq!(mr["count"], 2);
+}
+
+#[tokio::test]
+async fn every_metric_is_documented_and_none_names_a_patient() {
+    let (house, ids) = House::filled().await;
+    house.post("/api/v1/search", Form::new().file("secret.dcm", &sample("CT_small.dcm"))).await;
+    house.post("/api/v1/recognise", Form::new().file("secret.dcm", &sample("CT_small.dcm"))).await;
+    house.get("/api/v1/unknown").await;
+    let answer = house.get("/metrics").await;
+    assert!(answer.header("content-type").starts_with("application/openmetrics-text"));
+    let text = answer.text();
+    for line in [
+        "medindex_images{status=\"indexed\"} 5",
+        "medindex_uploads_total{result=\"accepted\"} 5",
+        "medindex_searches_total{query=\"file\",result=\"answered\"} 1",
+        "medindex_http_requests_total{method=\"GET\",route=\"unmatched\",status=\"404\"} 1",
+        "medindex_ready 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+    }
+    let manual = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/metrics.md");
+    let manual = std::fs::read_to_string(manual).unwrap();
+    let names: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .map(|line| line.split(' ').next().unwrap())
+        .collect();
+    assert!(names.len() > 15, "{names:?}");
+    for name in names {
+        assert!(name.starts_with("medindex_"), "{name}");
+        assert!(manual.contains(&format!("`{name}")), "docs/metrics.md does not name {name}");
+    }
+    for private in ["secret", "spine", ids[0].to_string().as_str(), "1CT1"] {
+        assert!(!text.contains(private), "{private}");
+    }
+}
+
+#[tokio::test]
+async fn training_without_enough_images_says_how_many_it_needs() {
+    let (house, _) = House::filled().await;
+    let trained = house.method("POST", "/api/v1/train").await;
+    let detail = trained.problem(409, "conflict");
+    assert!(detail.contains(char::is_numeric), "{detail}");
+    house.method("POST", "/api/v1/index/rollback").await.problem(409, "conflict");
+    house.get("/api/v1/train").await.problem(405, "method-not-allowed");
+}
