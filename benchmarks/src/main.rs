@@ -1,6 +1,7 @@
 //! `medindex-bench`: the Rust programs behind the benchmarks. See docs/benchmarks.md.
 
 mod dataset;
+mod engine;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -8,6 +9,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::dataset::{EmbedArguments, EmbedError, embed_archive};
+use crate::engine::EngineError;
 
 #[derive(Debug, Parser)]
 #[command(name = "medindex-bench", about = "Programs behind the benchmarks of MedIndex")]
@@ -20,6 +22,8 @@ struct Arguments {
 enum Command {
     /// Embed four views of each image of an archive.
     Embed(EmbedArguments),
+    /// Answer the requests of engine/worker.py on standard input.
+    Engine,
 }
 
 /// What a command can fail with.
@@ -27,11 +31,14 @@ enum Command {
 enum CommandError {
     #[error(transparent)]
     Embed(#[from] EmbedError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Embed(arguments) => embed_archive(&arguments).map_err(CommandError::from),
+        Command::Engine => engine::serve().map_err(CommandError::from),
     };
     let Err(error) = result else { return ExitCode::SUCCESS };
     eprintln!("error: {error}");

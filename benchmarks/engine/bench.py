@@ -1,0 +1,69 @@
+"""The engine benchmark: scan speed and retrieval against FAISS, hnswlib and usearch. See docs/benchmarks.md."""
+
+import argparse
+import json
+import os
+import pathlib
+import time
+
+import numpy as np
+
+import machine
+import plots
+import report
+import retrieval
+import scan
+
+
+class Data:
+    """The vectors, queries and exact neighbours that dataset.py made."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.about = json.loads((folder / "dataset.json").read_text())
+        self.count, self.dimension = self.about["count"], self.about["dimension"]
+        truth = np.fromfile(folder / "truth.i32", np.int32).reshape(-1, self.about["truth"])
+        self.truth = truth[:, : retrieval.K].tolist()
+
+
+def log(message):
+    print(f"[{time.strftime('%H:%M:%S')}] {message}", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=pathlib.Path, required=True, help="folder that dataset.py wrote")
+    parser.add_argument("--cache", type=pathlib.Path, required=True, help="folder for built indexes")
+    parser.add_argument("--out", type=pathlib.Path, required=True, help="folder for the report")
+    parser.add_argument("--core", type=int, default=os.cpu_count() - 1, help="the core that everything runs on")
+    parser.add_argument("--builders", type=int, default=os.cpu_count(), help="indexes built at a time")
+    parser.add_argument("--quick", action="store_true", help="fewer vectors, engines and rounds")
+    parser.add_argument("--only", choices=("build", "scan", "retrieval"), help="one part; others keep their last figures")
+    arguments = parser.parse_args()
+    start = time.monotonic()
+    data = Data(arguments.data)
+    for folder in (arguments.cache, arguments.out):
+        folder.mkdir(parents=True, exist_ok=True)
+    path = arguments.out / "engine.json"
+    results = json.loads(path.read_text()) if arguments.only and path.exists() else {}
+    results |= {"machine": machine.describe(), "data": data.about, "quick": arguments.quick}
+    if arguments.only == "build":
+        chosen = retrieval.engines(data.count, arguments.quick)
+        retrieval.build_all(chosen, data, arguments.cache, arguments.builders, log)
+        return
+    if arguments.only in (None, "scan"):
+        results["scan"] = scan.measure(data, arguments.cache, arguments.core, arguments.quick, log)
+    if arguments.only in (None, "retrieval"):
+        results["retrieval"] = retrieval.measure(
+            data, arguments.cache, arguments.core, arguments.quick, log, arguments.builders
+        )
+    results["minutes"] = (time.monotonic() - start) / 60
+    path.write_text(json.dumps(results, indent=1) + "\n")
+    plots.draw(results, arguments.out)
+    text = report.write(results)
+    (arguments.out / "engine.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
