@@ -29,7 +29,7 @@ pub(crate) struct GlobalOptions {
     /// Model of a new data folder: a name in the cache (`medindex models`) or a folder; an existing folder uses its own. vgg16 when left out.
     #[arg(long, global = true, value_name = "NAME|FOLDER", env = "MEDINDEX_MODEL")]
     pub(crate) model: Option<String>,
-    /// Ask the `medindex serve` at this address instead of opening the data folder, such as http://127.0.0.1:8080.
+    /// Ask the `medindex serve` at this address instead of opening the data folder, such as `http://127.0.0.1:8080`.
     #[arg(long, global = true, value_name = "URL", env = "MEDINDEX_SERVER")]
     pub(crate) server: Option<String>,
     /// Threads to compute with; 0 for every core.

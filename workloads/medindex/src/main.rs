@@ -1,4 +1,4 @@
-//! MedIndex in one process, and its command line.
+//! `MedIndex` in one process, and its command line.
 //!
 //! Standard output carries results only; progress, notes and errors go to standard error. A failure is one line,
 //! `medindex: what is wrong and what to do`, and an exit code (`failure::Code`, documented in `docs/command-line.md`).

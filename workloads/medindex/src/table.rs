@@ -75,8 +75,8 @@ impl Table {
             }
             let blanks = " ".repeat(wide.saturating_sub(width(cell)));
             match self.columns[column].1 {
-                Align::Left => line.push_str(&format!("{cell}{blanks}")),
-                Align::Right => line.push_str(&format!("{blanks}{cell}")),
+                Align::Left => line.extend([cell.as_str(), &blanks]),
+                Align::Right => line.extend([blanks.as_str(), cell]),
             }
         }
         line.truncate(line.trim_end().len());

@@ -40,10 +40,6 @@ pub(crate) async fn run(context: &Context, asked: &DeleteArguments) -> Result<()
     let json = service.finish(outcome).await?;
     context.output.result(&json, |json| {
         let view: View = from_json(json)?;
-        let mut text = String::new();
-        for id in &view.ids {
-            text.push_str(&format!("deleted {id}\n"));
-        }
-        Ok(text)
+        Ok(view.ids.iter().map(|id| format!("deleted {id}")).collect::<Vec<_>>().join("\n") + "\n")
     })
 }

@@ -8,6 +8,7 @@ use clap::Args;
 use medindex_pipeline::Pipeline;
 
 use super::{Context, to_json};
+use crate::evaluate::code_order::CodeOrder;
 use crate::evaluate::corpus::Corpus;
 use crate::evaluate::metrics::Quality;
 use crate::evaluate::report::{Ranking, Report, published};
@@ -134,11 +135,30 @@ fn measure(
             )?;
         }
     }
-    let progress = Progress::new(queries.len() as u64, "queries by exact vectors");
-    let show = |done| progress.show(done as u64, String::new);
-    add("exact vectors", &exact::rank_all(corpus, &corpus.vectors, queries, &show))?;
-    let progress = Progress::new(queries.len() as u64, "queries by the index");
-    let show = |done| progress.show(done as u64, String::new);
-    add("index", &through_index::search_all(index, corpus, queries, &show)?)?;
+    let by_exact = ranked(queries, "queries by exact vectors", |show| {
+        exact::rank_all(corpus, &corpus.vectors, queries, show)
+    });
+    add("exact vectors", &by_exact)?;
+    let pages = ranked(queries, "queries by the index", |show| {
+        through_index::search_pages(index, corpus, queries, show)
+    })?;
+    let Some(quantizer) = index.quantizer() else {
+        // Not trained: the index compares exactly, and so its whole ranking is the exact one.
+        add("index (exact: not trained)", &through_index::with_average_precision(&pages, &by_exact))?;
+        return Ok(rankings);
+    };
+    let order = CodeOrder::new(&quantizer, corpus)?;
+    let by_index = ranked(queries, "queries by codes, re-ranked", |show| {
+        order.rank(corpus, queries, pages.reranked, show)
+    });
+    add("index", &through_index::with_average_precision(&pages, &by_index))?;
+    let by_codes = ranked(queries, "queries by codes", |show| order.rank(corpus, queries, 0, show));
+    add("codes alone, not re-ranked", &by_codes)?;
     Ok(rankings)
+}
+
+/// Runs `rank` with progress over the queries.
+fn ranked<T>(queries: &[usize], unit: &'static str, rank: impl FnOnce(&(dyn Fn(usize) + Sync)) -> T) -> T {
+    let progress = Progress::new(queries.len() as u64, unit);
+    rank(&|done| progress.show(done as u64, String::new))
 }

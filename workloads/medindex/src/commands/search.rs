@@ -21,7 +21,7 @@ pub(crate) struct SearchArguments {
     /// How many results.
     #[arg(short, long, default_value_t = 10, value_parser = parse_k)]
     k: usize,
-    /// Only images that match, such as modality=CT, body_part=CHEST|HEAD or time>=2020-01-01; several must all match.
+    /// Only images that match, such as `modality=CT`, `body_part=CHEST|HEAD` or `time>=2020-01-01`; several must all match.
     #[arg(long, value_name = "CONDITION")]
     filter: Vec<String>,
     /// At most one result of each.
@@ -30,7 +30,7 @@ pub(crate) struct SearchArguments {
     /// Search with this box of the example only: left, top, width and height in pixels.
     #[arg(long, value_name = "X,Y,W,H", value_parser = parse_region)]
     roi: Option<Box>,
-    /// Grey window of the example: lung, mediastinum, bone, brain, soft_tissue, liver, file, full, or CENTER,WIDTH.
+    /// Grey window of the example: lung, mediastinum, bone, brain, `soft_tissue`, liver, file, full, or CENTER,WIDTH.
     #[arg(long, value_name = "WINDOW", allow_hyphen_values = true)]
     window: Option<String>,
     /// Frame of a multi-frame example, from 0; the middle one when left out.

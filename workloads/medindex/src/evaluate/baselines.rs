@@ -15,7 +15,7 @@ pub(crate) struct Baseline {
     pub(crate) map: f64,
 }
 
-/// Labels of MedNIST (gathered by B. Erickson, Mayo Clinic; CC BY-SA 4.0), sorted.
+/// Labels of `MedNIST` (gathered by B. Erickson, Mayo Clinic; CC BY-SA 4.0), sorted.
 const MEDNIST: [&str; 6] = ["AbdomenCT", "BreastMRI", "CXR", "ChestCT", "Hand", "HeadCT"];
 
 /// Where [`BASELINES`] come from.

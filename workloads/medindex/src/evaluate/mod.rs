@@ -4,6 +4,7 @@
 //! the product runs it. Assumes that the vectors of all images fit in memory as f32, and labels are the truth.
 
 pub(crate) mod baselines;
+pub(crate) mod code_order;
 pub(crate) mod corpus;
 pub(crate) mod exact;
 pub(crate) mod metrics;

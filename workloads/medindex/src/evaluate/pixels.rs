@@ -1,7 +1,7 @@
 //! Raw pixels as features: what retrieval finds without any model.
 //!
 //! Each image is squeezed to 16 x 16 grey pixels (bilinear with antialiasing). Compared by cosine in two forms: as they are, and with the image's
-//! mean grey removed first. The published baseline of MedNIST is the second; the first is the stronger one.
+//! mean grey removed first. The published baseline of `MedNIST` is the second; the first is the stronger one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -87,7 +87,9 @@ pub(crate) fn without_mean(pixels: &Vectors) -> Vectors {
     let mut vectors = pixels.clone();
     for vector in vectors.data.chunks_mut(DIMENSION) {
         let mean = vector.iter().sum::<f32>() / DIMENSION as f32;
-        vector.iter_mut().for_each(|pixel| *pixel -= mean);
+        for pixel in vector.iter_mut() {
+            *pixel -= mean;
+        }
         normalise(vector);
     }
     vectors

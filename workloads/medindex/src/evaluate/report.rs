@@ -140,7 +140,7 @@ impl Report {
             ("mAP", Align::Right),
             ("queries", Align::Right),
         ]);
-        let labels = self.rankings.first().map(|ranking| ranking.labels.len()).unwrap_or(0);
+        let labels = self.rankings.first().map_or(0, |ranking| ranking.labels.len());
         for number in 0..labels {
             for ranking in &self.rankings {
                 let Some(LabelQuality { label, quality }) = ranking.labels.get(number) else { continue };

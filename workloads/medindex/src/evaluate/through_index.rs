@@ -1,4 +1,4 @@
-//! Searching with every stored image, by the index as the product runs it.
+//! Searching with every stored image, by the index as the product runs it: ten results, default effort.
 
 use std::collections::HashMap;
 
@@ -10,76 +10,60 @@ use super::metrics::Quality;
 use crate::failure::{Code, Failure};
 
 /// Queries handed over together.
-const BATCH: usize = 32;
+const BATCH: usize = 64;
 /// Results that P@1 and P@10 need.
 const PAGE: usize = 10;
 
-/// How deep the index is asked to look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Depth {
-    /// Ten results with default effort: what a person sees.
-    Page,
-    /// All images: what average precision needs.
-    All,
+/// What the index answered.
+#[derive(Debug)]
+pub(crate) struct Pages {
+    /// The quality of the first ten results of each query; average precision is of these alone.
+    pub(crate) qualities: Vec<Option<Quality>>,
+    /// Candidates that were compared exactly for a query, at the most.
+    pub(crate) reranked: usize,
 }
 
-/// The quality of each query: P@1 and P@10 from ten results with the product's own defaults, average precision from
-/// a search for all images with all lists probed.
-pub(crate) fn search_all(
+/// Searches ten results for each query.
+pub(crate) fn search_pages(
     index: &Index,
     corpus: &Corpus,
     queries: &[usize],
     done: &(dyn Fn(usize) + Sync),
-) -> Result<Vec<Option<Quality>>, Failure> {
+) -> Result<Pages, Failure> {
     let numbers: HashMap<[u8; 16], u32> =
         corpus.ids.iter().enumerate().map(|(number, id)| (*id.as_bytes(), number as u32)).collect();
-    let mut qualities = Vec::with_capacity(queries.len());
+    let filter = labelled(corpus);
+    let mut pages = Pages { qualities: Vec::with_capacity(queries.len()), reranked: 0 };
     for batch in queries.chunks(BATCH) {
-        let pages = rankings(index, corpus, &numbers, batch, Depth::Page)?;
-        let all = rankings(index, corpus, &numbers, batch, Depth::All)?;
-        for ((query, page), all) in batch.iter().zip(pages).zip(all) {
-            let whole = judge(corpus, *query, &all);
-            let first = judge(corpus, *query, &page);
-            qualities.push(
-                first
-                    .zip(whole)
-                    .map(|(first, whole)| Quality { average_precision: whole.average_precision, ..first }),
-            );
+        let requests: Vec<SearchRequest> = batch
+            .iter()
+            .map(|query| SearchRequest {
+                filter: filter.clone(),
+                group_by: GroupBy::Image,
+                exclude: Some(*corpus.ids[*query].as_bytes()),
+                ..SearchRequest::new(corpus.vectors.row(*query).to_vec(), PAGE)
+            })
+            .collect();
+        let answers = index
+            .search_batch(&requests)
+            .map_err(|error| Failure::caused_by(Code::Storage, "the index failed", &error))?;
+        for (query, answer) in batch.iter().zip(answers) {
+            let images = answer.hits.iter().filter_map(|hit| numbers.get(&hit.key.id).copied());
+            let ranking: Vec<u32> = images.collect();
+            pages.qualities.push(judge(corpus, *query, &ranking));
+            pages.reranked = pages.reranked.max(answer.explain.reranked);
         }
-        done(qualities.len());
+        done(pages.qualities.len());
     }
-    Ok(qualities)
+    Ok(pages)
 }
 
-fn rankings(
-    index: &Index,
-    corpus: &Corpus,
-    numbers: &HashMap<[u8; 16], u32>,
-    queries: &[usize],
-    depth: Depth,
-) -> Result<Vec<Vec<u32>>, Failure> {
-    let lists = index.status().lists.max(1);
-    let requests: Vec<SearchRequest> = queries
-        .iter()
-        .map(|query| SearchRequest {
-            filter: labelled(corpus),
-            group_by: GroupBy::Image,
-            exclude: Some(*corpus.ids[*query].as_bytes()),
-            probes: (depth == Depth::All).then_some(lists),
-            ..SearchRequest::new(
-                corpus.vectors.row(*query).to_vec(),
-                if depth == Depth::All { corpus.len() } else { PAGE },
-            )
-        })
-        .collect();
-    let answers = index
-        .search_batch(&requests)
-        .map_err(|error| Failure::caused_by(Code::Storage, "the index failed", &error))?;
-    let number = |id: &[u8; 16]| numbers.get(id).copied();
-    Ok(answers
-        .into_iter()
-        .map(|answer| answer.hits.iter().filter_map(|hit| number(&hit.key.id)).collect())
-        .collect())
+/// P@1 and P@10 of what the index answered, average precision of a whole ranking.
+pub(crate) fn with_average_precision(pages: &Pages, whole: &[Option<Quality>]) -> Vec<Option<Quality>> {
+    let join = |(page, whole): (&Option<Quality>, &Option<Quality>)| {
+        page.zip(*whole).map(|(page, whole)| Quality { average_precision: whole.average_precision, ..page })
+    };
+    pages.qualities.iter().zip(whole).map(join).collect()
 }
 
 /// Keeps images without a label out of the results when there are any.

@@ -24,7 +24,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Time between two looks at an image that is not searchable yet.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Images may take this long in all to become searchable after the last upload made progress.
-const SILENCE: Duration = Duration::from_secs(300);
+const SILENCE: Duration = Duration::from_mins(5);
 
 #[derive(Deserialize)]
 struct Accepted {

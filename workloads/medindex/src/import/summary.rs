@@ -1,6 +1,7 @@
 //! What an import did, as a table and as JSON.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
@@ -58,11 +59,8 @@ impl Summary {
             text.push_str(&self.skipped_table());
         }
         if !self.unused_labels.is_empty() {
-            text.push_str(&format!(
-                "\n{} files in the label table were not imported: {}\n",
-                self.unused_labels.len(),
-                shorten(&self.unused_labels)
-            ));
+            let (count, names) = (self.unused_labels.len(), shorten(&self.unused_labels));
+            let _ = writeln!(text, "\n{count} files in the label table were not imported: {names}");
         }
         if self.interrupted {
             text.push_str("\nstopped before the last file: run the same command again to go on\n");
@@ -77,7 +75,7 @@ impl Summary {
         }
         let mut text = table.render();
         if self.failed.len() > LISTED {
-            text.push_str(&format!("… and {} more (--json lists all)\n", self.failed.len() - LISTED));
+            let _ = writeln!(text, "… and {} more (--json lists all)", self.failed.len() - LISTED);
         }
         text
     }

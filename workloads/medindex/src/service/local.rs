@@ -31,7 +31,7 @@ impl Local {
     pub(crate) async fn recognise(&self, file: PathBuf) -> Result<String, Failure> {
         let bytes = read_image(&file)?;
         let answer = self.pipeline.recognise(file_name(&file), bytes).await;
-        to_json(&answer.map_err(|error| of_file(&file, Failure::flow(&error)))?)
+        to_json(&answer.map_err(|error| of_file(&file, &Failure::flow(&error)))?)
     }
 
     pub(crate) async fn status(&self) -> Result<String, Failure> {
@@ -123,6 +123,6 @@ pub(crate) fn read_image(path: &Path) -> Result<Bytes, Failure> {
 }
 
 /// A failure that is about a file, with the file's name before it.
-pub(crate) fn of_file(path: &Path, failure: Failure) -> Failure {
+pub(crate) fn of_file(path: &Path, failure: &Failure) -> Failure {
     Failure::new(failure.code, format!("{}: {}", path.display(), failure.message))
 }

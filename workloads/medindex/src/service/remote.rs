@@ -104,7 +104,7 @@ impl Remote {
         self.blocking(move |remote| {
             let (bytes, name) = (read_image(&file)?, plain_name(&file_name(&file)));
             let form = Form::new().part("file", Part::bytes(&bytes).file_name(&name));
-            remote.send_form("/api/v1/recognise", form).map_err(|failure| of_file(&file, failure))
+            remote.send_form("/api/v1/recognise", form).map_err(|failure| of_file(&file, &failure))
         })
         .await
     }
