@@ -6,9 +6,10 @@ mod common;
 use std::path::Path;
 
 use common::onnx::mean_colour;
-use common::pictures::plain;
+use common::pictures::{plain, waves};
 use common::{runtime, tiny_manifest, tiny_model, write_model};
 use medindex_embedding::{Model, ModelError, RuntimeError, RuntimeOptions, available_models, find_model};
+use medindex_imaging::Rendered;
 use tempfile::TempDir;
 
 fn load(graph: &[u8], manifest: &str) -> Result<Model, ModelError> {
@@ -35,12 +36,19 @@ fn the_colour_order_and_the_length_are_the_manifests() {
 }
 
 #[test]
-fn an_average_over_the_plane_equals_one_computed_by_the_graph() {
-    // The output is [images, 3, 1, 1] here: a plane of one pixel.
+fn an_average_over_the_plane_equals_the_one_that_the_graph_computes() {
     let graph = mean_colour(&[]);
-    let pooled = tiny_manifest(&graph).replace("output: embedding", "output: mean");
-    let error = load(&graph, &pooled).unwrap_err();
-    assert!(explain(&error).contains("no output named \"mean\", only embedding"), "{}", explain(&error));
+    let manifest = tiny_manifest(&graph);
+    let pooled =
+        manifest.replace("output: embedding", "output: planes").replace("pooling: none", "pooling: average");
+    let images: Vec<Rendered> = (0..3).map(|seed| waves(seed, 8, 8)).chain([plain([30, 0, 40])]).collect();
+    let by_graph = load(&graph, &manifest).unwrap().embed(&images).unwrap();
+    let by_us = load(&graph, &pooled).unwrap().embed(&images).unwrap();
+    let difference =
+        by_graph.iter().flatten().zip(by_us.iter().flatten()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(difference < 1e-6, "{difference}");
+    let wrong = load(&graph, &manifest.replace("pooling: none", "pooling: average")).unwrap_err();
+    assert!(wrong.to_string().contains("[1, 3, height, width], and it is [1, 3]"), "{wrong}");
 }
 
 #[test]
@@ -88,7 +96,7 @@ fn a_wrong_input_or_output_name_lists_those_there_are() {
     assert!(input.to_string().contains("no input named \"pixels\", only image"), "{input}");
     let output = load(&graph, &tiny_manifest(&graph).replace("output: embedding", "output: features"));
     let output = output.unwrap_err();
-    assert!(output.to_string().contains("no output named \"features\", only embedding"), "{output}");
+    assert!(output.to_string().contains("no output named \"features\", only embedding, planes"), "{output}");
 }
 
 #[test]

@@ -38,7 +38,8 @@ fn value(graph_field: u8, name: &str, rank: usize) -> Vec<u8> {
     field(graph_field, &[field(1, name.as_bytes()), field(2, &field(1, &tensor))].concat())
 }
 
-/// A graph `image` → average of each channel → `operators` one after another → `embedding`, `[images, 3]`.
+/// A graph `image` → average of each channel → `operators` one after another → `embedding`, `[images, 3]`; a second
+/// output, `planes`, is the image as it came, `[images, 3, height, width]`.
 pub(crate) fn mean_colour(operators: &[&str]) -> Vec<u8> {
     let mut nodes = node("GlobalAveragePool", "image", "mean");
     let mut tensor = "mean".to_owned();
@@ -48,8 +49,10 @@ pub(crate) fn mean_colour(operators: &[&str]) -> Vec<u8> {
         tensor = output;
     }
     nodes.extend(node("Flatten", &tensor, "embedding"));
+    nodes.extend(node("Identity", "image", "planes"));
     // GraphProto: node 1, name 2, input 11, output 12.
-    let graph = [nodes, field(2, b"tiny"), value(11, "image", 4), value(12, "embedding", 2)].concat();
+    let outputs = [value(12, "embedding", 2), value(12, "planes", 4)].concat();
+    let graph = [nodes, field(2, b"tiny"), value(11, "image", 4), outputs].concat();
     // ModelProto: ir_version 1, graph 7, opset_import 8. OperatorSetIdProto: version 2.
     [number(1, 8), field(7, &graph), field(8, &number(2, 13))].concat()
 }
