@@ -110,7 +110,10 @@ pub(crate) enum ChangeError {
 }
 
 /// What a message does to the index, in order.
-pub(crate) async fn changes_of(context: &Arc<Context>, delivery: &Delivery) -> Result<Vec<Change>, ChangeError> {
+pub(crate) async fn changes_of(
+    context: &Arc<Context>,
+    delivery: &Delivery,
+) -> Result<Vec<Change>, ChangeError> {
     let message = ImageIndexed::read(&delivery.payload)?;
     let row_key = RowKey::parse(&message.row_key).map_err(|source| identity_error(source))?;
     let id = row_key.image_id();
@@ -143,7 +146,10 @@ fn halves(bytes: &[u8]) -> Vec<f16> {
 }
 
 /// Too many frames for a message: they are read from the image store. A row that is gone was deleted meanwhile.
-async fn stored_frames(context: &Arc<Context>, row_key: &RowKey) -> Result<Vec<(u32, Vec<f16>)>, BackendError> {
+async fn stored_frames(
+    context: &Arc<Context>,
+    row_key: &RowKey,
+) -> Result<Vec<(u32, Vec<f16>)>, BackendError> {
     let row = context.ports.store.get(row_key, Columns::VECTORS).await?;
     let information = row.and_then(|row| row.information).unwrap_or_default();
     Ok(information.frames.into_iter().map(|frame| (frame.frame, frame.vector)).collect())

@@ -105,8 +105,7 @@ pub(crate) async fn rebuild(context: &Arc<Context>) -> Result<u64, BackendError>
     for partition in 0..context.partitions {
         let mut after: Option<RowKey> = None;
         loop {
-            let page =
-                context.ports.store.scan(partition, Columns::VECTORS, after.as_ref(), PAGE).await?;
+            let page = context.ports.store.scan(partition, Columns::VECTORS, after.as_ref(), PAGE).await?;
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
             let full = page.len() == PAGE;
@@ -143,7 +142,10 @@ async fn page_changes(
 pub(crate) async fn lag(context: &Context) -> Result<u64, BackendError> {
     let ends = context.ports.queue.end_offsets(TOPIC_IMAGE_INDEXED).await?;
     let applied = context.index.log_positions();
-    Ok(ends.iter().map(|(partition, end)| end.saturating_sub(applied.get(partition).copied().unwrap_or(0))).sum())
+    Ok(ends
+        .iter()
+        .map(|(partition, end)| end.saturating_sub(applied.get(partition).copied().unwrap_or(0)))
+        .sum())
 }
 
 /// Waits until everything that is in the change log now is searchable.

@@ -35,18 +35,17 @@ pub use backend_error::BackendError;
 pub use context::Ports;
 pub use delete::DeleteError;
 pub use error::{Classified, ErrorKind};
-pub use folder::{FOLDER_FILE, FolderDescription, FolderError, describe_folder};
+pub use folder::{FOLDER_FILE, FOLDER_FORMAT, FolderDescription, FolderError, describe_folder};
 pub use ingest::{
-    ImportError, ImportFailure, ImportItem, ImportProgress, ImportSummary, IngestError, ReadItemError, Upload,
+    ImportError, ImportFailure, ImportItem, ImportProgress, ImportSummary, IngestError, ProgressCallback,
+    ReadItemError, Upload,
 };
 pub use medindex_imaging::{Region, WindowChoice};
 pub use medindex_index::{Filter, GroupBy};
 pub use medindex_proto::identity::ImageId;
 pub use open::OpenError;
 pub use pipeline::Pipeline;
-pub use read::{
-    ImagePage, ListRequest, MAX_LIST, MAX_PREVIEW_EDGE, PreviewRequest, ReadError, StoredVector,
-};
+pub use read::{ImagePage, ListRequest, MAX_LIST, MAX_PREVIEW_EDGE, PreviewRequest, ReadError, StoredVector};
 pub use recognise::RecogniseError;
 pub use report::{
     Accepted, Alarm, ClassScore, Deleted, INTENDED_USE, ImageCounts, ImageDetails, ImageStatus, NamedCount,

@@ -18,7 +18,10 @@ impl ImageLocks {
     }
 
     /// Waits for the locks of all `ids`; they are released when the guards are dropped.
-    pub(crate) async fn lock<'a>(&self, ids: impl IntoIterator<Item = &'a ImageId>) -> Vec<MutexGuard<'_, ()>> {
+    pub(crate) async fn lock<'a>(
+        &self,
+        ids: impl IntoIterator<Item = &'a ImageId>,
+    ) -> Vec<MutexGuard<'_, ()>> {
         let mut wanted: Vec<usize> = ids.into_iter().map(stripe).collect();
         wanted.sort_unstable();
         wanted.dedup();

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use medindex_backends::embedded::{EmbeddedStore, MemoryCache, StoreOptions, open_catalog};
 use medindex_backends::Fault;
+use medindex_backends::embedded::{EmbeddedStore, MemoryCache, StoreOptions, open_catalog};
 use medindex_embedding::Embedder;
 use medindex_index::{Index, IndexError, IndexOptions};
 use medindex_proto::IdentityError;
@@ -68,7 +68,9 @@ impl Classified for OpenError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::CheckSetting { .. } | Self::CheckPartitions(_) => ErrorKind::BadRequest,
-            Self::Folder(FolderError::CheckModel { .. } | FolderError::Recognise { .. }) => ErrorKind::BadRequest,
+            Self::Folder(FolderError::CheckModel { .. } | FolderError::Recognise { .. }) => {
+                ErrorKind::BadRequest
+            }
             Self::Folder(_) => ErrorKind::Internal,
             Self::Store { source: Fault::InUse { .. }, .. }
             | Self::Backend(BackendError::Index(IndexError::FolderLocked { .. })) => ErrorKind::Conflict,

@@ -134,7 +134,8 @@ pub(crate) async fn list(context: &Arc<Context>, request: &ListRequest) -> Resul
         ImageStatus::Deleting => RecordStatus::Deleting,
     });
     let filter = ImageFilter { status, ..ImageFilter::default() };
-    let page = context.ports.catalog.list_images(&filter, ListOrder::NewestFirst, after, request.limit).await?;
+    let page =
+        context.ports.catalog.list_images(&filter, ListOrder::NewestFirst, after, request.limit).await?;
     let images = page.items.into_iter().map(details).collect();
     Ok(ImagePage { images, next: page.next.map(|cursor| cursor.to_string()) })
 }

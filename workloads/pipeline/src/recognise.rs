@@ -88,7 +88,8 @@ async fn cached(context: &Arc<Context>, key: &str) -> Option<Recognition> {
             return None;
         }
     };
-    let current = found.model == context.model_name() && found.generation == context.index.status().generation;
+    let current =
+        found.model == context.model_name() && found.generation == context.index.status().generation;
     current.then_some(Recognition { cached: true, ..found })
 }
 

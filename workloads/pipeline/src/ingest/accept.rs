@@ -234,7 +234,8 @@ pub(crate) async fn wait_until_searchable(
         loop {
             let record = context.ports.catalog.image(id).await?.ok_or(IngestError::FindImage(*id))?;
             let status = catalog_row::status(record.status);
-            let searchable = status != ImageStatus::Indexed || !context.index.vectors_of(*id.as_bytes()).is_empty();
+            let searchable =
+                status != ImageStatus::Indexed || !context.index.frames(*id.as_bytes()).is_empty();
             if status != ImageStatus::Received && searchable {
                 return Ok(status);
             }

@@ -13,6 +13,7 @@ use half::f16;
 use medindex_backends::catalog::{FailedImage, ImageRecord, ImageStatus, IndexedImage};
 use medindex_backends::queue::{Delivery, positions_after};
 use medindex_backends::{Columns, Consumer, FrameVector, ImageInformation, ImageRow};
+use medindex_index::quantizer::Quantizer;
 use medindex_proto::identity::{ImageId, RowKey};
 use medindex_proto::message::Message;
 use medindex_proto::messages::{ImageUpload, image_upload};
@@ -111,7 +112,9 @@ async fn collect_jobs(context: &Arc<Context>, deliveries: &[Delivery]) -> Result
     for delivery in deliveries {
         match read_upload(delivery) {
             Ok((id, upload)) => wanted.push((id, upload, delivery)),
-            Err(error) => dead.push(DeadImage::unreadable(delivery.clone(), "unreadable", &error.to_string())),
+            Err(error) => {
+                dead.push(DeadImage::unreadable(delivery.clone(), "unreadable", &error.to_string()))
+            }
         }
     }
     let ids: Vec<ImageId> = wanted.iter().map(|(id, ..)| *id).collect();
@@ -177,7 +180,8 @@ async fn embed(context: &Arc<Context>, jobs: Vec<(Job, Prepared)>) -> (Vec<Embed
     let mut vectors = context.embedder.embed_each(images).await.into_iter();
     let (mut embedded, mut dead) = (Vec::new(), Vec::new());
     for (job, prepared_description, numbers) in layout {
-        let outcomes: Result<Vec<_>, _> = vectors.by_ref().take(numbers.len()).collect::<Vec<_>>().into_iter().collect();
+        let outcomes: Result<Vec<_>, _> =
+            vectors.by_ref().take(numbers.len()).collect::<Vec<_>>().into_iter().collect();
         match outcomes {
             Ok(outcomes) => {
                 let information = information(context, &numbers, &outcomes);
@@ -191,13 +195,22 @@ async fn embed(context: &Arc<Context>, jobs: Vec<(Job, Prepared)>) -> (Vec<Embed
 
 fn information(context: &Context, numbers: &[u32], vectors: &[Vec<f32>]) -> ImageInformation {
     let quantizer = context.index.quantizer();
+    let code = |vector: &[f32]| match quantizer.as_ref().map(|quantizer| quantizer.encode(vector)) {
+        Some(Ok(encoded)) => encoded.code,
+        Some(Err(error)) => {
+            // The vector is what counts: the index encodes it again when it freezes its tail.
+            tracing::warn!(%error, "a vector is stored without its code");
+            Vec::new()
+        }
+        None => Vec::new(),
+    };
     let frames = numbers.iter().zip(vectors).map(|(&frame, vector)| FrameVector {
         frame,
         vector: vector.iter().map(|&value| f16::from_f32(value)).collect(),
-        code: quantizer.as_ref().and_then(|quantizer| quantizer.encode(vector).ok()).map(|(_, code)| code).unwrap_or_default(),
+        code: code(vector),
     });
     ImageInformation {
-        generation: quantizer.as_ref().map_or(0, |quantizer| quantizer.generation()),
+        generation: quantizer.as_ref().map_or(0, Quantizer::generation),
         frames: frames.collect(),
         meta_json: serde_json::json!({ "model": context.model().digest() }).to_string(),
     }
@@ -210,7 +223,9 @@ async fn store(context: &Arc<Context>, embedded: Vec<Embedded>) -> Result<(), Ba
     let records = context.ports.catalog.images(&ids).await?;
     let (mut rows, mut messages, mut indexed) = (Vec::new(), Vec::new(), Vec::new());
     for (image, record) in embedded.into_iter().zip(records) {
-        let Some(mut record) = record.filter(|record| record.status == ImageStatus::Received) else { continue };
+        let Some(mut record) = record.filter(|record| record.status == ImageStatus::Received) else {
+            continue;
+        };
         record.image.description = image.prepared_description;
         messages.push(indexed_message(&record, &image.information, context.model().digest())?);
         indexed.push(IndexedImage {
@@ -229,7 +244,10 @@ async fn store(context: &Arc<Context>, embedded: Vec<Embedded>) -> Result<(), Ba
 }
 
 /// Marks images failed with their reasons.
-pub(crate) async fn mark_failed(context: &Arc<Context>, failed: Vec<FailedImage>) -> Result<(), BackendError> {
+pub(crate) async fn mark_failed(
+    context: &Arc<Context>,
+    failed: Vec<FailedImage>,
+) -> Result<(), BackendError> {
     context.ports.catalog.mark_failed(failed).await?;
     context.announce_change();
     Ok(())

@@ -18,8 +18,8 @@ use crate::backend_error::{BackendError, from_backend};
 use crate::context::Context;
 use crate::error::{Classified, ErrorKind};
 use crate::follow::catch_up;
-use crate::ingest::accept::{Upload, accept_many};
 use crate::ingest::IngestError;
+use crate::ingest::accept::{Upload, accept_many};
 use crate::report::ImageStatus as ShownStatus;
 
 /// Files accepted at once.
@@ -119,7 +119,13 @@ pub(crate) async fn import(
     let started = Instant::now();
     let (sender, mut files) = mpsc::channel(BATCH);
     let reader = tokio::task::spawn_blocking(move || read_all(items, &sender));
-    let mut import = Import { context, progress, counts: ImportProgress::default(), waiting: HashMap::new(), failed: Vec::new() };
+    let mut import = Import {
+        context,
+        progress,
+        counts: ImportProgress::default(),
+        waiting: HashMap::new(),
+        failed: Vec::new(),
+    };
     while let Some(batch) = next_batch(&mut files).await {
         import.take(batch).await?;
         import.settle(context.settings.backlog).await?;

@@ -12,4 +12,6 @@ pub(crate) mod sweep;
 
 pub use accept::Upload;
 pub use error::IngestError;
-pub use import::{ImportError, ImportFailure, ImportItem, ImportProgress, ImportSummary, ReadItemError};
+pub use import::{
+    ImportError, ImportFailure, ImportItem, ImportProgress, ImportSummary, ProgressCallback, ReadItemError,
+};

@@ -1,7 +1,7 @@
 //! The text form of filters: `modality=CT,body_part=CHEST|HEAD,time>=2020-01-01`.
 //!
 //! A comma means *and*, a bar between values means *any of*, `!=` means *none of*. Fields are `image_type`, `modality`,
-//! `body_part`, `label`, `organisation` and `time`; `time` is compared with `>=`, `>`, `<=`, `<` or `=` to a day
+//! `body_part`, `label`, `organisation`, `study`, `patient` and `time`; `time` is compared with `>=`, `>`, `<=`, `<` or `=` to a day
 //! (`2020-01-31`) or a moment (`2020-01-31T12:00:00Z`). Modality, body part and image type are compared in capital letters, as
 //! DICOM writes them. Guarantee: whatever is not understood is an error that names it; nothing is ignored.
 
@@ -11,7 +11,8 @@ use medindex_index::{Field, Filter};
 use crate::error::{Classified, ErrorKind};
 
 /// Names of the fields a filter may use, as users write them.
-pub const FILTER_FIELDS: [&str; 6] = ["image_type", "modality", "body_part", "label", "organisation", "time"];
+pub const FILTER_FIELDS: [&str; 8] =
+    ["image_type", "modality", "body_part", "label", "organisation", "study", "patient", "time"];
 
 /// Why a filter was not understood.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -98,14 +99,7 @@ fn split_condition(condition: &str) -> Result<(&str, &str, &str), FilterError> {
 }
 
 fn parse_field(name: &str) -> Result<Field, FilterError> {
-    match name {
-        "image_type" => Ok(Field::ImageType),
-        "modality" => Ok(Field::Modality),
-        "body_part" => Ok(Field::BodyPart),
-        "label" => Ok(Field::Label),
-        "organisation" => Ok(Field::Organisation),
-        _ => Err(FilterError::FindField(name.to_owned())),
-    }
+    name.parse().map_err(|_| FilterError::FindField(name.to_owned()))
 }
 
 fn value_filter(field: Field, text: &str) -> Filter {
@@ -121,7 +115,7 @@ fn value_filter(field: Field, text: &str) -> Filter {
 pub(crate) fn normalise(field: Field, value: &str) -> String {
     match field {
         Field::Modality | Field::BodyPart | Field::ImageType => value.to_uppercase(),
-        Field::Label | Field::Organisation => value.to_owned(),
+        Field::Label | Field::Organisation | Field::Study | Field::Patient => value.to_owned(),
     }
 }
 

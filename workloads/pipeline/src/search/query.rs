@@ -7,6 +7,7 @@ use bytes::Bytes;
 use medindex_backends::Columns;
 use medindex_backends::catalog::{ImageRecord, ImageStatus};
 use medindex_imaging::{FrameSelection, ImagingError, Rendered};
+use medindex_index::EntryKey;
 use medindex_proto::identity::ImageId;
 
 use crate::context::Context;
@@ -58,14 +59,14 @@ async fn stored_record(context: &Arc<Context>, id: &ImageId) -> Result<ImageReco
 
 /// The indexed vector of a stored image: of the frame asked for, else of the frame in the middle.
 fn stored_vector(context: &Context, id: &ImageId, frame: Option<u32>) -> Option<Vec<f32>> {
-    let mut entries = context.index.vectors_of(*id.as_bytes());
-    entries.sort_by_key(|entry| entry.key.frame);
-    let place = match frame {
-        Some(frame) => entries.iter().position(|entry| entry.key.frame == frame)?,
-        None => entries.len() / 2,
+    let key = match frame {
+        Some(frame) => EntryKey::new(*id.as_bytes(), frame),
+        None => {
+            let frames = context.index.frames(*id.as_bytes());
+            *frames.get(frames.len() / 2)?
+        }
     };
-    let entry = entries.get(place)?;
-    Some(entry.vector.iter().map(|value| value.to_f32()).collect())
+    Some(context.index.vector(key)?.iter().map(|value| value.to_f32()).collect())
 }
 
 async fn embed_stored(
