@@ -8,12 +8,18 @@
 pub mod balance;
 mod kmeans;
 mod seeding;
+mod sketch;
 
 pub use kmeans::{KMeansParameters, train_kmeans};
 
-use crate::kernels::exact::dot_f32_rows;
+use crate::kernels::exact::{dot_f32_gather, dot_f32_rows};
+use crate::kernels::{PackError, ScanError};
 use crate::linear::{LinearError, Matrix, multiply_transposed_into};
+use crate::product::ProductError;
 use rayon::prelude::*;
+use std::sync::Arc;
+
+use sketch::Sketch;
 
 /// What the coarse quantizer refuses.
 #[derive(Debug, thiserror::Error)]
@@ -58,9 +64,30 @@ pub enum CoarseError {
         /// Centroids.
         expected: usize,
     },
+    /// The codes of the centroids could not be made or scanned.
+    #[error("sketching the centroids failed")]
+    SketchCentroids(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A matrix product failed.
     #[error("comparing vectors with centroids failed")]
     CompareVectors(#[from] LinearError),
+}
+
+impl From<ProductError> for CoarseError {
+    fn from(error: ProductError) -> Self {
+        Self::SketchCentroids(Box::new(error))
+    }
+}
+
+impl From<PackError> for CoarseError {
+    fn from(error: PackError) -> Self {
+        Self::SketchCentroids(Box::new(error))
+    }
+}
+
+impl From<ScanError> for CoarseError {
+    fn from(error: ScanError) -> Self {
+        Self::SketchCentroids(Box::new(error))
+    }
 }
 
 /// A list a query looks into.
@@ -82,6 +109,8 @@ pub struct CoarseQuantizer {
     penalties: Vec<f32>,
     /// `(|c|^2 + penalty) / 2`: what is subtracted from `<x, c>` to rank lists.
     offsets: Vec<f32>,
+    /// Made when the quantizer is complete.
+    sketch: Option<Arc<Sketch>>,
 }
 
 /// Rows compared with all centroids in one matrix product.
@@ -99,9 +128,9 @@ impl CoarseQuantizer {
         }
         let centroids = train_kmeans(vectors, parameters)?;
         let lists = centroids.rows();
-        let mut quantizer = Self::from_parts(centroids, vec![0.0; lists])?;
+        let mut quantizer = Self::without_sketch(centroids, vec![0.0; lists])?;
         balance::balance(&mut quantizer, vectors, balance::LONGEST_LIST)?;
-        Ok(quantizer)
+        quantizer.with_sketch()
     }
 
     /// The exhaustive case: one list, whose centroid is the origin.
@@ -117,6 +146,15 @@ impl CoarseQuantizer {
     /// # Errors
     /// When either is empty, their numbers differ, or a value is not finite.
     pub fn from_parts(centroids: Matrix, penalties: Vec<f32>) -> Result<Self, CoarseError> {
+        Self::without_sketch(centroids, penalties)?.with_sketch()
+    }
+
+    fn with_sketch(mut self) -> Result<Self, CoarseError> {
+        self.sketch = Sketch::new(&self.centroids, &self.offsets)?.map(Arc::new);
+        Ok(self)
+    }
+
+    fn without_sketch(centroids: Matrix, penalties: Vec<f32>) -> Result<Self, CoarseError> {
         let (lists, dimension) = (centroids.rows(), centroids.columns());
         if lists == 0 || dimension == 0 {
             return Err(CoarseError::ChooseLists { lists, dimension });
@@ -130,7 +168,7 @@ impl CoarseQuantizer {
         if let Some(row) = penalties.iter().position(|penalty| !penalty.is_finite()) {
             return Err(CoarseError::ReadVector { row });
         }
-        let mut quantizer = Self { centroids, penalties: Vec::new(), offsets: Vec::new() };
+        let mut quantizer = Self { centroids, penalties: Vec::new(), offsets: Vec::new(), sketch: None };
         quantizer.set_penalties(penalties);
         Ok(quantizer)
     }
@@ -209,18 +247,33 @@ impl CoarseQuantizer {
         best_of(products, &self.offsets)
     }
 
-    /// The `count` lists nearest to the query, nearest first, each with its inner product.
+    /// The `count` lists nearest to the query, nearest first, each with its inner product. With many lists and
+    /// few probes the lists are chosen by a sketch of the centroids and then ranked exactly, so a list at the
+    /// end of the ranking may be missed; [`probe_exactly`](Self::probe_exactly) never misses one.
     ///
     /// # Errors
     /// When the dimension differs or a value is not finite.
     pub fn probe(&self, query: &[f32], count: usize) -> Result<Vec<Probe>, CoarseError> {
         self.check(query)?;
-        let mut products = vec![0.0; self.lists()];
-        dot_f32_rows(query, self.centroids.as_slice(), &mut products);
-        Ok(self.rank(&products, count))
+        let sketch = self.sketch.as_ref().map(|sketch| sketch.candidates(query, count)).transpose()?;
+        let Some(candidates) = sketch.flatten() else { return self.probe_exactly(query, count) };
+        let mut products = vec![0.0; candidates.len()];
+        dot_f32_gather(query, self.centroids.as_slice(), &candidates, &mut products);
+        Ok(self.rank(candidates.into_iter().zip(products), count))
     }
 
-    /// [`probe`](Self::probe) for each row of `queries`, through one matrix product for each 1,024 rows.
+    /// [`probe`](Self::probe) by comparison with every centroid.
+    ///
+    /// # Errors
+    /// When the dimension differs or a value is not finite.
+    pub fn probe_exactly(&self, query: &[f32], count: usize) -> Result<Vec<Probe>, CoarseError> {
+        self.check(query)?;
+        let mut products = vec![0.0; self.lists()];
+        dot_f32_rows(query, self.centroids.as_slice(), &mut products);
+        Ok(self.rank((0..).zip(products), count))
+    }
+
+    /// [`probe_exactly`](Self::probe_exactly) for each row of `queries`, by matrix products of 1,024 rows.
     ///
     /// # Errors
     /// When the dimension differs or a value is not finite.
@@ -236,28 +289,27 @@ impl CoarseQuantizer {
         for batch in queries.as_slice().chunks(BATCH * self.dimension()) {
             let mut products = vec![0.0; batch.len() / self.dimension() * self.lists()];
             multiply_transposed_into(&mut products, batch, self.dimension(), &self.centroids)?;
-            let ranked = products.par_chunks(self.lists()).map(|row| self.rank(row, count));
+            let ranked =
+                products.par_chunks(self.lists()).map(|row| self.rank((0..).zip(row.iter().copied()), count));
             probes.par_extend(ranked);
         }
         Ok(probes)
     }
 
-    fn rank(&self, products: &[f32], count: usize) -> Vec<Probe> {
-        let mut ranked: Vec<(f32, u32)> = products
-            .iter()
-            .zip(&self.offsets)
-            .zip(0..)
-            .map(|((ip, offset), list)| (offset - ip, list))
+    fn rank(&self, products: impl Iterator<Item = (u32, f32)>, count: usize) -> Vec<Probe> {
+        let mut ranked: Vec<(f32, Probe)> = products
+            .map(|(list, inner_product)| {
+                (self.offsets[list as usize] - inner_product, Probe { list, inner_product })
+            })
             .collect();
         let count = count.min(ranked.len());
-        let nearest = |a: &(f32, u32), b: &(f32, u32)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
+        let nearest = |a: &(f32, Probe), b: &(f32, Probe)| a.0.total_cmp(&b.0).then(a.1.list.cmp(&b.1.list));
         if count < ranked.len() {
             ranked.select_nth_unstable_by(count, nearest);
             ranked.truncate(count);
         }
         ranked.sort_unstable_by(nearest);
-        let probe = |&(_, list): &(f32, u32)| Probe { list, inner_product: products[list as usize] };
-        ranked.iter().map(probe).collect()
+        ranked.into_iter().map(|(_, probe)| probe).collect()
     }
 
     /// `vector` less the centroid of `list`, in place; a list that does not exist leaves it as it is.

@@ -16,6 +16,7 @@ mod nearest;
 mod packing;
 mod scalar;
 mod scan;
+mod vectorize;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -32,6 +33,7 @@ pub use layout::{CodeBits, CodeShape, ShapeError};
 pub(crate) use nearest::{TILE, nearest_in_tile};
 pub use packing::{CodeRun, PackError, PackedCodes};
 pub use scan::{HitSink, MAX_QUERIES_A_PASS, ScanError, ScanQuery, scan};
+pub(crate) use vectorize::{Loop, vectorized};
 
 /// An instruction set that scans can use; later ones are faster where they exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

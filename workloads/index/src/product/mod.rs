@@ -10,6 +10,7 @@
 
 mod encoding;
 mod table;
+mod table_loops;
 mod training;
 
 pub(crate) use training::draw;

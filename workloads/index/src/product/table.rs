@@ -1,6 +1,7 @@
 //! Lookup tables of a query: exact in `f32`, and quantized to bytes for the scan.
 
-use crate::kernels::{CodeBits, CodeShape};
+use super::table_loops::{Fill, Measure, Quantize, Spans};
+use crate::kernels::{CodeBits, CodeShape, vectorized};
 
 /// Inner products of one query with every centroid: `M x centroids` values.
 #[derive(Clone, Debug)]
@@ -27,14 +28,7 @@ impl LookupTable {
         self.shape = shape;
         self.entries.clear();
         self.entries.resize(shape.sub_quantizers() * k, 0.0);
-        let parts = query.chunks_exact(part).zip(columns.chunks_exact(part * k));
-        for (entries, (values, columns)) in self.entries.chunks_exact_mut(k).zip(parts) {
-            for (&value, column) in values.iter().zip(columns.chunks_exact(k)) {
-                for (entry, &c) in entries.iter_mut().zip(column) {
-                    *entry += value * c;
-                }
-            }
-        }
+        vectorized(Fill { part, k, query, columns, entries: &mut self.entries });
     }
 
     /// Shape of the codes it serves.
@@ -99,13 +93,8 @@ impl QuantizedLookupTable {
         self.shape = table.shape;
         self.entries.clear();
         self.entries.resize(table.entries.len().next_multiple_of(64), 0);
-        let (mut largest_span, mut total_span, mut best) = (0.0_f32, 0.0_f32, 0.0_f32);
-        for entries in table.entries.chunks_exact(k) {
-            let (low, high) = range(entries);
-            largest_span = largest_span.max(high - low);
-            total_span += high - low;
-            best += high;
-        }
+        let Spans { largest: largest_span, total: total_span, best } =
+            vectorized(Measure { k, entries: &table.entries });
         let reach = total_span + (best_centroid - worst_centroid).max(0.0);
         // Rounding adds at most a half for each entry and for the bias.
         let room = 65_535.0 - 0.5 * (table.shape.sub_quantizers() + 1) as f32;
@@ -115,19 +104,11 @@ impl QuantizedLookupTable {
         }
         self.best = best;
         self.best_centroid = best_centroid;
-        let mut largest_sum = 0_u32;
-        self.largest_entry = 0;
-        for (bytes, entries) in self.entries.chunks_exact_mut(k).zip(table.entries.chunks_exact(k)) {
-            let (_, high) = range(entries);
-            let mut largest = 0;
-            for (byte, &entry) in bytes.iter_mut().zip(entries) {
-                *byte = ((high - entry) * self.scale + 0.5) as u8;
-                largest = largest.max(*byte);
-            }
-            largest_sum += u32::from(largest);
-            self.largest_entry = self.largest_entry.max(largest);
-        }
+        let (scale, entries) = (self.scale, &table.entries);
+        let (largest_sum, largest_entry) =
+            vectorized(Quantize { k, scale, entries, bytes: &mut self.entries });
         self.largest_sum = largest_sum.min(65_535) as u16;
+        self.largest_entry = largest_entry;
     }
 
     /// A table over given bytes (`M x centroids`) with scale 1, for tests and benchmarks of the kernels;
@@ -195,8 +176,4 @@ fn largest_entry(bits: CodeBits) -> f32 {
         CodeBits::Four => 127.0,
         CodeBits::Eight => 255.0,
     }
-}
-
-fn range(entries: &[f32]) -> (f32, f32) {
-    entries.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &x| (low.min(x), high.max(x)))
 }
