@@ -1,11 +1,12 @@
 //! The coarse quantizer: which of the inverted lists a vector belongs to, and which lists a query looks into.
 //!
 //! Guarantees: assignment is deterministic and agrees between single vectors and batches up to ties of the
-//! last bit; every list's share of the training vectors stays near the mean (see [`balance`]).
-//! Assumes unit-length vectors; residuals are relative to the centroid, which is not normalised.
+//! last bit; penalties keep every list's share of the training vectors near the mean.
+//! Assumes unit-length vectors, and ranks lists by the cosine to their centroids: at the same number of codes
+//! scanned that finds more neighbours than the Euclidean distance. Residuals are relative to the centroid
+//! itself, the mean of its vectors.
 //! Failure modes: too few training vectors, values that are not finite, dimensions that differ.
 
-pub mod balance;
 mod kmeans;
 mod seeding;
 mod sketch;
@@ -14,7 +15,7 @@ pub use kmeans::{KMeansParameters, train_kmeans};
 
 use crate::kernels::exact::{dot_f32_gather, dot_f32_rows};
 use crate::kernels::{PackError, ScanError};
-use crate::linear::{LinearError, Matrix, multiply_transposed_into};
+use crate::linear::{LinearError, Matrix, multiply_transposed_into, normalize};
 use crate::product::ProductError;
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -101,14 +102,15 @@ pub struct Probe {
 
 /// Centroids of the inverted lists, each with a penalty that keeps its list from growing too long.
 ///
-/// A vector `x` belongs to the list of least `|x - c|^2 + penalty`: a power diagram, which is a Voronoi
-/// diagram whose large cells have been shrunk.
+/// A vector `x` belongs to the list of largest `<x, c> / |c| - penalty`.
 #[derive(Clone, Debug)]
 pub struct CoarseQuantizer {
     centroids: Matrix,
     penalties: Vec<f32>,
-    /// `(|c|^2 + penalty) / 2`: what is subtracted from `<x, c>` to rank lists.
-    offsets: Vec<f32>,
+    /// The centroids at length 1.
+    directions: Matrix,
+    /// Their former lengths.
+    norms: Vec<f32>,
     /// Made when the quantizer is complete.
     sketch: Option<Arc<Sketch>>,
 }
@@ -126,11 +128,8 @@ impl CoarseQuantizer {
         if parameters.clusters == 1 {
             return Self::single(vectors.columns());
         }
-        let centroids = train_kmeans(vectors, parameters)?;
-        let lists = centroids.rows();
-        let mut quantizer = Self::without_sketch(centroids, vec![0.0; lists])?;
-        balance::balance(&mut quantizer, vectors, balance::LONGEST_LIST)?;
-        quantizer.with_sketch()
+        let (centroids, penalties) = train_kmeans(vectors, parameters)?;
+        Self::from_parts(centroids, penalties)
     }
 
     /// The exhaustive case: one list, whose centroid is the origin.
@@ -146,15 +145,6 @@ impl CoarseQuantizer {
     /// # Errors
     /// When either is empty, their numbers differ, or a value is not finite.
     pub fn from_parts(centroids: Matrix, penalties: Vec<f32>) -> Result<Self, CoarseError> {
-        Self::without_sketch(centroids, penalties)?.with_sketch()
-    }
-
-    fn with_sketch(mut self) -> Result<Self, CoarseError> {
-        self.sketch = Sketch::new(&self.centroids, &self.offsets)?.map(Arc::new);
-        Ok(self)
-    }
-
-    fn without_sketch(centroids: Matrix, penalties: Vec<f32>) -> Result<Self, CoarseError> {
         let (lists, dimension) = (centroids.rows(), centroids.columns());
         if lists == 0 || dimension == 0 {
             return Err(CoarseError::ChooseLists { lists, dimension });
@@ -168,17 +158,10 @@ impl CoarseQuantizer {
         if let Some(row) = penalties.iter().position(|penalty| !penalty.is_finite()) {
             return Err(CoarseError::ReadVector { row });
         }
-        let mut quantizer = Self { centroids, penalties: Vec::new(), offsets: Vec::new(), sketch: None };
-        quantizer.set_penalties(penalties);
-        Ok(quantizer)
-    }
-
-    fn set_penalties(&mut self, penalties: Vec<f32>) {
-        self.offsets = half_norms(&self.centroids);
-        for (offset, penalty) in self.offsets.iter_mut().zip(&penalties) {
-            *offset += penalty / 2.0;
-        }
-        self.penalties = penalties;
+        let directions = directions(&centroids);
+        let norms = centroids.iter_rows().map(norm).collect();
+        let sketch = Sketch::new(&directions, &penalties)?.map(Arc::new);
+        Ok(Self { centroids, penalties, directions, norms, sketch })
     }
 
     /// Number of lists.
@@ -196,7 +179,7 @@ impl CoarseQuantizer {
         &self.centroids
     }
 
-    /// What is added to the squared distance to each centroid when a vector is assigned.
+    /// What is subtracted from the cosine to each centroid when a vector is assigned.
     pub fn penalties(&self) -> &[f32] {
         &self.penalties
     }
@@ -208,8 +191,8 @@ impl CoarseQuantizer {
     pub fn assign(&self, vector: &[f32]) -> Result<u32, CoarseError> {
         self.check(vector)?;
         let mut products = vec![0.0; self.lists()];
-        dot_f32_rows(vector, self.centroids.as_slice(), &mut products);
-        Ok(self.best(&products).0)
+        dot_f32_rows(vector, self.directions.as_slice(), &mut products);
+        Ok(best_of(&products, &self.penalties).0)
     }
 
     /// The lists the rows of `vectors` belong to.
@@ -217,11 +200,6 @@ impl CoarseQuantizer {
     /// # Errors
     /// When the dimension differs or a value is not finite.
     pub fn assign_batch(&self, vectors: &Matrix) -> Result<Vec<u32>, CoarseError> {
-        Ok(self.assign_with_scores(vectors)?.into_iter().map(|(list, _)| list).collect())
-    }
-
-    /// List and score (`<x, c> - offset`) of each row.
-    fn assign_with_scores(&self, vectors: &Matrix) -> Result<Vec<(u32, f32)>, CoarseError> {
         if vectors.columns() != self.dimension() {
             let (given, expected) = (vectors.columns(), self.dimension());
             return Err(CoarseError::MatchDimension { given, expected });
@@ -230,21 +208,17 @@ impl CoarseQuantizer {
             return Err(CoarseError::ReadVector { row });
         }
         if self.lists() == 1 {
-            return Ok(vec![(0, 0.0); vectors.rows()]);
+            return Ok(vec![0; vectors.rows()]);
         }
         let mut assigned = Vec::with_capacity(vectors.rows());
         let mut products = vec![0.0; BATCH.min(vectors.rows()) * self.lists()];
         for batch in vectors.as_slice().chunks(BATCH * self.dimension()) {
             let products = &mut products[..batch.len() / self.dimension() * self.lists()];
-            multiply_transposed_into(products, batch, self.dimension(), &self.centroids)?;
-            let best = products.par_chunks(self.lists()).map(|row| self.best(row));
+            multiply_transposed_into(products, batch, self.dimension(), &self.directions)?;
+            let best = products.par_chunks(self.lists()).map(|row| best_of(row, &self.penalties).0);
             assigned.par_extend(best);
         }
         Ok(assigned)
-    }
-
-    fn best(&self, products: &[f32]) -> (u32, f32) {
-        best_of(products, &self.offsets)
     }
 
     /// The `count` lists nearest to the query, nearest first, each with its inner product. With many lists and
@@ -258,7 +232,7 @@ impl CoarseQuantizer {
         let sketch = self.sketch.as_ref().map(|sketch| sketch.candidates(query, count)).transpose()?;
         let Some(candidates) = sketch.flatten() else { return self.probe_exactly(query, count) };
         let mut products = vec![0.0; candidates.len()];
-        dot_f32_gather(query, self.centroids.as_slice(), &candidates, &mut products);
+        dot_f32_gather(query, self.directions.as_slice(), &candidates, &mut products);
         Ok(self.rank(candidates.into_iter().zip(products), count))
     }
 
@@ -269,7 +243,7 @@ impl CoarseQuantizer {
     pub fn probe_exactly(&self, query: &[f32], count: usize) -> Result<Vec<Probe>, CoarseError> {
         self.check(query)?;
         let mut products = vec![0.0; self.lists()];
-        dot_f32_rows(query, self.centroids.as_slice(), &mut products);
+        dot_f32_rows(query, self.directions.as_slice(), &mut products);
         Ok(self.rank((0..).zip(products), count))
     }
 
@@ -288,7 +262,7 @@ impl CoarseQuantizer {
         let mut probes = Vec::with_capacity(queries.rows());
         for batch in queries.as_slice().chunks(BATCH * self.dimension()) {
             let mut products = vec![0.0; batch.len() / self.dimension() * self.lists()];
-            multiply_transposed_into(&mut products, batch, self.dimension(), &self.centroids)?;
+            multiply_transposed_into(&mut products, batch, self.dimension(), &self.directions)?;
             let ranked =
                 products.par_chunks(self.lists()).map(|row| self.rank((0..).zip(row.iter().copied()), count));
             probes.par_extend(ranked);
@@ -296,10 +270,12 @@ impl CoarseQuantizer {
         Ok(probes)
     }
 
-    fn rank(&self, products: impl Iterator<Item = (u32, f32)>, count: usize) -> Vec<Probe> {
-        let mut ranked: Vec<(f32, Probe)> = products
-            .map(|(list, inner_product)| {
-                (self.offsets[list as usize] - inner_product, Probe { list, inner_product })
+    /// The best `count` of lists with their cosines.
+    fn rank(&self, cosines: impl Iterator<Item = (u32, f32)>, count: usize) -> Vec<Probe> {
+        let mut ranked: Vec<(f32, Probe)> = cosines
+            .map(|(list, cosine)| {
+                let inner_product = cosine * self.norms[list as usize];
+                (self.penalties[list as usize] - cosine, Probe { list, inner_product })
             })
             .collect();
         let count = count.min(ranked.len());
@@ -329,9 +305,17 @@ impl CoarseQuantizer {
     }
 }
 
-/// Half the squared norm of each row.
-fn half_norms(rows: &Matrix) -> Vec<f32> {
-    rows.iter_rows().map(|row| row.iter().map(|x| x * x).sum::<f32>() / 2.0).collect()
+fn norm(row: &[f32]) -> f32 {
+    row.iter().map(|x| x * x).sum::<f32>().sqrt()
+}
+
+/// The rows at length 1; a zero row stays zero.
+fn directions(rows: &Matrix) -> Matrix {
+    let mut directions = rows.clone();
+    for row in 0..directions.rows() {
+        normalize(directions.row_mut(row));
+    }
+    directions
 }
 
 /// Index and value of the largest `product - offset`; ties go to the lower index.

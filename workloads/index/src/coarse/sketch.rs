@@ -2,8 +2,8 @@
 //!
 //! With some thousand lists, comparing a query with every centroid costs more than scanning the lists it
 //! then chooses. The centroids are product-quantized like vectors, scanned by the same kernels, and only the
-//! best few are compared exactly. The rank of a list is `offset - <q, c>`, so each centroid is extended by
-//! its offset and each query by -1.
+//! best few are compared exactly. The rank of a list is `penalty - cosine`, so each direction is extended by
+//! its penalty and each query by -1.
 //!
 //! A sketch is made from the centroids when a quantizer is loaded; it is never stored.
 
@@ -15,16 +15,16 @@ use crate::product::{ProductQuantizer, QuantizedLookupTable};
 
 /// Dimensions of one part of a sketch code.
 const PART: usize = 4;
-/// Parts that hold the offset: one would do, but their number must be even.
-const OFFSET_PARTS: usize = 2;
+/// Parts that hold the penalty: one would do, but their number must be even.
+const PENALTY_PARTS: usize = 2;
 /// Fewest lists for which a sketch is made.
 const LISTS: usize = 512;
 /// Iterations of k-means for the sketch's codebooks.
 const ITERATIONS: usize = 6;
 /// Candidates compared exactly, for each list asked for.
-const CANDIDATES_A_LIST: usize = 3;
-/// Fewest candidates compared exactly.
-const CANDIDATES: usize = 64;
+const CANDIDATES_A_LIST: usize = 4;
+/// Candidates compared exactly beside those.
+const CANDIDATES: usize = 96;
 
 /// The codes of all centroids, in one list.
 #[derive(Debug)]
@@ -46,19 +46,19 @@ impl HitSink for Nearest {
 }
 
 impl Sketch {
-    /// A sketch of `centroids` (`lists x d`) with their offsets; `None` when there are too few lists for it to
+    /// A sketch of `directions` (`lists x d`) with their penalties; `None` when there are too few lists for it to
     /// pay, or the dimension cannot be cut.
-    pub(super) fn new(centroids: &Matrix, offsets: &[f32]) -> Result<Option<Self>, CoarseError> {
-        let (lists, d) = (centroids.rows(), centroids.columns());
+    pub(super) fn new(directions: &Matrix, penalties: &[f32]) -> Result<Option<Self>, CoarseError> {
+        let (lists, d) = (directions.rows(), directions.columns());
         if lists < LISTS || d % (2 * PART) != 0 {
             return Ok(None);
         }
-        let Ok(shape) = CodeShape::new(d / PART + OFFSET_PARTS, CodeBits::Four) else { return Ok(None) };
-        let mut extended = Matrix::zeros(lists, d + OFFSET_PARTS * PART);
-        for (list, (centroid, &offset)) in centroids.iter_rows().zip(offsets).enumerate() {
+        let Ok(shape) = CodeShape::new(d / PART + PENALTY_PARTS, CodeBits::Four) else { return Ok(None) };
+        let mut extended = Matrix::zeros(lists, d + PENALTY_PARTS * PART);
+        for (list, (direction, &penalty)) in directions.iter_rows().zip(penalties).enumerate() {
             let row = extended.row_mut(list);
-            row[..d].copy_from_slice(centroid);
-            row[d] = offset;
+            row[..d].copy_from_slice(direction);
+            row[d] = penalty;
         }
         let quantizer = ProductQuantizer::train(&extended, shape, ITERATIONS, 1)?;
         let codes = PackedCodes::pack(Kernel::detect(), shape, &quantizer.encode_batch(&extended)?)?;
@@ -67,7 +67,7 @@ impl Sketch {
 
     /// Lists that are likely to hold the `count` nearest; `None` when it is no less work to look at all.
     pub(super) fn candidates(&self, query: &[f32], count: usize) -> Result<Option<Vec<u32>>, CoarseError> {
-        let wanted = (count.saturating_mul(CANDIDATES_A_LIST)).max(CANDIDATES);
+        let wanted = count.saturating_mul(CANDIDATES_A_LIST).saturating_add(CANDIDATES);
         let Some(run) = self.codes.list(0).filter(|run| wanted * 2 <= run.len()) else { return Ok(None) };
         let mut extended = query.to_vec();
         extended.push(-1.0);

@@ -19,6 +19,7 @@ pub use table::{LookupTable, QuantizedLookupTable};
 
 use crate::kernels::{CodeShape, ShapeError};
 use crate::linear::Matrix;
+use rayon::prelude::*;
 
 /// What a product quantizer refuses.
 #[derive(Debug, thiserror::Error)]
@@ -197,6 +198,24 @@ impl ProductQuantizer {
             values.copy_from_slice(&self.centroids[j * part..(j + 1) * part]);
         }
         Ok(())
+    }
+
+    /// The residuals that row-major codes stand for, `n x dimension`, in parallel.
+    ///
+    /// # Errors
+    /// When the bytes are not whole codes.
+    pub fn decode_batch(&self, codes: &[u8]) -> Result<Matrix, ProductError> {
+        let code_bytes = self.shape.code_bytes();
+        if codes.len() % code_bytes != 0 {
+            return Err(ProductError::DecodeLength { given: codes.len(), expected: code_bytes });
+        }
+        let mut decoded = Matrix::zeros(codes.len() / code_bytes, self.dimension);
+        let vectors = decoded.as_mut_slice().par_chunks_mut(self.dimension);
+        vectors
+            .zip(codes.par_chunks(code_bytes))
+            .with_min_len(256)
+            .try_for_each(|(vector, code)| self.decode_into(code, vector))?;
+        Ok(decoded)
     }
 
     /// Inner products of `query` with every centroid of every sub-quantizer.

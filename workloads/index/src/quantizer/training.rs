@@ -3,9 +3,9 @@
 use super::{Quantizer, QuantizerError};
 use crate::coarse::{CoarseQuantizer, KMeansParameters};
 use crate::kernels::{CodeBits, CodeShape};
-use crate::linear::Matrix;
-use crate::product::{ProductError, ProductQuantizer, part_of};
-use crate::transform::{RotationParameters, Transform, learn_rotation, rotate_rows};
+use crate::linear::{Matrix, multiply_transposed};
+use crate::product::{ProductError, part_of};
+use crate::transform::{RotationParameters, Transform, TransformError, learn_rotation};
 use rand::SeedableRng;
 use rand::seq::index::sample as sample_indices;
 use rand_pcg::Pcg64Mcg;
@@ -46,7 +46,7 @@ impl Default for TrainingParameters {
             expected_vectors: 0,
             coarse_iterations: 10,
             rotation_iterations: 20,
-            product_iterations: 20,
+            product_iterations: 10,
             seed: 1,
         }
     }
@@ -85,7 +85,7 @@ const EXHAUSTIVE_BELOW: usize = 20_000;
 /// Training vectors a list, at least, when the number of lists is chosen here.
 const VECTORS_A_LIST: usize = 32;
 /// Most vectors used for rotation and codebooks.
-const RESIDUAL_SAMPLE: usize = 65_536;
+const RESIDUAL_SAMPLE: usize = 32_768;
 /// Most vectors used for the projection.
 const PROJECTION_SAMPLE: usize = 131_072;
 
@@ -122,6 +122,7 @@ impl Quantizer {
             clusters: lists,
             iterations: parameters.coarse_iterations,
             seed: parameters.seed,
+            ..KMeansParameters::default()
         };
         let coarse = CoarseQuantizer::train(&vectors, &means)?;
 
@@ -133,15 +134,16 @@ impl Quantizer {
         }
         let rounds = parameters.rotation_iterations;
         let settings = RotationParameters { shape, iterations: rounds, seed: parameters.seed };
-        let rotation = learn_rotation(&residuals, &settings, &mut |round, error| {
+        let learned = learn_rotation(&residuals, &settings, &mut |round, error| {
             progress(TrainingStep::Rotate { round, rounds, error });
         })?;
         progress(TrainingStep::Codebooks);
-        let rotated = rotate_rows(&residuals, &rotation)?;
-        let product =
-            ProductQuantizer::train(&rotated, shape, parameters.product_iterations, parameters.seed)?;
+        let rotation = learned.matrix;
+        let rotated = multiply_transposed(&residuals, &rotation).map_err(TransformError::from)?;
+        let mut product = learned.quantizer;
+        product.refine(&rotated, parameters.product_iterations)?;
         progress(TrainingStep::Done { error: product.mean_squared_error(&rotated)? });
-        let centroids = rotate_rows(coarse.centroids(), &rotation)?;
+        let centroids = multiply_transposed(coarse.centroids(), &rotation).map_err(TransformError::from)?;
         let coarse = CoarseQuantizer::from_parts(centroids, coarse.penalties().to_vec())?;
         Self::from_parts(parameters.generation, projection.rotated(&rotation)?, coarse, product)
     }

@@ -9,8 +9,7 @@
 
 mod rotation;
 
-pub(crate) use rotation::rotate_rows;
-pub use rotation::{RotationParameters, learn_rotation};
+pub use rotation::{Rotation, RotationParameters, learn_rotation};
 
 use crate::kernels::exact::dot_f32_rows;
 use crate::linear::{

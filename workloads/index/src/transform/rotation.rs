@@ -2,8 +2,12 @@
 
 use super::TransformError;
 use crate::kernels::CodeShape;
-use crate::linear::{Matrix, gram, multiply, multiply_transposed, orthogonal_procrustes, symmetric_eigen};
-use crate::product::{ProductError, ProductQuantizer};
+use crate::linear::{Matrix, gram, multiply_transposed, orthogonal_procrustes, symmetric_eigen};
+use crate::product::ProductQuantizer;
+use rayon::prelude::*;
+
+/// Iterations of k-means before the first rotation is learned.
+const FIRST_ITERATIONS: usize = 8;
 
 /// Settings of [`learn_rotation`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +18,15 @@ pub struct RotationParameters {
     pub iterations: usize,
     /// Seed of the codebooks' first centroids.
     pub seed: u64,
+}
+
+/// What [`learn_rotation`] learned.
+#[derive(Clone, Debug)]
+pub struct Rotation {
+    /// The rotation, `d x d`.
+    pub matrix: Matrix,
+    /// Codebooks for rotated residuals, from which further iterations of k-means may go on.
+    pub quantizer: ProductQuantizer,
 }
 
 /// Learns the rotation (`d x d`) under which product codes of `residuals` (`n x d`) lose least: the parametric
@@ -27,22 +40,19 @@ pub fn learn_rotation(
     residuals: &Matrix,
     parameters: &RotationParameters,
     progress: &mut dyn FnMut(usize, f64),
-) -> Result<Matrix, TransformError> {
+) -> Result<Rotation, TransformError> {
     let shape = parameters.shape;
-    let mut rotation = allocate_eigenvalues(residuals, shape)?;
-    if parameters.iterations == 0 {
-        return Ok(rotation);
-    }
-    let mut rotated = multiply_transposed(residuals, &rotation)?;
-    let mut quantizer = ProductQuantizer::train(&rotated, shape, 4, parameters.seed)?;
+    let mut matrix = allocate_eigenvalues(residuals, shape)?;
+    let mut rotated = multiply_transposed(residuals, &matrix)?;
+    let mut quantizer = ProductQuantizer::train(&rotated, shape, FIRST_ITERATIONS, parameters.seed)?;
     for round in 1..=parameters.iterations {
-        let decoded = decode_all(&quantizer, &quantizer.encode_batch(&rotated)?)?;
+        let decoded = quantizer.decode_batch(&quantizer.encode_batch(&rotated)?)?;
         progress(round, mean_squared_error(&rotated, &decoded));
-        rotation = orthogonal_procrustes(&gram(&decoded, residuals)?)?;
-        rotated = multiply_transposed(residuals, &rotation)?;
+        matrix = orthogonal_procrustes(&gram(&decoded, residuals)?)?;
+        rotated = multiply_transposed(residuals, &matrix)?;
         quantizer.refine(&rotated, 1)?;
     }
-    Ok(rotation)
+    Ok(Rotation { matrix, quantizer })
 }
 
 /// Rows are principal directions, dealt out greedily: the next largest eigenvalue goes to the part with the
@@ -66,25 +76,10 @@ fn allocate_eigenvalues(residuals: &Matrix, shape: CodeShape) -> Result<Matrix, 
     Ok(eigen.vectors.select_rows(&order))
 }
 
-fn decode_all(quantizer: &ProductQuantizer, codes: &[u8]) -> Result<Matrix, ProductError> {
-    let code_bytes = quantizer.shape().code_bytes();
-    let mut decoded = Matrix::zeros(codes.len() / code_bytes, quantizer.dimension());
-    for (row, code) in codes.chunks_exact(code_bytes).enumerate() {
-        quantizer.decode_into(code, decoded.row_mut(row))?;
-    }
-    Ok(decoded)
-}
-
 /// Mean over rows of the squared distance between two sets of vectors.
 fn mean_squared_error(a: &Matrix, b: &Matrix) -> f64 {
-    let pairs = a.as_slice().iter().zip(b.as_slice());
-    pairs.map(|(x, y)| f64::from(x - y).powi(2)).sum::<f64>() / a.rows().max(1) as f64
-}
-
-/// The rows of `vectors` times the transpose of a rotation, kept here for callers that rotate centroids.
-///
-/// # Errors
-/// When the shapes do not fit.
-pub(crate) fn rotate_rows(vectors: &Matrix, rotation: &Matrix) -> Result<Matrix, TransformError> {
-    Ok(multiply(vectors, &rotation.transposed())?)
+    let rows = a.as_slice().par_chunks(a.columns()).zip(b.as_slice().par_chunks(b.columns()));
+    let squared = |(x, y): (&[f32], &[f32])| x.iter().zip(y).map(|(x, y)| (x - y) * (x - y)).sum::<f32>();
+    let errors: Vec<f32> = rows.map(squared).collect();
+    errors.iter().map(|&error| f64::from(error)).sum::<f64>() / a.rows().max(1) as f64
 }
