@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use medindex_proto::ImageId;
 use sqlx::any::{AnyPoolOptions, install_default_drivers};
 use sqlx::migrate::Migrator;
-use sqlx::{AnyPool, Executor};
+use sqlx::{AnyConnection, AnyPool, Connection, Executor};
 
 pub use faults::Dialect;
 
@@ -61,6 +61,7 @@ impl SqlCatalog {
     pub async fn open(url: &str, readers: u32, dialect: Dialect) -> Result<Self> {
         install_default_drivers();
         let open = |error| CatalogError::Open(dialect.fault(error));
+        probe(url, dialect.writer_setup).await.map_err(open)?;
         let writers = pool(1, dialect.writer_setup).connect(url).await.map_err(open)?;
         let newest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
         MIGRATIONS.run(&writers).await.map_err(|error| dialect.migrate_error(error, newest))?;
@@ -80,6 +81,16 @@ impl SqlCatalog {
     fn read(&self, what: &'static str) -> Reader<'_> {
         Reader { pool: &self.readers, dialect: &self.dialect, what }
     }
+}
+
+/// Sets up one connection by itself: a pool would try a set-up that fails again until its time is up, and then
+/// tell of the time and not of the failure.
+async fn probe(url: &str, setup: &'static [&'static str]) -> std::result::Result<(), sqlx::Error> {
+    let mut connection = AnyConnection::connect(url).await?;
+    for statement in setup {
+        connection.execute(*statement).await?;
+    }
+    connection.close().await
 }
 
 fn pool(connections: u32, setup: &'static [&'static str]) -> AnyPoolOptions {

@@ -76,7 +76,7 @@ pub enum MessageError {
 }
 
 /// A message of one of our topics.
-pub trait Message: prost::Message + Default + Clone {
+pub trait Message: prost::Message + Default + Clone + PartialEq {
     /// Name for errors and logs.
     const KIND: &'static str;
     /// Schema version that this release writes, and the highest that it reads.

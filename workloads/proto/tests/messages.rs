@@ -55,7 +55,7 @@ fn operation() -> OperationEvent {
     OperationEvent { action: "image.upload".into(), actor: "Dr. Ü".into(), ..OperationEvent::default() }
 }
 
-fn assert_round_trip<M: Message + PartialEq>(mut message: M) {
+fn assert_round_trip<M: Message + std::fmt::Debug>(mut message: M) {
     let payload = message.write().unwrap();
     message.set_version();
     assert_eq!(M::read(&payload).unwrap(), message);
@@ -148,7 +148,7 @@ fn refusal(message: &impl Message) -> String {
 }
 
 fn read_like<M: Message>(_: &M, payload: &Bytes) -> String {
-    M::read(payload).unwrap_err().to_string()
+    M::read(payload).err().unwrap().to_string()
 }
 
 #[test]
