@@ -1,0 +1,154 @@
+//! `medindex import` with real files.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+
+use common::{Data, Outcome, picture, sample, samples};
+use serde_json::Value;
+
+fn names(list: &Value) -> Vec<&str> {
+    list.as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn every_sample_is_stored_or_named_with_a_reason_and_a_second_import_changes_nothing() {
+    let data = Data::new();
+    let folder = samples().display().to_string();
+    let files = walk(&samples());
+    let first = data.run(["import", "--json", &folder]).json();
+    for list in ["failed", "skipped"] {
+        for item in first[list].as_array().unwrap() {
+            assert!(!item["reason"].as_str().unwrap().is_empty(), "{item}");
+        }
+    }
+    let count = |summary: &Value| {
+        summary["stored"].as_u64().unwrap()
+            + summary["duplicates"].as_u64().unwrap()
+            + (names(&summary["failed"]).len() + names(&summary["skipped"]).len()) as u64
+    };
+    assert_eq!(count(&first), files, "{first}");
+    assert!(first["stored"].as_u64().unwrap() >= 80, "{first}");
+    assert_eq!(first["interrupted"], false);
+
+    let second = data.run(["import", "--json", &folder]).json();
+    assert_eq!(second["stored"], 0, "{second}");
+    assert_eq!(count(&second), files, "{second}");
+    assert_eq!(sorted(&second["failed"]), sorted(&first["failed"]));
+    assert_eq!(data.counts()["indexed"], first["stored"]);
+}
+
+fn sorted(list: &Value) -> BTreeSet<&str> {
+    names(list).into_iter().collect()
+}
+
+fn walk(folder: &std::path::Path) -> u64 {
+    let visible = |entry: &walkdir::DirEntry| !entry.file_name().to_string_lossy().starts_with('.');
+    let all = walkdir::WalkDir::new(folder).into_iter().filter_entry(visible).map(Result::unwrap);
+    all.filter(|entry| entry.file_type().is_file()).count() as u64
+}
+
+#[test]
+fn the_summary_has_its_documented_fields() {
+    let data = Data::new();
+    let summary = data.run(["import", "--json", &data.images(2)]).json();
+    let fields: BTreeSet<&str> = summary.as_object().unwrap().keys().map(String::as_str).collect();
+    let documented = ["stored", "duplicates", "failed", "skipped", "unused_labels", "seconds", "interrupted"];
+    assert_eq!(fields, BTreeSet::from(documented));
+}
+
+#[test]
+fn a_table_labels_by_path_and_by_base_name() {
+    let data = Data::new();
+    let folder = data.images(3);
+    let table = data.scratch("labels.csv");
+    std::fs::write(&table, "file,label\nimages/even/0000.png,Zero\n0001.png,One\nmissing.png,None\n").unwrap();
+    let table = table.display().to_string();
+    let summary = data.run(["import", "--json", &folder, "--labels", &table]).json();
+    assert_eq!(summary["unused_labels"], serde_json::json!(["missing.png"]));
+    let labels = data.run(["status", "--json"]).json()["labels"].clone();
+    let count = |name: &str| {
+        let found = labels.as_array().unwrap().iter().find(|label| label["name"] == name);
+        found.map_or(0, |label| label["count"].as_u64().unwrap())
+    };
+    assert_eq!((count("Zero"), count("One")), (1, 1), "{labels}");
+}
+
+#[test]
+fn a_dicom_directory_leads_to_its_files() {
+    let data = Data::new();
+    let directory = sample("DICOMDIR");
+    let outcome = data.run(["import", "--json", &directory]);
+    let summary: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    // pydicom ships the directory of 31 files; those that exist are stored, each of the others is named.
+    let failed = names(&summary["failed"]).len() as u64;
+    let stored = summary["stored"].as_u64().unwrap() + summary["duplicates"].as_u64().unwrap();
+    assert_eq!(stored + failed, 31, "{summary}");
+    for item in summary["failed"].as_array().unwrap() {
+        assert!(item["reason"].as_str().unwrap().contains("missing"), "{item}");
+    }
+}
+
+#[test]
+fn an_archive_is_imported_without_unpacking_it() {
+    let data = Data::new();
+    let archive = data.scratch("images.zip");
+    let mut writer = zip::ZipWriter::new(std::fs::File::create(&archive).unwrap());
+    let entries: [(&str, Vec<u8>); 3] =
+        [("Hand/1.png", picture(1)), ("Head/2.png", picture(2)), ("readme.txt", b"two images".to_vec())];
+    for (name, bytes) in entries {
+        writer.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        writer.write_all(&bytes).unwrap();
+    }
+    writer.finish().unwrap();
+    let archive = archive.display().to_string();
+    let summary = data.run(["import", "--json", "--label-from-folder", &archive]).json();
+    assert_eq!(summary["stored"], 2, "{summary}");
+    assert_eq!(names(&summary["skipped"]), ["readme.txt"]);
+    let status = data.run(["status", "--json"]).json();
+    assert_eq!(status["labels"].as_array().unwrap().len(), 2, "{status}");
+}
+
+#[test]
+fn all_frames_of_an_image_become_searchable_when_asked_for() {
+    let (middle, all) = (Data::new(), Data::new());
+    let file = sample("examples_ybr_color.dcm");
+    let vectors = |data: &Data, frames: &[&str]| {
+        let arguments = [&["import", "--json", &file], frames].concat();
+        assert_eq!(data.run(arguments).json()["stored"], 1);
+        data.run(["status", "--json"]).json()["index"]["entries"].as_u64().unwrap()
+    };
+    assert_eq!(vectors(&middle, &[]), 1);
+    assert_eq!(vectors(&all, &["--frames", "all"]), 30);
+}
+
+#[test]
+fn globs_and_hidden_files() {
+    let data = Data::new();
+    let folder = data.images(4);
+    std::fs::write(data.scratch("images/even/.hidden.png"), picture(9)).unwrap();
+    let summary = data.run(["import", "--json", &format!("{folder}/even/*.png"), &folder]).json();
+    assert_eq!((&summary["stored"], &summary["duplicates"]), (&4.into(), &2.into()), "{summary}");
+}
+
+#[test]
+fn one_bad_file_among_good_ones_fails_only_when_strict() {
+    let data = Data::new();
+    let folder = data.images(2);
+    std::fs::write(data.scratch("images/broken.png"), &picture(3)[..60]).unwrap();
+    let summary = data.run(["import", "--json", &folder]).json();
+    assert_eq!(names(&summary["failed"]), ["broken.png"]);
+    let strict: Outcome = data.run(["import", "--strict", "--json", &folder]);
+    assert_eq!(strict.code, Some(4), "{strict:?}");
+    assert!(strict.stderr.contains("broken.png"), "{strict:?}");
+}
+
+#[test]
+fn without_a_terminal_there_is_no_progress_bar() {
+    let data = Data::new();
+    let outcome = data.run(["import", &data.images(3)]);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert_eq!(outcome.stderr, "");
+    assert!(outcome.stdout.starts_with("3 stored, 0 stored before, 0 failed, 0 skipped in "), "{outcome:?}");
+}

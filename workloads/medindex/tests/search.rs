@@ -1,0 +1,225 @@
+//! `medindex search`, `recognise`, `status`, `delete`, `train`, `rollback` and `rowkey` on real data folders.
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use common::{Data, run, sample, samples};
+use serde_json::Value;
+
+fn keys(value: &Value) -> BTreeSet<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+fn results(answer: &Value) -> &Vec<Value> {
+    answer["results"].as_array().unwrap()
+}
+
+#[test]
+fn search_answers_in_its_documented_form_by_ascending_distance() {
+    let data = Data::with_images(12);
+    let example = data.scratch("images/even/0004.png").display().to_string();
+    let outcome = data.run(["search", &example, "-k", "5", "--json"]);
+    let answer = outcome.json();
+    assert_eq!(keys(&answer), BTreeSet::from(["query", "generation", "partial", "took_ms", "results"]));
+    // The order of the fields is part of the form that people read.
+    let places = ["\"query\"", "\"generation\"", "\"partial\"", "\"took_ms\"", "\"results\""];
+    assert!(places.map(|name| outcome.stdout.find(name).unwrap()).is_sorted(), "{}", outcome.stdout);
+    assert_eq!((&answer["partial"], &answer["generation"]), (&false.into(), &0.into()));
+    let hits = results(&answer);
+    assert_eq!(hits.len(), 5);
+    let fields = ["rank", "id", "frame", "distance", "name", "label", "modality", "body_part", "study_uid"];
+    assert_eq!(keys(&hits[0]), BTreeSet::from(fields));
+    assert_eq!(hits[0]["name"], "even/0004.png");
+    assert!(hits[0]["distance"].as_f64().unwrap() < 1e-3, "{answer}");
+    assert!(hits.iter().map(|hit| hit["distance"].as_f64().unwrap()).is_sorted());
+    assert!(hits.iter().map(|hit| hit["rank"].as_u64().unwrap()).eq(1..=5));
+}
+
+#[test]
+fn a_stored_image_is_left_out_of_its_own_results() {
+    let data = Data::with_images(6);
+    let example = data.scratch("images/even/0002.png").display().to_string();
+    let ids = data.ids(&example);
+    assert_eq!(ids.len(), 6, "k above the count gives all there are");
+    let answer = data.run(["search", &ids[0], "-k", "50", "--json"]).json();
+    assert_eq!(answer["query"]["id"], ids[0].as_str());
+    let others: BTreeSet<&str> = results(&answer).iter().map(|hit| hit["id"].as_str().unwrap()).collect();
+    assert_eq!(others, ids[1..].iter().map(String::as_str).collect());
+}
+
+#[test]
+fn filters_hold_and_take_nothing_away_that_matches() {
+    let data = Data::with_images(10);
+    let example = data.scratch("images/even/0000.png").display().to_string();
+    let answer = data.run(["search", &example, "--filter", "label=odd", "--json"]).json();
+    assert_eq!(results(&answer).len(), 5);
+    assert!(results(&answer).iter().all(|hit| hit["label"] == "odd"), "{answer}");
+    let both = ["search", &example, "--filter", "label=odd", "--filter", "label=even", "--json"];
+    assert!(results(&data.run(both).json()).is_empty(), "several filters must all match");
+}
+
+#[test]
+fn dicom_attributes_filter_and_group() {
+    let data = Data::new();
+    let folder = samples().display().to_string();
+    let imported = data.run(["import", "--json", &folder]).json();
+    let example = sample("CT_small.dcm");
+    let answer = data.run(["search", &example, "-k", "50", "--filter", "modality=CT", "--json"]).json();
+    assert!(!results(&answer).is_empty());
+    assert!(results(&answer).iter().all(|hit| hit["modality"] == "CT"), "{answer}");
+
+    let grouped = data.run(["search", &example, "-k", "500", "--group-by", "study", "--json"]).json();
+    let studies: Vec<&str> = results(&grouped).iter().filter_map(|hit| hit["study_uid"].as_str()).collect();
+    assert_eq!(studies.len(), studies.iter().collect::<BTreeSet<_>>().len(), "one result a study");
+    assert!((results(&grouped).len() as u64) < imported["stored"].as_u64().unwrap());
+
+    let explained = data.run(["search", &example, "--explain", "--json"]).json();
+    assert!(explained["explain"]["embed_us"].as_u64().unwrap() > 0, "{explained}");
+    assert!(explained["explain"]["index"]["filter_plan"].is_string(), "{explained}");
+    let text = data.run(["search", &example, "--explain"]);
+    assert!(text.stdout.contains("CT_small.dcm") && text.stdout.contains("embed_us"), "{text:?}");
+
+    let windowed = data.run(["search", &example, "--window", "bone", "--roi", "10,10,64,64", "--json"]).json();
+    let region = &windowed["query"]["region"];
+    assert_eq!((&region["x"], &region["width"]), (&10.into(), &64.into()), "{windowed}");
+}
+
+#[test]
+fn exact_search_agrees_with_the_index() {
+    let data = Data::with_images(20);
+    let example = data.scratch("images/odd/0007.png").display().to_string();
+    let ids = |answer: &Value| results(answer).iter().map(|hit| hit["id"].clone()).collect::<Vec<_>>();
+    let by_index = data.run(["search", &example, "--json"]).json();
+    let exact = data.run(["search", &example, "--exact", "--json"]).json();
+    assert_eq!(ids(&by_index), ids(&exact));
+}
+
+#[test]
+fn recognition_gives_classes_or_votes() {
+    let data = Data::with_images(8);
+    let example = data.scratch("images/even/0000.png").display().to_string();
+    let answer = data.run(["recognise", &example, "--json"]).json();
+    let fields = ["md5", "model", "generation", "classes", "vote", "cached"];
+    assert_eq!(keys(&answer), BTreeSet::from(fields));
+    let shares = answer["vote"].as_array().unwrap().iter().map(|vote| vote["probability"].as_f64().unwrap());
+    assert!((shares.sum::<f64>() - 1.0).abs() < 1e-3, "{answer}");
+    let text = data.run(["recognise", &example]);
+    assert!(text.stdout.contains("not for diagnosis"), "{text:?}");
+}
+
+#[test]
+fn status_tells_what_is_there() {
+    let data = Data::with_images(4);
+    let status = data.run(["status", "--json"]).json();
+    assert_eq!(status["images"], serde_json::json!({"received": 0, "indexed": 4, "failed": 0}));
+    assert_eq!(status["index"]["entries"], 4);
+    assert_eq!(status["partitions"], 9);
+    assert!(status["model"].as_str().unwrap().starts_with("efficientnet-lite0@"), "{status}");
+    let text = data.run(["status"]);
+    assert!(text.stdout.contains("images       4 indexed, 0 waiting, 0 failed"), "{text:?}");
+}
+
+#[test]
+fn deleted_images_are_in_no_later_answer() {
+    let data = Data::with_images(5);
+    let example = data.scratch("images/even/0000.png").display().to_string();
+    let ids = data.ids(&example);
+    let deleted = data.run(["delete", &ids[0], "--json"]).json();
+    assert_eq!(deleted["ids"], serde_json::json!([ids[0]]));
+    assert_eq!(data.ids(&example), ids[1..]);
+    data.run(["delete", &ids[0]]).assert_fails(3, &ids[0]);
+    data.run(["search", &ids[0]]).assert_fails(3, &ids[0]);
+    // The same bytes can come again.
+    assert_eq!(data.run(["import", "--json", &example]).json()["stored"], 1);
+}
+
+#[test]
+fn all_images_of_a_patient_are_deleted_together() {
+    let data = Data::new();
+    let files = [sample("CT_small.dcm"), sample("MR_small.dcm")];
+    assert_eq!(data.run(["import", "--json", &files[0], &files[1]]).json()["stored"], 2);
+    let deleted = data.run(["delete", "--patient", "1CT1", "--json"]).json();
+    assert_eq!(deleted["ids"].as_array().unwrap().len(), 1, "{deleted}");
+    assert_eq!(data.counts()["indexed"], 1);
+    data.run(["delete", "--patient", "nobody"]).assert_fails(3, "nobody");
+}
+
+#[test]
+fn a_folder_uses_its_own_model_and_refuses_another() {
+    let data = Data::with_images(2);
+    let folder = data.path().display().to_string();
+    assert_eq!(run(["status", "--json", "--data", &folder]).json()["images"]["indexed"], 2);
+    run(["status", "--data", &folder, "--model", "vgg16"]).assert_fails(4, "efficientnet-lite0");
+}
+
+#[test]
+fn training_makes_a_generation_and_rollback_returns() {
+    let data = Data::with_images(300);
+    let report = data.run(["train", "--json"]);
+    let report = report.json();
+    assert_eq!((&report["generation"], &report["accepted"]), (&1.into(), &true.into()), "{report}");
+    assert!(report["recall_at_10"].as_f64().unwrap() >= report["recall_gate"].as_f64().unwrap());
+    let example = data.scratch("images/even/0010.png").display().to_string();
+    let answer = data.run(["search", &example, "--json"]).json();
+    assert_eq!(answer["generation"], 1);
+    assert_eq!(results(&answer)[0]["name"], "even/0010.png");
+    assert_eq!(data.run(["train", "--json"]).json()["generation"], 2);
+    assert_eq!(data.run(["rollback", "--json"]).json()["generation"], 1);
+    assert_eq!(data.run(["status", "--json"]).json()["index"]["generation"], 1);
+}
+
+#[test]
+fn a_row_key_needs_no_data_folder() {
+    let id = "01890a5d-ac96-774b-bcce-b302099a8057";
+    let answer = run(["rowkey", id, "--partitions", "9", "--json"]).json();
+    // md5sum of the id's text: 10fe8b12a4cb1c83e5cb5d4b4a4b1b1d is not taken on trust; the parts must agree.
+    let key = answer["row_key"].as_str().unwrap();
+    assert!(key.ends_with(id), "{answer}");
+    let partition = answer["partition"].as_u64().unwrap();
+    assert_eq!(&key[..5], format!("{partition:04}|"), "{answer}");
+    assert_eq!(key.len(), 5 + 8 + 36, "{answer}");
+}
+
+#[test]
+fn a_reader_that_closes_the_pipe_ends_the_command_quietly() {
+    let data = Data::with_images(30);
+    let example = data.scratch("images/even/0000.png").display().to_string();
+    let binary = env!("CARGO_BIN_EXE_medindex");
+    let script = format!("'{binary}' completions bash | head -n 1; '{binary}' --data '{}' search '{example}' -k 30 | head -n 1", data.path().display());
+    let outcome = common::finish(std::process::Command::new("sh").args(["-c", &script]));
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""), "{outcome:?}");
+}
+
+#[test]
+fn completions_are_printed_for_every_shell() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let outcome = run(["completions", shell]);
+        assert_eq!(outcome.code, Some(0));
+        assert!(outcome.stdout.contains("recognise"), "{shell}");
+    }
+}
+
+#[test]
+fn evaluation_measures_labelled_images() {
+    let data = Data::with_images(40);
+    let (json, plot) = (data.scratch("report.json"), data.scratch("report.svg"));
+    let (json, plot) = (json.display().to_string(), plot.display().to_string());
+    let outcome = data.run(["evaluate", "--sample", "20", "--seed", "3", "--save", &json, "--plot", &plot, "--json"]);
+    let report = outcome.json();
+    assert_eq!((&report["images"], &report["queries"]), (&40.into(), &20.into()), "{report}");
+    let names: Vec<&str> =
+        report["rankings"].as_array().unwrap().iter().map(|ranking| ranking["name"].as_str().unwrap()).collect();
+    assert_eq!(names[..3], ["raw 16x16 pixels, mean removed", "raw 16x16 pixels, as they are", "exact vectors"]);
+    for ranking in report["rankings"].as_array().unwrap() {
+        let overall = &ranking["overall"];
+        for figure in ["p_at_1", "p_at_10", "map"] {
+            assert!((0.0..=1.0).contains(&overall[figure].as_f64().unwrap()), "{ranking}");
+        }
+        assert_eq!(ranking["labels"].as_array().unwrap().len(), 2);
+    }
+    // The index compares exactly before it is trained, and so agrees with the exact vectors.
+    assert_eq!(report["rankings"][2]["overall"], report["rankings"][3]["overall"]);
+    assert_eq!(serde_json::from_str::<Value>(&std::fs::read_to_string(json).unwrap()).unwrap(), report);
+    assert!(std::fs::read_to_string(plot).unwrap().starts_with("<svg"));
+}
