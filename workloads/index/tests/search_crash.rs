@@ -67,7 +67,11 @@ fn run_and_kill(folder: &Path, lines: usize, delay: Duration) -> u64 {
     let mut durable = 0;
     let word = |line: &str| line.rsplit("durable ").next().and_then(|number| number.trim().parse().ok());
     for _ in 0..lines {
-        let line = output.by_ref().map(Result::unwrap).find(|line| line.contains("durable ")).expect("the child ended");
+        let line = output
+            .by_ref()
+            .map(Result::unwrap)
+            .find(|line| line.contains("durable "))
+            .expect("the child ended");
         durable = word(&line).unwrap();
     }
     // Not a wait for anything: the moment of the kill is what varies.

@@ -51,7 +51,8 @@ fn check(index: &Index, model: &Model) {
     let mut rng = random(99);
     assert_eq!(index.len(), model.entries.len());
     for _ in 0..10 {
-        let request = SearchRequest { exact: true, ..SearchRequest::new(vector(&mut rng, DIMENSION, 20), 20) };
+        let request =
+            SearchRequest { exact: true, ..SearchRequest::new(vector(&mut rng, DIMENSION, 20), 20) };
         model.check(&request, &index.search(&request).unwrap());
         let request = SearchRequest { exact: false, ..request };
         model.check_hits(&request, &index.search(&request).unwrap());
@@ -98,7 +99,11 @@ fn every_truncated_or_flipped_file_is_refused_by_name() {
         for version in versions {
             let copy = tempfile::tempdir().unwrap();
             copy_folder(folder.path(), copy.path());
-            let path = if name == "manifest.json" { copy.path().join(&name) } else { copy.path().join("data").join(&name) };
+            let path = if name == "manifest.json" {
+                copy.path().join(&name)
+            } else {
+                copy.path().join("data").join(&name)
+            };
             fs::write(&path, &version).unwrap();
             let options = IndexOptions { verify_vectors: true, ..options(DIMENSION) };
             // The files of the previous generation are only read when they are needed, and by `verify`.
@@ -116,7 +121,10 @@ fn every_truncated_or_flipped_file_is_refused_by_name() {
             };
             assert!(error.to_string().contains(&name), "{error} does not name {name}");
             assert!(
-                matches!(error, IndexError::Corrupt { .. } | IndexError::FormatTooNew { .. } | IndexError::Read { .. }),
+                matches!(
+                    error,
+                    IndexError::Corrupt { .. } | IndexError::FormatTooNew { .. } | IndexError::Read { .. }
+                ),
                 "{error:?}"
             );
         }
@@ -131,7 +139,11 @@ fn a_missing_file_is_named() {
         let copy = tempfile::tempdir().unwrap();
         copy_folder(folder.path(), copy.path());
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
-        let path = if name == "manifest.json" { copy.path().join(&name) } else { copy.path().join("data").join(&name) };
+        let path = if name == "manifest.json" {
+            copy.path().join(&name)
+        } else {
+            copy.path().join("data").join(&name)
+        };
         fs::remove_file(path).unwrap();
         let error = match Index::open(copy.path(), options(DIMENSION)) {
             Err(error) => error,
@@ -224,7 +236,8 @@ fn removing_gives_space_back_without_filling_the_disk() {
     let changes: Vec<Change> = (0..3_000).map(|n| Change::Upsert(entry(&mut rng, DIMENSION, n, 0))).collect();
     index.apply(&changes, &no_positions()).unwrap();
     index.maintain().unwrap();
-    let size = |folder: &Path| files_in(folder).iter().map(|file| fs::metadata(file).unwrap().len()).sum::<u64>();
+    let size =
+        |folder: &Path| files_in(folder).iter().map(|file| fs::metadata(file).unwrap().len()).sum::<u64>();
     let before = size(folder.path());
     let mut most = 0;
     for number in 0..2_900 {

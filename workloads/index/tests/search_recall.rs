@@ -19,7 +19,8 @@ const DIMENSION: usize = 32;
 const CLUSTERS: u64 = 300;
 
 /// The share of the rows that have each label, in ten-thousandths.
-const SHARES: [(&str, u64); 5] = [("half", 5_000), ("twentieth", 500), ("two-hundredth", 50), ("rare", 1), ("rest", 4_449)];
+const SHARES: [(&str, u64); 5] =
+    [("half", 5_000), ("twentieth", 500), ("two-hundredth", 50), ("rare", 1), ("rest", 4_449)];
 
 fn labelled(rng: &mut Pcg64, number: u64) -> Entry {
     let mut draw = rng.random_range(0..10_000);
@@ -120,7 +121,8 @@ fn a_filter_whose_matches_lie_far_from_the_query_costs_no_recall() {
 fn a_filter_on_time_finds_its_range() {
     let index = shared();
     let filter = Filter::TimeRange { from_ms: 40_000_000, to_ms: 40_007_000 };
-    let request = SearchRequest { filter, ..SearchRequest::new(vector(&mut random(3), DIMENSION, CLUSTERS), 100) };
+    let request =
+        SearchRequest { filter, ..SearchRequest::new(vector(&mut random(3), DIMENSION, CLUSTERS), 100) };
     let hits = index.search(&request).unwrap().hits;
     let expected: std::collections::BTreeSet<[u8; 16]> = (40_000..40_007).map(id).collect();
     assert_eq!(hits.iter().map(|hit| hit.key.id).collect::<std::collections::BTreeSet<_>>(), expected);
@@ -139,8 +141,7 @@ fn an_entry_takes_at_most_64_bytes_of_memory_beside_the_mapped_files() {
 #[test]
 fn removing_is_quick_and_the_removed_are_never_found() {
     let folder = tempfile::tempdir().unwrap();
-    let index =
-        Index::open(folder.path(), medindex_index::IndexOptions::new(DIMENSION, "model-a")).unwrap();
+    let index = Index::open(folder.path(), medindex_index::IndexOptions::new(DIMENSION, "model-a")).unwrap();
     let mut rng = random(5);
     let rows = 40_000;
     let changes: Vec<Change> = (0..rows).map(|n| Change::Upsert(labelled(&mut rng, n))).collect();
@@ -195,7 +196,10 @@ fn readers_see_everything_applied_while_writers_and_maintenance_work() {
                     let asked = stored.vector.iter().map(|value| value.to_f32()).collect();
                     let request = SearchRequest { parallel: false, ..SearchRequest::new(asked, 1) };
                     let hits = index.search(&request).unwrap().hits;
-                    assert!(hits.first().is_some_and(|hit| hit.distance < 1e-3), "{number} is not found: {hits:?}");
+                    assert!(
+                        hits.first().is_some_and(|hit| hit.distance < 1e-3),
+                        "{number} is not found: {hits:?}"
+                    );
                     searches.fetch_add(1, Ordering::Relaxed);
                 }
             });
@@ -215,7 +219,9 @@ fn readers_see_everything_applied_while_writers_and_maintenance_work() {
         for start in (2_000..12_000_u64).step_by(50) {
             let mut changes: Vec<Change> =
                 (start..start + 50).map(|n| Change::Upsert(labelled(&mut random(n), n))).collect();
-            changes.extend((start - 2_000..start - 1_950).filter(|n| n % 3 == 0).map(|n| Change::Remove { id: id(n) }));
+            changes.extend(
+                (start - 2_000..start - 1_950).filter(|n| n % 3 == 0).map(|n| Change::Remove { id: id(n) }),
+            );
             index.apply(&changes, &LogPositions::from([(0, start + 50)])).unwrap();
             applied.store(start + 50, Ordering::Release);
         }

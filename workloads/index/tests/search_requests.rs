@@ -136,7 +136,8 @@ fn an_index_trained_early_does_not_stay_badly_trained() {
     // Trained on 100 entries of one corner, then filled with others: a new generation repairs it.
     let (_folder, index, mut model) = index_of(100, true);
     let mut rng = random(31);
-    let changes: Vec<Change> = (1_000..5_000).map(|n| Change::Upsert(entry(&mut rng, DIMENSION, n, 0))).collect();
+    let changes: Vec<Change> =
+        (1_000..5_000).map(|n| Change::Upsert(entry(&mut rng, DIMENSION, n, 0))).collect();
     model.apply(&changes);
     index.apply(&changes, &no_positions()).unwrap();
     index.maintain().unwrap();
@@ -146,11 +147,9 @@ fn an_index_trained_early_does_not_stay_badly_trained() {
     assert!(measured.recall > 0.95, "{measured:?}");
     assert_eq!(index.status().generation, 1, "measuring a built generation does not activate it");
     index.activate(2).unwrap();
-    let mean: f64 = requests
-        .iter()
-        .map(|request| model.recall(request, &index.search(request).unwrap()))
-        .sum::<f64>()
-        / requests.len() as f64;
+    let mean: f64 =
+        requests.iter().map(|request| model.recall(request, &index.search(request).unwrap())).sum::<f64>()
+            / requests.len() as f64;
     assert!((mean - measured.recall).abs() < 0.02, "{mean} measured as {measured:?}");
 }
 
@@ -204,7 +203,8 @@ fn grouping_fills_the_page_with_as_many_groups_as_exist() {
 fn frames_of_one_image_are_one_hit_when_grouped_by_image() {
     let (_folder, index, _) = index_of(50, false);
     let mut rng = random(12);
-    let frames: Vec<Change> = (0..30).map(|frame| Change::Upsert(entry(&mut rng, DIMENSION, 900, frame))).collect();
+    let frames: Vec<Change> =
+        (0..30).map(|frame| Change::Upsert(entry(&mut rng, DIMENSION, 900, frame))).collect();
     index.apply(&frames, &no_positions()).unwrap();
     assert_eq!(index.frames(id(900)).len(), 30);
     let request = SearchRequest { group_by: GroupBy::Image, ..SearchRequest::new(query(1), 100) };
@@ -276,7 +276,8 @@ fn a_batch_answers_as_its_queries_do_alone() {
 #[test]
 fn the_explanation_says_what_was_done() {
     let (_folder, index, _) = index_of(3_000, true);
-    let explain = index.search(&SearchRequest { probes: Some(4), ..SearchRequest::new(query(1), 10) }).unwrap().explain;
+    let explain =
+        index.search(&SearchRequest { probes: Some(4), ..SearchRequest::new(query(1), 10) }).unwrap().explain;
     assert_eq!((explain.generation, explain.lists_total, explain.lists_probed), (1, 16, 4));
     assert_eq!(explain.entries, 3_000);
     assert!(explain.codes_scanned > 100 && explain.codes_scanned < 3_000, "{explain:?}");
@@ -284,10 +285,13 @@ fn the_explanation_says_what_was_done() {
     assert_eq!(explain.reranked, 100);
     assert!(!explain.kernel.is_empty());
     assert!(explain.microseconds.total > 0.0 && explain.microseconds.scan > 0.0);
-    let exact = index.search(&SearchRequest { exact: true, ..SearchRequest::new(query(1), 10) }).unwrap().explain;
+    let exact =
+        index.search(&SearchRequest { exact: true, ..SearchRequest::new(query(1), 10) }).unwrap().explain;
     assert_eq!((exact.exact_scored, exact.codes_scanned, exact.lists_probed), (3_000, 0, 0));
     let json = serde_json::to_value(&explain).unwrap();
-    for name in ["generation", "lists_probed", "blocks_skipped", "codes_scanned", "reranked", "filter_selectivity"] {
+    for name in
+        ["generation", "lists_probed", "blocks_skipped", "codes_scanned", "reranked", "filter_selectivity"]
+    {
         assert!(json.get(name).is_some(), "{name}");
     }
     assert!(json["microseconds"]["scan"].is_number());

@@ -7,12 +7,12 @@ use rayon::prelude::*;
 use crate::coarse::Probe;
 use crate::index::generation::describe;
 use crate::index::{Generation, IndexError, View};
-use crate::kernels::exact::dot_f16;
+use crate::kernels::exact::dot_f16_gather;
 use crate::linear::Matrix;
 use crate::product::{LookupTable, QuantizedLookupTable};
 use crate::search::StepTimes;
-use crate::search::exact::{Asked, distance_of};
-use crate::search::found::{Found, group_of};
+use crate::search::exact::Asked;
+use crate::search::found::Found;
 use crate::search::lists::{ListScan, Listed, Scanned};
 use crate::search::query::Query;
 
@@ -63,12 +63,19 @@ impl<'q, 'a> Coded<'q, 'a> {
         let replaced = Found::new(self.query.group_by(), 1);
         let candidates = std::mem::replace(&mut self.candidates, replaced).into_candidates();
         self.reranked = candidates.len();
-        for (_, place) in candidates {
-            let Some(segment) = view.segments.get(place.segment as usize) else { continue };
-            let product = dot_f16(&self.query.unit, segment.segment.vector(place.at as usize));
-            let group_by = self.query.group_by();
-            let group = || group_of(&segment.segment, place.at as usize, group_by);
-            self.exact.found.push(distance_of(product), place, group);
+        let mut rows = Vec::with_capacity(candidates.len());
+        let mut products = Vec::new();
+        for (index, segment) in (0..).zip(&view.segments).filter(|(_, segment)| segment.lists.is_some()) {
+            rows.clear();
+            rows.extend(
+                candidates.iter().filter(|(_, place)| place.segment == index).map(|(_, place)| place.at),
+            );
+            products.clear();
+            products.resize(rows.len(), f32::NAN);
+            dot_f16_gather(&self.query.unit, segment.segment.vectors(), &rows, &mut products);
+            for (&row, &product) in rows.iter().zip(&products) {
+                self.exact.take(segment, index, row, product);
+            }
         }
         self.times.rerank += microseconds(start);
     }

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::index::View;
-use crate::kernels::exact::{dot_f16, dot_f16_rows};
+use crate::kernels::exact::{dot_f16_gather, dot_f16_rows};
 use crate::search::found::{Found, Place, group_of};
 use crate::search::query::Query;
 use crate::segment::SegmentView;
@@ -14,12 +14,14 @@ const WORD: usize = 64;
 const WORDS_PER_TASK: usize = 256;
 /// From this many wanted rows in a word on, all rows of the word are scored in one call.
 const DENSE: u32 = 24;
+/// Scattered rows that are scored in one call, which fetches rows ahead.
+const GATHERED: usize = 512;
 /// Below this many multiplications one thread is faster.
 const SMALL_WORK: usize = 8_000_000;
 
 /// 1 - cosine similarity from the inner product of unit vectors, within its range despite rounding.
 #[inline]
-pub(crate) fn distance_of(inner_product: f32) -> f32 {
+fn distance_of(inner_product: f32) -> f32 {
     (1.0 - inner_product).clamp(0.0, 2.0)
 }
 
@@ -34,6 +36,19 @@ pub(crate) struct Asked<'q, 'a> {
 impl<'q, 'a> Asked<'q, 'a> {
     pub(crate) fn new(query: &'q Query<'a>) -> Self {
         Self { query, found: Found::new(query.group_by(), query.limit), scored: 0 }
+    }
+
+    /// Scores these rows of a segment.
+    pub(crate) fn gather(&mut self, view: &SegmentView, segment: u32, rows: &[u32]) {
+        let mut products = [0.0_f32; GATHERED + WORD];
+        for rows in rows.chunks(products.len()) {
+            let products = &mut products[..rows.len()];
+            dot_f16_gather(&self.query.unit, view.segment.vectors(), rows, products);
+            self.scored += rows.len();
+            for (&row, &product) in rows.iter().zip(&*products) {
+                self.take(view, segment, row, product);
+            }
+        }
     }
 
     /// Takes a row whose inner product with the query is known.
@@ -110,37 +125,51 @@ fn merge<'q, 'a>(mut first: Vec<Asked<'q, 'a>>, second: Vec<Asked<'q, 'a>>) -> V
 fn score_task(task: &Task<'_>, asked: &mut [Asked<'_, '_>]) {
     let removed = task.view.removed.as_deref().map(|removed| removed.rows.words());
     let rows = task.view.rows();
+    let mut scattered: Vec<Vec<u32>> = vec![Vec::new(); asked.len()];
     for word in task.first_word..task.end_word {
         let in_word = (rows - word * WORD).min(WORD);
         let existing = u64::MAX >> (WORD - in_word);
         let live = existing & !removed.map_or(0, |removed| removed[word]);
-        for asked in asked.iter_mut() {
+        for (asked, scattered) in asked.iter_mut().zip(&mut scattered) {
             let selection = asked.query.selection.as_ref();
             // A selection has no removed rows.
             let wanted = selection.map_or(live, |selection| selection.rows[task.index].words()[word]);
-            if wanted != 0 {
+            if wanted.count_ones() >= DENSE {
                 score_word(task, word * WORD, in_word, wanted, asked);
+            } else if wanted != 0 {
+                scattered.extend(bits(wanted).map(|bit| (word * WORD + bit) as u32));
+                if scattered.len() >= GATHERED {
+                    asked.gather(task.view, task.index as u32, scattered);
+                    scattered.clear();
+                }
             }
         }
     }
+    for (asked, scattered) in asked.iter_mut().zip(&scattered) {
+        asked.gather(task.view, task.index as u32, scattered);
+    }
 }
 
+/// The places of the bits that are set, ascending.
+fn bits(word: u64) -> impl Iterator<Item = usize> {
+    let mut rest = word;
+    std::iter::from_fn(move || {
+        (rest != 0).then(|| {
+            let bit = rest.trailing_zeros() as usize;
+            rest &= rest - 1;
+            bit
+        })
+    })
+}
+
+/// Scores all rows of a word and takes those that are wanted.
 fn score_word(task: &Task<'_>, first: usize, in_word: usize, wanted: u64, asked: &mut Asked<'_, '_>) {
-    let segment = &task.view.segment;
     let dimension = asked.query.unit.len();
-    let dense = wanted.count_ones() >= DENSE;
     let mut products = [0.0_f32; WORD];
-    if dense {
-        let rows = &segment.vectors()[first * dimension..][..in_word * dimension];
-        dot_f16_rows(&asked.query.unit, rows, &mut products[..in_word]);
-    }
+    let rows = &task.view.segment.vectors()[first * dimension..][..in_word * dimension];
+    dot_f16_rows(&asked.query.unit, rows, &mut products[..in_word]);
     asked.scored += wanted.count_ones() as usize;
-    let mut rest = wanted;
-    while rest != 0 {
-        let bit = rest.trailing_zeros() as usize;
-        rest &= rest - 1;
-        let row = first + bit;
-        let product = if dense { products[bit] } else { dot_f16(&asked.query.unit, segment.vector(row)) };
-        asked.take(task.view, task.index as u32, row as u32, product);
+    for bit in bits(wanted) {
+        asked.take(task.view, task.index as u32, (first + bit) as u32, products[bit]);
     }
 }

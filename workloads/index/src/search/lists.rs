@@ -2,7 +2,6 @@
 
 use crate::filter::bitmap::Bitmap;
 use crate::index::View;
-use crate::kernels::exact::dot_f16;
 use crate::kernels::{HitSink, MAX_QUERIES_A_PASS, ScanQuery, scan};
 use crate::product::QuantizedLookupTable;
 use crate::search::coded::Coded;
@@ -208,13 +207,11 @@ fn scan_segment(
 /// Scores the rows of a list that `masks` lets through exactly.
 fn score_exactly(part: Part<'_>, masks: Option<&[u32]>, asked: &mut Asked<'_, '_>) {
     let rows = &part.lists.row_of()[part.start..part.end];
-    for (position, &row) in rows.iter().enumerate() {
-        if masks.is_none_or(|masks| masks[position / 32] >> (position % 32) & 1 == 1) {
-            let product = dot_f16(&asked.query.unit, part.segment.segment.vector(row as usize));
-            asked.scored += 1;
-            asked.take(part.segment, part.index, row, product);
-        }
-    }
+    let Some(masks) = masks else { return asked.gather(part.segment, part.index, rows) };
+    let allowed = |position: usize| masks[position / 32] >> (position % 32) & 1 == 1;
+    let rows: Vec<u32> =
+        rows.iter().enumerate().filter(|&(position, _)| allowed(position)).map(|(_, &row)| row).collect();
+    asked.gather(part.segment, part.index, &rows);
 }
 
 /// Hands the codes below the threshold to the candidates of their query.

@@ -71,14 +71,19 @@ pub(crate) struct Query<'a> {
 }
 
 impl<'a> Query<'a> {
+    /// Makes a request ready. `before` is another query on the same view, whose filter may be the same.
     pub(crate) fn new(
         request: &'a SearchRequest,
+        before: Option<&Self>,
         view: &View,
         options: &IndexOptions,
     ) -> Result<Self, IndexError> {
         let unit = check(request, options)?;
         let live = view.live();
-        let selection = (request.filter != Filter::All).then(|| Selection::of(&request.filter, view));
+        let selection = match before.filter(|before| before.request.filter == request.filter) {
+            Some(before) => before.selection.clone(),
+            None => (request.filter != Filter::All).then(|| Selection::of(&request.filter, view)),
+        };
         let matching = selection.as_ref().map_or(live, |selection| selection.matching);
         let exact = request.exact || view.generation.is_none();
         let plan = match (&selection, exact) {

@@ -78,11 +78,12 @@ impl Index {
         parallel: bool,
     ) -> Result<Vec<SearchResponse>, IndexError> {
         let start = Instant::now();
-        let mut queries = Vec::with_capacity(requests.len());
+        let mut queries: Vec<Query<'_>> = Vec::with_capacity(requests.len());
         let mut filter_times = Vec::with_capacity(requests.len());
         for request in requests {
             let start = Instant::now();
-            queries.push(Query::new(request, view, &self.options)?);
+            let query = Query::new(request, queries.last(), view, &self.options)?;
+            queries.push(query);
             filter_times.push(microseconds(start));
         }
         let mut answers: Vec<Answer<'_, '_>> = queries.iter().map(Answer::new).collect();
@@ -206,8 +207,14 @@ fn score_exactly(view: &View, answers: &mut [Answer<'_, '_>], parallel: bool) {
     let start = Instant::now();
     let without_lists = |segment: &SegmentView| segment.lists.is_none();
     for exact in [false, true] {
+        if !exact && !view.all().any(without_lists) {
+            continue;
+        }
         let mut asked = Vec::new();
         let chosen = |answer: &Answer<'_, '_>| answer.query().exact == exact && !answer.query().is_hopeless();
+        if !answers.iter().any(chosen) {
+            continue;
+        }
         for answer in answers.iter_mut().filter(|answer| chosen(answer)) {
             let fresh = Asked::new(answer.query());
             asked.push(std::mem::replace(&mut answer.coded.exact, fresh));

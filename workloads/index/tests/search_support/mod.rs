@@ -34,8 +34,9 @@ pub fn random(seed: u64) -> Pcg64 {
 /// A unit vector near one of `clusters` centres.
 pub fn vector(rng: &mut Pcg64, dimension: usize, clusters: u64) -> Vec<f32> {
     let mut centre = random(rng.random_range(0..clusters) + 1_000_000);
-    let values: Vec<f32> =
-        (0..dimension).map(|_| centre.random_range(-1.0..1.0_f32) + 0.35 * rng.random_range(-1.0..1.0_f32)).collect();
+    let values: Vec<f32> = (0..dimension)
+        .map(|_| centre.random_range(-1.0..1.0_f32) + 0.35 * rng.random_range(-1.0..1.0_f32))
+        .collect();
     let norm = values.iter().map(|value| value * value).sum::<f32>().sqrt();
     values.into_iter().map(|value| value / norm).collect()
 }
@@ -75,7 +76,13 @@ pub fn learn(index: &Index, generation: u64, lists: usize, sub_quantizers: usize
     learn_from(&sample, generation, lists, sub_quantizers, bits)
 }
 
-pub fn learn_from(sample: &Matrix, generation: u64, lists: usize, sub_quantizers: usize, bits: u32) -> Quantizer {
+pub fn learn_from(
+    sample: &Matrix,
+    generation: u64,
+    lists: usize,
+    sub_quantizers: usize,
+    bits: u32,
+) -> Quantizer {
     let parameters = TrainingParameters {
         generation,
         dimension: sample.columns(),
@@ -186,7 +193,12 @@ impl Model {
             assert!(Self::matches(&request.filter, &entry.attributes), "{:?} does not match", hit.key);
             assert_ne!(Some(hit.key.id), request.exclude);
             assert!(groups.insert(Self::group(entry, request.group_by)), "two hits of one group");
-            let alone = SearchRequest { filter: Filter::All, group_by: GroupBy::None, exclude: None, ..request.clone() };
+            let alone = SearchRequest {
+                filter: Filter::All,
+                group_by: GroupBy::None,
+                exclude: None,
+                ..request.clone()
+            };
             let one = Self { entries: BTreeMap::from([(hit.key, entry.clone())]) };
             assert!((one.search(&alone)[0].distance - hit.distance).abs() < TOLERANCE, "distance of {hit:?}");
         }
@@ -205,8 +217,8 @@ impl Model {
 /// A request of any kind.
 pub fn request(rng: &mut Pcg64, dimension: usize, known: u64) -> SearchRequest {
     let k = [1, 3, 10, 50, 1_000][rng.random_range(0..5)];
-    let group_by =
-        [GroupBy::None, GroupBy::None, GroupBy::Image, GroupBy::Study, GroupBy::Patient][rng.random_range(0..5)];
+    let group_by = [GroupBy::None, GroupBy::None, GroupBy::Image, GroupBy::Study, GroupBy::Patient]
+        [rng.random_range(0..5)];
     let exclude = rng.random_bool(0.3).then(|| id(rng.random_range(0..known.max(1))));
     let parallel = rng.random_bool(0.5);
     let filter = filter(rng, 2);
@@ -220,7 +232,9 @@ pub fn filter(rng: &mut Pcg64, depth: u32) -> Filter {
         3 => Filter::equals(Field::Modality, ["CT", "MR", "unknown"][rng.random_range(0..3)]),
         4 => Filter::In {
             field: Field::Label,
-            values: (0..rng.random_range(0..20)).map(|_| format!("label-{}", rng.random_range(0..50))).collect(),
+            values: (0..rng.random_range(0..20))
+                .map(|_| format!("label-{}", rng.random_range(0..50)))
+                .collect(),
         },
         5 => {
             let from = rng.random_range(-10..1_000) * 86_400_000;
