@@ -8,8 +8,9 @@
 //! A sketch is made from the centroids when a quantizer is loaded; it is never stored.
 
 use super::CoarseError;
-use crate::collect::Reservoir;
-use crate::kernels::{CodeBits, CodeShape, HitSink, Kernel, PackedCodes, ScanQuery, scan};
+use crate::kernels::{
+    BlockHits, CodeBits, CodeShape, HitSink, Kernel, Loop, PackedCodes, ScanQuery, scan, vectorized,
+};
 use crate::linear::Matrix;
 use crate::product::{ProductQuantizer, QuantizedLookupTable};
 
@@ -22,9 +23,9 @@ const LISTS: usize = 512;
 /// Iterations of k-means for the sketch's codebooks.
 const ITERATIONS: usize = 6;
 /// Candidates compared exactly, for each list asked for.
-const CANDIDATES_A_LIST: usize = 4;
+const CANDIDATES_A_LIST: usize = 3;
 /// Candidates compared exactly beside those.
-const CANDIDATES: usize = 96;
+const CANDIDATES: usize = 64;
 
 /// The codes of all centroids, in one list.
 #[derive(Debug)]
@@ -33,15 +34,56 @@ pub(super) struct Sketch {
     codes: PackedCodes,
 }
 
-struct Nearest(Reservoir<u32, u32>);
+/// Takes the distances of all codes as they come: with so few codes for each one wanted, a running threshold
+/// would be crossed too often to save anything.
+struct Distances(Vec<u16>);
 
-impl HitSink for Nearest {
+impl HitSink for Distances {
     fn threshold(&self, _query: usize) -> u32 {
-        self.0.threshold()
+        u32::MAX
     }
 
     fn hit(&mut self, _query: usize, position: u32, distance: u16) -> u32 {
-        self.0.push(u32::from(distance), position)
+        self.0[position as usize] = distance;
+        u32::MAX
+    }
+
+    fn hits(&mut self, _query: usize, block: &BlockHits<'_>) -> u32 {
+        let places = &mut self.0[block.first_position as usize..];
+        let count = places.len().min(32);
+        places[..count].copy_from_slice(&block.sums[..count]);
+        u32::MAX
+    }
+}
+
+/// The `count`-th smallest of `values` or a little more, by halving the range it lies in.
+struct Bound<'a> {
+    values: &'a [u16],
+    count: usize,
+}
+
+impl Loop for Bound<'_> {
+    type Output = u16;
+
+    #[allow(clippy::inline_always, reason = "what is not inlined is not compiled for wide vectors")]
+    #[inline(always)]
+    fn run(self) -> u16 {
+        let (mut low, mut high) = (0, u16::MAX);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let mut within = 0_usize;
+            for values in self.values.chunks(1 << 12) {
+                let below =
+                    values.iter().fold(0_u16, |sum, &value| sum.wrapping_add(u16::from(value <= middle)));
+                within += usize::from(below);
+            }
+            if within < self.count {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
     }
 }
 
@@ -73,9 +115,10 @@ impl Sketch {
         extended.push(-1.0);
         extended.resize(self.quantizer.dimension(), 0.0);
         let table = QuantizedLookupTable::new(&self.quantizer.lookup_table(&extended)?, 0.0, 0.0);
-        let mut nearest = Nearest(Reservoir::new(wanted));
-        scan(run, &[ScanQuery { table: &table, bias: 0 }], None, &mut nearest)?;
-        nearest.0.cut();
-        Ok(Some(nearest.0.as_slice().iter().map(|&(_, list)| list).collect()))
+        let mut distances = Distances(vec![0; run.len()]);
+        scan(run, &[ScanQuery { table: &table, bias: 0 }], None, &mut distances)?;
+        let bound = vectorized(Bound { values: &distances.0, count: wanted });
+        let within = distances.0.iter().zip(0..).filter(|&(&distance, _)| distance <= bound);
+        Ok(Some(within.map(|(_, list)| list).collect()))
     }
 }

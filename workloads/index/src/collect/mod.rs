@@ -10,18 +10,33 @@ mod top_k;
 pub use reservoir::Reservoir;
 pub use top_k::TopK;
 
+use std::cmp::Ordering;
+
 /// A distance: smaller is nearer.
 pub trait Distance: Copy + PartialOrd {
     /// A distance above all others: the threshold while fewer than `k` candidates are known.
     const WORST: Self;
+
+    /// Total order, smallest first.
+    fn order(&self, other: &Self) -> Ordering;
 }
 
 impl Distance for u32 {
     const WORST: Self = u32::MAX;
+
+    #[inline]
+    fn order(&self, other: &Self) -> Ordering {
+        self.cmp(other)
+    }
 }
 
 impl Distance for f32 {
     const WORST: Self = f32::INFINITY;
+
+    #[inline]
+    fn order(&self, other: &Self) -> Ordering {
+        self.total_cmp(other)
+    }
 }
 
 /// Largest `k` for which a heap is used; above, a reservoir costs less for each candidate.
@@ -69,8 +84,7 @@ impl<D: Distance, T: Copy> Collector<D, T> {
     }
 }
 
-/// Total order by distance for values that are never NaN.
 #[inline]
-pub(crate) fn by_distance<D: Distance, T>(a: &(D, T), b: &(D, T)) -> std::cmp::Ordering {
-    a.0.partial_cmp(&b.0).unwrap_or(std::cmp::Ordering::Equal)
+pub(crate) fn by_distance<D: Distance, T>(a: &(D, T), b: &(D, T)) -> Ordering {
+    a.0.order(&b.0)
 }

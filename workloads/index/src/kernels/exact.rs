@@ -12,7 +12,10 @@ use half::f16;
 mod x86;
 
 /// Rows fetched ahead while gathering: enough to cover the latency of memory.
-const ROWS_AHEAD: usize = 6;
+const ROWS_AHEAD: usize = 12;
+
+/// Bytes of each row fetched ahead; the processor foresees the rest.
+const FETCHED: usize = 256;
 
 /// Inner product of a single-precision query and one half-precision row.
 #[inline]
@@ -35,15 +38,24 @@ pub fn dot_f16_rows(query: &[f32], rows: &[f16], products: &mut [f32]) {
 /// Inner products of a query with the rows of its dimension that `indices` names, in that order, fetching
 /// rows ahead: the re-ranking. A row that does not exist gives NaN.
 pub fn dot_f16_gather(query: &[f32], rows: &[f16], indices: &[u32], products: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    if x86::gather_f16(query, rows, indices, products) {
+        return;
+    }
     gather(query, rows, indices, products, dot_f16);
 }
 
 /// [`dot_f16_gather`] over single-precision rows.
 pub fn dot_f32_gather(query: &[f32], rows: &[f32], indices: &[u32], products: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    if x86::gather_f32(query, rows, indices, products) {
+        return;
+    }
     gather(query, rows, indices, products, dot_f32);
 }
 
-#[inline]
+#[allow(clippy::inline_always, reason = "compiled again for each instruction set")]
+#[inline(always)]
 fn gather<T: bytemuck::NoUninit>(
     query: &[f32],
     rows: &[T],
@@ -55,7 +67,9 @@ fn gather<T: bytemuck::NoUninit>(
         let first = (index as usize).checked_mul(query.len())?;
         rows.get(first..first.checked_add(query.len())?)
     };
-    let fetch = |index: u32| row(index).map(|row| prefetch(bytemuck::cast_slice(row)));
+    let fetch = |index: u32| {
+        row(index).map(|row| prefetch(&bytemuck::cast_slice(row)[..FETCHED.min(size_of_val(row))]))
+    };
     for &index in indices.iter().take(ROWS_AHEAD) {
         fetch(index);
     }

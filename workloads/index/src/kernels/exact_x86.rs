@@ -1,5 +1,6 @@
 //! Inner products by AVX-512, and by AVX2 with FMA and F16C.
 
+use super::gather;
 use half::f16;
 use std::arch::x86_64::*;
 
@@ -39,6 +40,37 @@ pub(super) fn dot_f32(query: &[f32], row: &[f32]) -> Option<f32> {
     }
 }
 
+/// Whether the gather was done: by AVX-512 only, the first that is worth a function of its own.
+pub(super) fn gather_f16(query: &[f32], rows: &[f16], indices: &[u32], products: &mut [f32]) -> bool {
+    let able = has_avx512();
+    if able {
+        // SAFETY: the features of `gather_f16_avx512` have just been detected.
+        unsafe { gather_f16_avx512(query, rows, indices, products) };
+    }
+    able
+}
+
+/// As [`gather_f16`].
+pub(super) fn gather_f32(query: &[f32], rows: &[f32], indices: &[u32], products: &mut [f32]) -> bool {
+    let able = has_avx512();
+    if able {
+        // SAFETY: the features of `gather_f32_avx512` have just been detected.
+        unsafe { gather_f32_avx512(query, rows, indices, products) };
+    }
+    able
+}
+
+#[target_feature(enable = "avx512f,avx512bw")]
+fn gather_f16_avx512(query: &[f32], rows: &[f16], indices: &[u32], products: &mut [f32]) {
+    gather(query, rows, indices, products, |query, row| dot_f16_avx512(query, row));
+}
+
+#[target_feature(enable = "avx512f,avx512bw")]
+fn gather_f32_avx512(query: &[f32], rows: &[f32], indices: &[u32], products: &mut [f32]) {
+    gather(query, rows, indices, products, |query, row| dot_f32_avx512(query, row));
+}
+
+#[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn dot_f16_avx512(query: &[f32], row: &[f16]) -> f32 {
     let length = query.len().min(row.len());
@@ -66,6 +98,7 @@ fn dot_f16_avx512(query: &[f32], row: &[f16]) -> f32 {
     rest + _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(a, b), _mm512_add_ps(c, d)))
 }
 
+#[inline]
 #[target_feature(enable = "avx512f")]
 fn dot_f32_avx512(query: &[f32], row: &[f32]) -> f32 {
     let length = query.len().min(row.len());

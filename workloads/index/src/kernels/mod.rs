@@ -12,6 +12,7 @@
 
 pub mod exact;
 mod layout;
+mod memory;
 mod nearest;
 mod packing;
 mod scalar;
@@ -32,7 +33,7 @@ mod vbmi_columns;
 pub use layout::{CodeBits, CodeShape, ShapeError};
 pub(crate) use nearest::{TILE, nearest_in_tile};
 pub use packing::{CodeRun, PackError, PackedCodes};
-pub use scan::{HitSink, MAX_QUERIES_A_PASS, ScanError, ScanQuery, scan};
+pub use scan::{BlockHits, HitSink, MAX_QUERIES_A_PASS, ScanError, ScanQuery, scan};
 pub(crate) use vectorize::{Loop, vectorized};
 
 /// An instruction set that scans can use; later ones are faster where they exist.

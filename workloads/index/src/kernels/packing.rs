@@ -1,6 +1,7 @@
 //! Codes packed into blocks in the byte order that a kernel reads.
 
 use super::layout::Layout;
+use super::memory::Blocks;
 use super::{CodeBits, CodeShape, Kernel};
 use rayon::prelude::*;
 
@@ -25,6 +26,15 @@ pub enum PackError {
         /// The kernel asked for.
         kernel: Kernel,
     },
+    /// No memory for the blocks.
+    #[error("cannot reserve {bytes} bytes for packed codes: give the process more memory or shard the index")]
+    ReserveMemory {
+        /// Bytes needed.
+        bytes: usize,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// More codes in a list than a position can count.
     #[error("list {list} has {codes} codes; at most {} fit one list: split it", u32::MAX)]
     CountCodes {
@@ -34,11 +44,6 @@ pub enum PackError {
         codes: usize,
     },
 }
-
-/// One cache line, so that blocks are aligned to 64 bytes.
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C, align(64))]
-struct Line([u8; 64]);
 
 #[derive(Clone, Copy, Debug)]
 struct Span {
@@ -55,7 +60,7 @@ pub struct PackedCodes {
     layout: Layout,
     shape: CodeShape,
     lists: Vec<Span>,
-    lines: Vec<Line>,
+    blocks: Blocks,
 }
 
 impl std::fmt::Debug for PackedCodes {
@@ -101,20 +106,15 @@ impl PackedCodes {
             end += codes.div_ceil(shape.block_codes()) * shape.block_bytes();
         }
         let layout = Layout::of(kernel, shape.bits());
-        let mut packed = Self {
-            kernel,
-            layout,
-            shape,
-            lists: spans,
-            lines: vec![bytemuck::Zeroable::zeroed(); end.div_ceil(64)],
-        };
+        let blocks = Blocks::zeroed(end).map_err(|source| PackError::ReserveMemory { bytes: end, source })?;
+        let mut packed = Self { kernel, layout, shape, lists: spans, blocks };
         packed.fill(lists);
         Ok(packed)
     }
 
     fn fill(&mut self, lists: &[&[u8]]) {
         let (layout, shape) = (self.layout, self.shape);
-        let mut rest = bytemuck::cast_slice_mut::<Line, u8>(&mut self.lines);
+        let mut rest = self.blocks.as_mut_slice();
         let mut parts = Vec::with_capacity(lists.len());
         for rows in lists {
             let blocks = (rows.len() / shape.code_bytes()).div_ceil(shape.block_codes());
@@ -148,7 +148,7 @@ impl PackedCodes {
 
     /// Bytes of the packed blocks.
     pub fn memory_bytes(&self) -> usize {
-        self.lines.len() * 64
+        self.blocks.as_slice().len()
     }
 
     /// The codes of list `index`, or `None` when there is no such list.
@@ -156,14 +156,13 @@ impl PackedCodes {
     pub fn list(&self, index: usize) -> Option<CodeRun<'_>> {
         let span = self.lists.get(index)?;
         let bytes = span.codes.div_ceil(self.shape.block_codes()) * self.shape.block_bytes();
-        let all = bytemuck::cast_slice::<Line, u8>(&self.lines);
         Some(CodeRun {
             kernel: self.kernel,
             layout: self.layout,
             shape: self.shape,
             first_position: 0,
             codes: span.codes,
-            blocks: &all[span.first_byte..span.first_byte + bytes],
+            blocks: &self.blocks.as_slice()[span.first_byte..span.first_byte + bytes],
         })
     }
 }

@@ -11,6 +11,9 @@ use crate::product::QuantizedLookupTable;
 /// Most queries that share one pass over the codes, in the widest kernel; more are scanned in several passes.
 pub const MAX_QUERIES_A_PASS: usize = 8;
 
+/// Bytes of codes scanned by all queries before the next: half of a small second-level cache.
+const STRETCH_BYTES: usize = 128 << 10;
+
 /// What a scan refuses.
 #[derive(Debug, thiserror::Error)]
 pub enum ScanError {
@@ -62,6 +65,35 @@ pub trait HitSink {
 
     /// Takes the code at `position` of the list and returns the new threshold of `query`.
     fn hit(&mut self, query: usize, position: u32, distance: u16) -> u32;
+
+    /// Takes all hits among 32 neighbouring codes and returns the new threshold of `query`. Calls
+    /// [`hit`](Self::hit) for each that is still below the threshold; a sink that can do better overrides it.
+    #[inline]
+    fn hits(&mut self, query: usize, block: &BlockHits<'_>) -> u32 {
+        let mut threshold = self.threshold(query);
+        let mut hits = block.hits;
+        while hits != 0 {
+            let bit = hits.trailing_zeros();
+            hits &= hits - 1;
+            let distance = block.sums[bit as usize].saturating_add(block.bias);
+            if u32::from(distance) < threshold {
+                threshold = self.hit(query, block.first_position + bit, distance);
+            }
+        }
+        threshold
+    }
+}
+
+/// The hits among 32 neighbouring codes.
+pub struct BlockHits<'a> {
+    /// Position in the list of the first of the 32 codes.
+    pub first_position: u32,
+    /// Bit `i` is set when code `first_position + i` exists, is allowed, and was below the threshold.
+    pub hits: u32,
+    /// Sums of the table entries of all 32 codes.
+    pub sums: &'a [u16; 32],
+    /// What is to be added to each sum; together at most 65,535.
+    pub bias: u16,
 }
 
 /// What one pass of a kernel works on; shapes have been checked.
@@ -120,8 +152,22 @@ pub fn scan<S: HitSink + ?Sized>(
         let (given, needed, codes) = (masks.len(), run.mask_words(), run.codes);
         return Err(ScanError::MatchMasks { given, needed, codes });
     }
-    if !queries.is_empty() {
-        scan_pass(&Pass { run, queries, first_query: 0, masks }, sink);
+    if queries.len() <= MAX_QUERIES_A_PASS {
+        if !queries.is_empty() {
+            scan_pass(&Pass { run, queries, first_query: 0, masks }, sink);
+        }
+        return Ok(());
+    }
+    // Several passes: over a stretch that stays in the cache, then the next.
+    let stretch = (STRETCH_BYTES / run.shape.block_bytes()).max(1);
+    for first in (0..run.blocks()).step_by(stretch) {
+        let part = run.block_range(first, first + stretch);
+        let first_word = first * run.shape.block_words();
+        let masks = masks.map(|masks| &masks[first_word..first_word + part.mask_words()]);
+        for (pass, queries) in queries.chunks(MAX_QUERIES_A_PASS).enumerate() {
+            let first_query = pass * MAX_QUERIES_A_PASS;
+            scan_pass(&Pass { run: part, queries, first_query, masks }, sink);
+        }
     }
     Ok(())
 }
@@ -152,21 +198,12 @@ pub(super) fn report<S: HitSink + ?Sized>(
     pass: &Pass<'_>,
     sink: &mut S,
     query: usize,
-    mut hits: u32,
+    hits: u32,
     word: usize,
     sums: &[u16; 32],
 ) -> u32 {
     let bias = pass.queries[query].bias;
-    let index = pass.first_query + query;
-    let mut threshold = sink.threshold(index);
-    while hits != 0 {
-        let bit = hits.trailing_zeros();
-        hits &= hits - 1;
-        let distance = sums[bit as usize].saturating_add(bias);
-        if u32::from(distance) < threshold {
-            let position = pass.run.first_position + (word * 32) as u32 + bit;
-            threshold = sink.hit(index, position, distance);
-        }
-    }
+    let first_position = pass.run.first_position + (word * 32) as u32;
+    let threshold = sink.hits(pass.first_query + query, &BlockHits { first_position, hits, sums, bias });
     threshold.min(65_536).saturating_sub(u32::from(bias))
 }

@@ -93,7 +93,7 @@ impl QuantizedLookupTable {
         self.shape = table.shape;
         self.entries.clear();
         self.entries.resize(table.entries.len().next_multiple_of(64), 0);
-        let Spans { largest: largest_span, total: total_span, best } =
+        let Spans { largest: largest_span, total: total_span, best, ranges } =
             vectorized(Measure { k, entries: &table.entries });
         let reach = total_span + (best_centroid - worst_centroid).max(0.0);
         // Rounding adds at most a half for each entry and for the bias.
@@ -106,7 +106,7 @@ impl QuantizedLookupTable {
         self.best_centroid = best_centroid;
         let (scale, entries) = (self.scale, &table.entries);
         let (largest_sum, largest_entry) =
-            vectorized(Quantize { k, scale, entries, bytes: &mut self.entries });
+            vectorized(Quantize { k, scale, ranges: &ranges, entries, bytes: &mut self.entries });
         self.largest_sum = largest_sum.min(65_535) as u16;
         self.largest_entry = largest_entry;
     }

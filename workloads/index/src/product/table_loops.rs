@@ -1,7 +1,7 @@
 //! The loops over the entries of lookup tables, compiled for wide vectors.
 #![allow(clippy::inline_always, reason = "what is not inlined is not compiled for wide vectors")]
 
-use crate::kernels::Loop;
+use crate::kernels::{CodeShape, Loop};
 
 /// Adds the inner products of a query's parts with all centroids to zeroed entries.
 pub(super) struct Fill<'a> {
@@ -46,6 +46,8 @@ pub(super) struct Spans {
     pub(super) total: f32,
     /// Sum of the largest entries: the best inner product a code can have.
     pub(super) best: f32,
+    /// Smallest and largest entry of each sub-quantizer.
+    pub(super) ranges: [(f32, f32); CodeShape::MAX_SUB_QUANTIZERS],
 }
 
 /// Measures the [`Spans`] of a table.
@@ -59,9 +61,11 @@ impl Loop for Measure<'_> {
 
     #[inline(always)]
     fn run(self) -> Spans {
-        let mut spans = Spans { largest: 0.0, total: 0.0, best: 0.0 };
-        for entries in self.entries.chunks_exact(self.k) {
+        let ranges = [(0.0, 0.0); CodeShape::MAX_SUB_QUANTIZERS];
+        let mut spans = Spans { largest: 0.0, total: 0.0, best: 0.0, ranges };
+        for (entries, place) in self.entries.chunks_exact(self.k).zip(&mut spans.ranges) {
             let (low, high) = range(entries);
+            *place = (low, high);
             spans.largest = spans.largest.max(high - low);
             spans.total += high - low;
             spans.best += high;
@@ -75,6 +79,7 @@ impl Loop for Measure<'_> {
 pub(super) struct Quantize<'a> {
     pub(super) k: usize,
     pub(super) scale: f32,
+    pub(super) ranges: &'a [(f32, f32)],
     pub(super) entries: &'a [f32],
     pub(super) bytes: &'a mut [u8],
 }
@@ -85,8 +90,8 @@ impl Loop for Quantize<'_> {
     #[inline(always)]
     fn run(self) -> (u32, u8) {
         let (mut sum, mut largest) = (0_u32, 0_u8);
-        for (bytes, entries) in self.bytes.chunks_exact_mut(self.k).zip(self.entries.chunks_exact(self.k)) {
-            let (low, high) = range(entries);
+        let tables = self.bytes.chunks_exact_mut(self.k).zip(self.entries.chunks_exact(self.k));
+        for ((bytes, entries), &(low, high)) in tables.zip(self.ranges) {
             for (bytes, entries) in bytes.as_chunks_mut::<16>().0.iter_mut().zip(entries.as_chunks::<16>().0)
             {
                 for lane in 0..16 {
