@@ -18,6 +18,7 @@ mod grey;
 mod info;
 mod limits;
 mod nifti;
+mod nifti_header;
 mod plain;
 mod render;
 mod resize;

@@ -72,7 +72,8 @@ fn pixels_equal_those_of_pydicom() {
             continue;
         }
         let (mean, deviation) = value.split_once(' ').expect("mean and deviation");
-        let (mean, deviation): (f64, f64) = (mean.parse().expect("a mean"), deviation.parse().expect("a deviation"));
+        let (mean, deviation): (f64, f64) =
+            (mean.parse().expect("a mean"), deviation.parse().expect("a deviation"));
         let (our_mean, our_deviation) = mean_and_deviation(frame);
         // Half a grey level of 256, or of the values' own spread where they are deeper.
         let tolerance = 0.5f64.max(deviation * 0.002);

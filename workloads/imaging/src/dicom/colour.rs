@@ -45,7 +45,9 @@ impl Palette {
         for channel in 0..3 {
             let descriptor = data_set.u16s(DESCRIPTORS[channel]);
             let Some(&[count, first, bits]) = descriptor.first_chunk::<3>() else {
-                return Err(damaged("its photometric interpretation is PALETTE COLOR, but a palette is missing"));
+                return Err(damaged(
+                    "its photometric interpretation is PALETTE COLOR, but a palette is missing",
+                ));
             };
             first_mapped = if signed { i64::from(first.cast_signed()) } else { i64::from(first) };
             let count = if count == 0 { 1 << 16 } else { usize::from(count) };
@@ -73,12 +75,7 @@ impl Palette {
     }
 }
 
-fn table(
-    data_set: &DataSet<'_>,
-    channel: usize,
-    count: usize,
-    bits: u16,
-) -> Result<Vec<u8>, ImagingError> {
+fn table(data_set: &DataSet<'_>, channel: usize, count: usize, bits: u16) -> Result<Vec<u8>, ImagingError> {
     if let Some(value) = data_set.get(DATA[channel]) {
         if value.bytes.len() >= 2 * count {
             let entries = data_set.u16s(DATA[channel]);

@@ -127,8 +127,7 @@ impl<'a> DataSet<'a> {
     pub(crate) fn items(&self, tag: Tag) -> Result<Vec<DataSet<'a>>, ImagingError> {
         let Some(value) = self.get(tag) else { return Ok(Vec::new()) };
         // A sequence of unknown VR is in implicit VR (PS3.5, 6.2.2).
-        let encoding =
-            if value.vr == Some(*b"UN") { Encoding::IMPLICIT_LITTLE } else { self.encoding };
+        let encoding = if value.vr == Some(*b"UN") { Encoding::IMPLICIT_LITTLE } else { self.encoding };
         let mut reader = Reader { bytes: value.bytes, position: 0, encoding };
         let mut items = Vec::new();
         while let Some(header) = reader.item_header()? {
@@ -256,7 +255,19 @@ impl<'a> Reader<'a> {
         let vr = [a, b];
         let long = matches!(
             &vr,
-            b"OB" | b"OD" | b"OF" | b"OL" | b"OV" | b"OW" | b"SQ" | b"SV" | b"UC" | b"UN" | b"UR" | b"UT" | b"UV"
+            b"OB"
+                | b"OD"
+                | b"OF"
+                | b"OL"
+                | b"OV"
+                | b"OW"
+                | b"SQ"
+                | b"SV"
+                | b"UC"
+                | b"UN"
+                | b"UR"
+                | b"UT"
+                | b"UV"
         );
         let length = if long {
             let length = self.take::<4>("a length")?;

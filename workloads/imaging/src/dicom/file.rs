@@ -52,12 +52,14 @@ pub(crate) fn looks_like_data_set(bytes: &[u8]) -> bool {
     true
 }
 
-/// The encoding of a data set from its first element, which is of group 0002 or 0008.
+/// The encoding of a data set from its first element.
 fn guess_encoding(bytes: &[u8]) -> Option<Encoding> {
     let explicit_vr = is_vr(bytes.get(4..6)?);
     match *bytes.first_chunk::<2>()? {
         [2 | 8, 0] => Some(Encoding { explicit_vr, big_endian: false }),
-        [0, 8] if explicit_vr => Some(Encoding::EXPLICIT_BIG),
+        [0, 2 | 8] if explicit_vr => Some(Encoding::EXPLICIT_BIG),
+        // Files under a DICM mark may begin with any group.
+        [low, _] if low > 0 => Some(Encoding { explicit_vr, big_endian: false }),
         _ => None,
     }
 }

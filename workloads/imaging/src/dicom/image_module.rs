@@ -167,9 +167,7 @@ impl ImageModule {
 }
 
 fn required(data_set: &DataSet<'_>, tag: Tag, name: &str) -> Result<u16, ImagingError> {
-    data_set
-        .u16(tag)
-        .ok_or_else(|| damaged(format!("it has pixel data, but no {name} {}", tag_name(tag))))
+    data_set.u16(tag).ok_or_else(|| damaged(format!("it has pixel data, but no {name} {}", tag_name(tag))))
 }
 
 fn photometric(data_set: &DataSet<'_>, samples: u32) -> Result<Photometric, ImagingError> {

@@ -1,4 +1,4 @@
-//! JPEG: baseline, extended (8 bits), progressive and lossless, through `jpeg-decoder`.
+//! JPEG: baseline, extended, progressive and lossless, through `jpeg-decoder`; extended of 12 bits through [`jpeg_12`].
 //!
 //! The decoder's own colour transform is switched off: whether components are YBR is decided here, from the Adobe
 //! marker, the component names, the JFIF marker and last the file's photometric interpretation.
@@ -6,6 +6,7 @@
 use jpeg_decoder::{ColorTransform, Decoder, Error, PixelFormat};
 
 use super::image_module::{ImageModule, Photometric, damaged, unsupported};
+use super::jpeg_12;
 use super::jpeg_header::JpegHeader;
 use super::samples::Stored;
 use crate::contain::contained;
@@ -27,7 +28,14 @@ pub(crate) fn decode(stream: &[u8], module: &ImageModule) -> Result<JpegFrame, I
     header.check(module)?;
     let bits = u32::from(header.precision);
     if header.process != LOSSLESS && bits != 8 {
-        return Err(unsupported(format!("lossy JPEG of {bits} bits (12-bit JPEG Extended)")));
+        if bits != 12 {
+            return Err(unsupported(format!("lossy JPEG of {bits} bits")));
+        }
+        let values = jpeg_12::decode(stream, &header, module)?;
+        let bytes: Vec<u8> = values.into_iter().flat_map(u16::to_le_bytes).collect();
+        let signed = module.signed;
+        let stored = Stored { bytes: bytes.into(), sample_bytes: 2, bits, shift: 0, signed, planar: false };
+        return Ok(JpegFrame { stored, ybr: false });
     }
     if matches!(header.process, 0xC5..=0xCF) {
         return Err(unsupported("JPEG of a hierarchical or arithmetic-coded process"));
@@ -40,7 +48,8 @@ pub(crate) fn decode(stream: &[u8], module: &ImageModule) -> Result<JpegFrame, I
     }
     let (pixels, format) = contained(DECODER, || {
         let mut decoder = Decoder::new(stream);
-        decoder.set_color_transform(ColorTransform::None);
+        // `RGB` weaves the components without converting them; `None` leaves them in planes.
+        decoder.set_color_transform(ColorTransform::RGB);
         let pixels = decoder.decode().map_err(refused)?;
         let info = decoder.info().ok_or_else(|| damaged("a compressed frame has no JPEG header"))?;
         Ok((pixels, info.pixel_format))
@@ -75,8 +84,6 @@ fn refused(error: Error) -> ImagingError {
             ImagingError::truncated(Format::Dicom, "a compressed frame ends before its last pixel")
         }
         Error::Unsupported(feature) => unsupported(format!("JPEG with {feature:?}")),
-        other => {
-            ImagingError::Decode { format: Format::Dicom, decoder: DECODER, source: Box::new(other) }
-        }
+        other => ImagingError::Decode { format: Format::Dicom, decoder: DECODER, source: Box::new(other) },
     }
 }

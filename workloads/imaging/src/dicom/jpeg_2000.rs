@@ -1,9 +1,9 @@
-//! JPEG 2000 and HTJ2K through `dicom-toolkit-codec`, with its header checked first (ITU-T T.800, annex A).
+//! JPEG 2000 and HTJ2K through `jpeg2k` and `openjp2` (OpenJPEG in Rust), with the header checked first (ITU-T T.800, annex A).
 //!
-//! The decoder gives signed components clipped to positive values; the codestream is therefore decoded as unsigned,
-//! which shifts every value up by half the range, and shifted back here.
+//! `dicom-toolkit-codec` 0.5.0 was tried: it decodes one lossless sample of pydicom wrongly by 1, and streams whose last
+//! bit planes were cut by up to 32 Hounsfield units, as it rebuilds them at the lower end of their interval.
 
-use dicom_toolkit_codec::Jp2kCodec;
+use jpeg2k::{DecodeParameters, Image};
 
 use super::image_module::{ImageModule, damaged, unsupported};
 use super::jpeg_header::check_size;
@@ -12,15 +12,16 @@ use crate::contain::contained;
 use crate::error::ImagingError;
 use crate::format::Format;
 
-const DECODER: &str = "JPEG 2000 (dicom-toolkit)";
+const DECODER: &str = "JPEG 2000 (openjp2)";
 /// Start of codestream and of its size segment.
 const START: [u8; 4] = [0xFF, 0x4F, 0xFF, 0x51];
 /// Most tiles (the standard's own bound) and precincts that are accepted: each costs the decoder memory.
 const MAX_TILES: u64 = 65_535;
 const MAX_PRECINCTS: u64 = 1 << 20;
+/// Where the size segment lists its components: SOC, SIZ, length, and 36 bytes of geometry and count.
+const COMPONENTS_AT: usize = 42;
 
-/// Decodes a frame; multi-component transforms are undone, so that three components are RGB unless the file says that
-/// they were YBR before.
+/// Decodes a frame; true where a multi-component transform was undone, so that three components are RGB.
 pub(crate) fn decode(stream: &[u8], module: &ImageModule) -> Result<(Stored<'static>, bool), ImagingError> {
     let start = stream
         .windows(4)
@@ -29,68 +30,41 @@ pub(crate) fn decode(stream: &[u8], module: &ImageModule) -> Result<(Stored<'sta
         .ok_or_else(|| damaged("a compressed frame has no JPEG 2000 codestream"))?;
     let codestream = &stream[start..];
     let header = Header::read(codestream)?;
-    check_size(module, header.width, header.height, header.components.len())?;
-    let Some(&(bits, signed)) = header.components.first() else {
-        return Err(damaged("a JPEG 2000 frame has no component"));
-    };
-    if header.components.iter().any(|component| *component != (bits, signed)) {
-        return Err(unsupported("JPEG 2000 with components of different depth"));
-    }
-    if !(1..=16).contains(&bits) {
-        return Err(unsupported(format!("JPEG 2000 of {bits} bits")));
-    }
-    if header.precincts > MAX_PRECINCTS {
-        return Err(damaged(format!("a JPEG 2000 frame is cut into {} precincts", header.precincts)));
-    }
-    let mut unsigned;
-    let codestream = if signed {
-        unsigned = codestream.to_vec();
-        for component in 0..header.components.len() {
-            unsigned[COMPONENTS_AT + 3 * component] &= 0x7F;
-        }
-        &unsigned[..]
+    header.check(module)?;
+    let (values, bits) = contained(DECODER, || decode_components(codestream, module))?;
+    let sample_bytes = if bits <= 8 { 1 } else { 2 };
+    // Values keep their low bits: whether those are signed is for the file's header to say, as streams may differ from it.
+    let bytes: Vec<u8> = if sample_bytes == 1 {
+        values.iter().map(|value| *value as u8).collect()
     } else {
-        codestream
+        values.iter().flat_map(|value| (*value as u16).to_le_bytes()).collect()
     };
-    let frame = contained(DECODER, || {
-        Jp2kCodec::decode_frame(codestream).map_err(|error| ImagingError::Decode {
-            format: Format::Dicom,
-            decoder: DECODER,
-            source: Box::new(error),
-        })
-    })?;
-    let sample_bytes = if frame.bits_per_sample <= 8 { 1 } else { 2 };
-    let expected = module.pixels() * module.samples as usize * sample_bytes;
-    if frame.pixels.len() != expected {
-        return Err(damaged(format!(
-            "a JPEG 2000 frame decoded to {} bytes where {expected} belong",
-            frame.pixels.len()
-        )));
-    }
-    let bytes = if signed { shift_down(frame.pixels, sample_bytes, bits) } else { frame.pixels };
-    // A file may declare signed pixels and carry an unsigned stream of their bits, or the other way round: the file's
-    // header decides how the bits are read.
     let stored =
         Stored { bytes: bytes.into(), sample_bytes, bits, shift: 0, signed: module.signed, planar: false };
     Ok((stored, header.transformed))
 }
 
-/// Subtracts half the range, keeping the low `bits` of each value.
-fn shift_down(mut bytes: Vec<u8>, sample_bytes: usize, bits: u32) -> Vec<u8> {
-    // Modulo the range, subtracting half of it turns the highest bit over.
-    let highest = 1u16 << (bits - 1);
-    if sample_bytes == 1 {
-        bytes.iter_mut().for_each(|byte| *byte ^= highest as u8);
-    } else {
-        for word in bytes.as_chunks_mut::<2>().0 {
-            *word = (u16::from_le_bytes(*word) ^ highest).to_le_bytes();
-        }
+/// Interleaved values of all components, and their bits.
+fn decode_components(codestream: &[u8], module: &ImageModule) -> Result<(Vec<i32>, u32), ImagingError> {
+    let image =
+        Image::from_bytes_with(codestream, DecodeParameters::new().strict(true)).map_err(|error| {
+            ImagingError::Decode { format: Format::Dicom, decoder: DECODER, source: Box::new(error) }
+        })?;
+    let components = image.components();
+    if components.len() != module.samples as usize {
+        return Err(damaged("a JPEG 2000 frame decoded to another number of components than it declares"));
     }
-    bytes
+    let mut values = vec![0; module.pixels() * components.len()];
+    for (index, component) in components.iter().enumerate() {
+        let size = (component.width(), component.height());
+        if size != (module.columns, module.rows) || component.data().len() != module.pixels() {
+            return Err(damaged("a JPEG 2000 component decoded to another size than it declares"));
+        }
+        let places = values[index..].iter_mut().step_by(components.len());
+        places.zip(component.data()).for_each(|(place, value)| *place = *value);
+    }
+    Ok((values, components.first().map_or(0, jpeg2k::ImageComponent::precision)))
 }
-
-/// Where the size segment lists its components: SOC, SIZ, length, and 36 bytes of geometry and count.
-const COMPONENTS_AT: usize = 42;
 
 /// What the SIZ and COD segments tell.
 struct Header {
@@ -127,20 +101,34 @@ impl Header {
         }
         let components =
             listed.chunks_exact(3).map(|part| (u32::from(part[0] & 0x7F) + 1, part[0] & 0x80 != 0)).collect();
-        let tiles =
-            u64::from(right).div_ceil(u64::from(tile_width)) * u64::from(bottom).div_ceil(u64::from(tile_height));
+        let tiles = u64::from(right).div_ceil(u64::from(tile_width))
+            * u64::from(bottom).div_ceil(u64::from(tile_height));
         if tiles > MAX_TILES {
             return Err(damaged(format!("a JPEG 2000 frame is cut into {tiles} tiles")));
         }
         let (width, height) = (right - left, bottom - top);
-        let (precincts, transformed) = read_coding_style(
-            codestream,
-            2 + 2 + half(4)?,
-            (width.min(tile_width), height.min(tile_height)),
-            tiles * count as u64,
-        )
-        .ok_or_else(cut)?;
+        let tile = (width.min(tile_width), height.min(tile_height));
+        let (precincts, transformed) =
+            read_coding_style(codestream, 4 + half(4)?, tile, tiles * count as u64).ok_or_else(cut)?;
         Ok(Self { width, height, components, precincts, transformed })
+    }
+
+    /// Refuses what the file's own header does not promise, before memory is taken.
+    fn check(&self, module: &ImageModule) -> Result<(), ImagingError> {
+        check_size(module, self.width, self.height, self.components.len())?;
+        let Some(&(bits, signed)) = self.components.first() else {
+            return Err(damaged("a JPEG 2000 frame has no component"));
+        };
+        if self.components.iter().any(|component| *component != (bits, signed)) {
+            return Err(unsupported("JPEG 2000 with components of different depth"));
+        }
+        if !(1..=16).contains(&bits) || bits > module.bits_allocated {
+            return Err(unsupported(format!("JPEG 2000 of {bits} bits")));
+        }
+        if self.precincts > MAX_PRECINCTS {
+            return Err(damaged(format!("a JPEG 2000 frame is cut into {} precincts", self.precincts)));
+        }
+        Ok(())
     }
 }
 
@@ -159,14 +147,14 @@ fn read_coding_style(
                 let transformed = *body.get(4)? != 0;
                 let levels = u32::from(*body.get(5)?).min(32);
                 let own_precincts = body.first()? & 1 != 0;
-                let mut precincts = 0;
+                let mut precincts = 0u64;
                 for resolution in 0..=levels {
                     let size = if own_precincts { *body.get(10 + resolution as usize)? } else { 0xFF };
                     let scale = levels - resolution;
                     let along = |length: u32, exponent: u8| {
                         (u64::from(length) >> scale).max(1).div_ceil(1 << exponent)
                     };
-                    precincts += along(tile.0, size & 15) * along(tile.1, size >> 4);
+                    precincts = precincts.saturating_add(along(tile.0, size & 15) * along(tile.1, size >> 4));
                 }
                 return Some((precincts.saturating_mul(tile_components), transformed));
             }

@@ -112,7 +112,8 @@ impl Segments<'_> {
                 }
                 // LSE: preset coding parameters are of kind 1.
                 0xF8 if body.first() == Some(&1) => {
-                    let words = body[1..].chunks_exact(2).map(|word| i32::from(word[0]) << 8 | i32::from(word[1]));
+                    let words =
+                        body[1..].chunks_exact(2).map(|word| i32::from(word[0]) << 8 | i32::from(word[1]));
                     self.coding.preset(&words.collect::<Vec<i32>>())?;
                 }
                 0xF8 => return Err(unsupported("JPEG-LS with mapping tables")),

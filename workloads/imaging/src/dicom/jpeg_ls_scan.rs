@@ -7,9 +7,8 @@ use crate::error::ImagingError;
 use crate::format::Format;
 
 /// Table A.1's order of run lengths: J.
-const RUN_ORDER: [u32; 32] = [
-    0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 9, 10, 11, 12, 13, 14, 15,
-];
+const RUN_ORDER: [u32; 32] =
+    [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 9, 10, 11, 12, 13, 14, 15];
 
 /// Coding parameters of a scan (C.2.4.1.1).
 #[derive(Debug, Clone, Copy)]

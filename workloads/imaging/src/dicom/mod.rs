@@ -11,6 +11,7 @@ mod display;
 mod file;
 mod image_module;
 mod jpeg;
+mod jpeg_12;
 mod jpeg_2000;
 mod jpeg_header;
 mod jpeg_ls;
@@ -32,7 +33,7 @@ use self::display::Displays;
 use self::file::DicomFile;
 use self::image_module::{ImageModule, Photometric, unsupported};
 use self::pixel_data::PixelData;
-use self::samples::{Stored, WordSize, unpack_bits};
+use self::samples::{Stored, unpack_bits};
 use self::transfer_syntax::Compression;
 use crate::error::ImagingError;
 use crate::format::Format;
@@ -59,7 +60,9 @@ pub(crate) fn decode(
     let module = read_module(&file, &data_set, limits)?;
     let info = info_of(&file, &data_set, &module)?;
     let selected = selection.of(module.frames)?;
-    limits.check_decoded(module.decoded_frame_bytes().saturating_mul(u64::from(selected.end - selected.start)))?;
+    limits.check_decoded(
+        module.decoded_frame_bytes().saturating_mul(u64::from(selected.end - selected.start)),
+    )?;
     let decoder = FrameDecoder {
         pixel_data: PixelData::locate(&data_set, &module, file.syntax.compression)?,
         palette: match module.photometric {
@@ -67,7 +70,7 @@ pub(crate) fn decode(
             _ => None,
         },
         compression: file.syntax.compression,
-        byte_order: byte_order(&data_set),
+        word_bytes: word_bytes(&data_set, &module),
         module: &module,
     };
     let displays = Displays::read(&data_set, &module)?;
@@ -115,26 +118,27 @@ fn info_of(
     })
 }
 
-/// How native pixel data in big endian is swapped.
-fn byte_order(data_set: &DataSet<'_>) -> Option<WordSize> {
+/// Bytes of a big endian word of the pixel data: with VR OW two at least, also where they hold two samples.
+fn word_bytes(data_set: &DataSet<'_>, module: &ImageModule) -> Option<usize> {
     let value = data_set.get(PIXEL_DATA)?;
-    let word = if value.vr == Some(*b"OW") { WordSize::Two } else { WordSize::Sample };
-    data_set.encoding.big_endian.then_some(word)
+    let least = if value.vr == Some(*b"OW") { 2 } else { 1 };
+    data_set.encoding.big_endian.then(|| least.max((module.bits_allocated / 8) as usize))
 }
 
 struct FrameDecoder<'a> {
     pixel_data: PixelData<'a>,
     palette: Option<Palette>,
     compression: Compression,
-    byte_order: Option<WordSize>,
+    word_bytes: Option<usize>,
     module: &'a ImageModule,
 }
 
 impl FrameDecoder<'_> {
     fn decode(&self, frame: u32) -> Result<Pixels, ImagingError> {
         let module = self.module;
-        let bytes = self.pixel_data.frame(module, frame)?;
-        let declared_ybr = module.photometric == Photometric::YbrFull || module.photometric == Photometric::YbrFull422;
+        let bytes = self.pixel_data.frame(module, frame, self.word_bytes)?;
+        let declared_ybr =
+            module.photometric == Photometric::YbrFull || module.photometric == Photometric::YbrFull422;
         let (stored, ybr) = match self.compression {
             Compression::Native if module.bits_allocated == 1 => {
                 let first_bit = (module.native_frame_bits() * u64::from(frame) % 8) as usize;
@@ -161,7 +165,11 @@ impl FrameDecoder<'_> {
                 format!("frame {frame} has {} values where {expected} belong", values.len()),
             ));
         }
-        if module.samples == 1 { Ok(self.grey_or_palette(values)) } else { colour_pixels(values, stored.bits, ybr) }
+        if module.samples == 1 {
+            Ok(self.grey_or_palette(values))
+        } else {
+            colour_pixels(values, stored.bits, ybr)
+        }
     }
 
     fn native<'b>(&self, bytes: Cow<'b, [u8]>) -> Result<Stored<'b>, ImagingError> {
@@ -175,7 +183,7 @@ impl FrameDecoder<'_> {
                 Cow::Owned(bytes)
             }
         };
-        let mut stored = Stored::native(bytes, module, self.byte_order);
+        let mut stored = Stored::native(bytes, module);
         if module.photometric == Photometric::YbrFull422 {
             if stored.sample_bytes != 1 {
                 return Err(unsupported("subsampled colour of more than 8 bits"));
@@ -196,7 +204,8 @@ impl FrameDecoder<'_> {
 
 /// Three samples a pixel as RGB; deeper than 16 bits is cut to 16.
 fn colour_pixels(values: Samples, bits: u32, ybr: bool) -> Result<Pixels, ImagingError> {
-    let deep = |values: Vec<u16>, bits: u32| Pixels::Rgb16 { values, white: u16::MAX >> (16 - bits.clamp(1, 16)) };
+    let deep =
+        |values: Vec<u16>, bits: u32| Pixels::Rgb16 { values, white: u16::MAX >> (16 - bits.clamp(1, 16)) };
     match values {
         Samples::U8(mut values) => {
             if ybr {

@@ -1,8 +1,9 @@
 //! Where each frame's bytes lie: uncompressed one after the other, or in fragments (PS3.5, A.4).
 
 use std::borrow::Cow;
+use std::ops::Range;
 
-use super::data_set::{DOUBLE_PIXEL_DATA, DataSet, Encoding, FLOAT_PIXEL_DATA, PIXEL_DATA, Tag, Value};
+use super::data_set::{DOUBLE_PIXEL_DATA, DataSet, FLOAT_PIXEL_DATA, PIXEL_DATA, Tag, Value};
 use super::image_module::{ImageModule, damaged};
 use super::transfer_syntax::Compression;
 use crate::error::ImagingError;
@@ -37,8 +38,8 @@ impl<'a> PixelData<'a> {
             }
             return Ok(Self::Native(*value));
         }
-        if data_set.encoding != Encoding::EXPLICIT_LITTLE {
-            return Err(damaged("its pixel data is in fragments, which its transfer syntax forbids"));
+        if data_set.encoding.big_endian {
+            return Err(damaged("its pixel data is in fragments, which big endian data cannot have"));
         }
         let (offsets, fragments) = walk(value.bytes)?;
         let extended = data_set.get(EXTENDED_OFFSET_TABLE).map(|table| {
@@ -48,14 +49,22 @@ impl<'a> PixelData<'a> {
             .map(Self::Encapsulated)
     }
 
-    /// The bytes of a frame; for frames that do not begin on a byte (1 bit a pixel), all bytes they touch.
-    pub(crate) fn frame(&self, module: &ImageModule, frame: u32) -> Result<Cow<'a, [u8]>, ImagingError> {
+    /// The bytes of a frame, uncompressed ones in little endian; for frames that do not begin on a byte (1 bit a pixel),
+    /// all bytes they touch.
+    ///
+    /// `swap` is the number of bytes of a big endian word.
+    pub(crate) fn frame(
+        &self,
+        module: &ImageModule,
+        frame: u32,
+        swap: Option<usize>,
+    ) -> Result<Cow<'a, [u8]>, ImagingError> {
         match self {
             Self::Native(value) => {
                 let bits = module.native_frame_bits();
                 let from = bits * u64::from(frame) / 8;
                 let to = (bits * (u64::from(frame) + 1)).div_ceil(8);
-                let bytes = value.bytes.get(from as usize..to as usize).ok_or_else(|| {
+                let bytes = swapped(value.bytes, from as usize..to as usize, swap).ok_or_else(|| {
                     let have = value.bytes.len();
                     ImagingError::truncated(
                         Format::Dicom,
@@ -68,7 +77,7 @@ impl<'a> PixelData<'a> {
                         ),
                     )
                 })?;
-                Ok(Cow::Borrowed(bytes))
+                Ok(bytes)
             }
             Self::Encapsulated(frames) => match frames.get(frame as usize).map(Vec::as_slice) {
                 Some([fragment]) => Ok(Cow::Borrowed(fragment)),
@@ -77,6 +86,18 @@ impl<'a> PixelData<'a> {
             },
         }
     }
+}
+
+/// A range of bytes, each word of `swap` bytes turned round; words count from the start of `bytes`, so that a range may begin
+/// inside one.
+fn swapped(bytes: &[u8], range: Range<usize>, swap: Option<usize>) -> Option<Cow<'_, [u8]>> {
+    let Some(word) = swap else { return bytes.get(range).map(Cow::Borrowed) };
+    let place = |at: usize| at / word * word + (word - 1 - at % word);
+    // The last word must be there as a whole.
+    if range.end.div_ceil(word) * word > bytes.len() {
+        return None;
+    }
+    range.map(|at| bytes.get(place(at)).copied()).collect::<Option<Vec<u8>>>().map(Cow::Owned)
 }
 
 /// A fragment and where its item begins, counted from the first item after the offset table.

@@ -13,7 +13,8 @@ pub(crate) fn decode(bytes: &[u8], module: &ImageModule) -> Result<Stored<'stati
     let header = bytes
         .first_chunk::<64>()
         .ok_or_else(|| ImagingError::truncated(Format::Dicom, "its RLE header is cut"))?;
-    let word = |at: usize| header[4 * at..].first_chunk().map_or(0, |word| u32::from_le_bytes(*word)) as usize;
+    let word =
+        |at: usize| header[4 * at..].first_chunk().map_or(0, |word| u32::from_le_bytes(*word)) as usize;
     if sample_bytes == 0 || word(0) != segments {
         return Err(damaged(format!("its RLE data has {} segments where {segments} belong", word(0))));
     }
@@ -21,8 +22,9 @@ pub(crate) fn decode(bytes: &[u8], module: &ImageModule) -> Result<Stored<'stati
     for segment in 0..segments {
         let start = word(segment + 1);
         let end = if segment + 1 < segments { word(segment + 2) } else { bytes.len() };
-        let data =
-            bytes.get(start..end).ok_or_else(|| damaged(format!("RLE segment {segment} lies outside its frame")))?;
+        let data = bytes
+            .get(start..end)
+            .ok_or_else(|| damaged(format!("RLE segment {segment} lies outside its frame")))?;
         let (sample, significance) = (segment / sample_bytes, segment % sample_bytes);
         let first = sample * sample_bytes + (sample_bytes - 1 - significance);
         unpack(data, out[first..].iter_mut().step_by(segments))?;

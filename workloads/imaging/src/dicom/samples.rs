@@ -20,21 +20,11 @@ pub(crate) struct Stored<'a> {
 }
 
 impl<'a> Stored<'a> {
-    /// An uncompressed frame of whole bytes.
-    pub(crate) fn native(bytes: Cow<'a, [u8]>, module: &ImageModule, big_endian: Option<WordSize>) -> Self {
-        let sample_bytes = (module.bits_allocated / 8) as usize;
-        let bytes = match big_endian {
-            None => bytes,
-            Some(word) => {
-                let size = if word == WordSize::Two { 2.max(sample_bytes) } else { sample_bytes };
-                let mut swapped = bytes.into_owned();
-                swapped.chunks_exact_mut(size).for_each(<[u8]>::reverse);
-                Cow::Owned(swapped)
-            }
-        };
+    /// An uncompressed frame of whole bytes, in little endian.
+    pub(crate) fn native(bytes: Cow<'a, [u8]>, module: &ImageModule) -> Self {
         Self {
             bytes,
-            sample_bytes,
+            sample_bytes: (module.bits_allocated / 8) as usize,
             bits: module.bits_stored,
             shift: module.high_bit + 1 - module.bits_stored,
             signed: module.signed,
@@ -88,15 +78,6 @@ impl<'a> Stored<'a> {
         let unused = 32 - self.bits;
         (word >> self.shift << unused).cast_signed() >> unused
     }
-}
-
-/// Unit of byte order in big endian data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum WordSize {
-    /// VR OB: each sample on its own.
-    Sample,
-    /// VR OW: 16-bit words, also where they hold two samples.
-    Two,
 }
 
 fn mask(bits: u32) -> u32 {

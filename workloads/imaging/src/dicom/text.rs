@@ -92,8 +92,7 @@ fn offset_minutes(text: &str) -> Option<i64> {
 
 fn date(text: &str) -> Option<(i64, i64, i64)> {
     let plain: String = text.chars().filter(|letter| *letter != '.' && *letter != '-').collect();
-    let (year, month, day) =
-        (digits(plain.get(..4)?)?, digits(plain.get(4..6)?)?, digits(plain.get(6..8)?)?);
+    let (year, month, day) = (digits(plain.get(..4)?)?, digits(plain.get(4..6)?)?, digits(plain.get(6..8)?)?);
     let days = match month {
         2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
         2 => 28,

@@ -85,7 +85,8 @@ fn open<'a>(bytes: &'a [u8], format: Format, limits: &Limits) -> Result<Opened<'
 
 /// Transparent pixels are laid over black.
 fn pixels_of(picture: DynamicImage) -> (Pixels, GreyDisplay) {
-    let (eight, sixteen) = (GreyDisplay::plain(255.0), GreyDisplay::plain(65535.0));
+    // Sixteen bits seldom mean sixteen used ones (12-bit detectors): such grey is shown over its own range.
+    let (eight, sixteen) = (GreyDisplay::plain(255.0), GreyDisplay::of_values());
     match picture.color() {
         ColorType::L8 => (Pixels::Grey(Samples::U8(picture.into_luma8().into_raw())), eight),
         ColorType::La8 => {
@@ -117,7 +118,8 @@ fn pixels_of(picture: DynamicImage) -> (Pixels, GreyDisplay) {
     }
 }
 
-fn over_black(value: u8, alpha: u8) -> u8 {
+/// A value of 8 bits laid over black.
+pub(crate) fn over_black(value: u8, alpha: u8) -> u8 {
     ((u16::from(value) * u16::from(alpha) + 127) / 255) as u8
 }
 

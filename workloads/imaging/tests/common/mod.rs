@@ -48,7 +48,8 @@ pub fn files_below(root: &Path) -> Vec<String> {
 
 /// The values of a frame as the oracle writes them: 64-bit integers, or floats, little endian.
 pub fn canonical(frame: &Frame) -> Vec<u8> {
-    let integers = |values: Vec<f64>| values.into_iter().flat_map(|value| (value as i64).to_le_bytes()).collect();
+    let integers =
+        |values: Vec<f64>| values.into_iter().flat_map(|value| (value as i64).to_le_bytes()).collect();
     match frame.pixels() {
         Pixels::Grey(samples) => match samples {
             medindex_imaging::Samples::F32(_) | medindex_imaging::Samples::F64(_) => {
