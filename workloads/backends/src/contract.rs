@@ -22,7 +22,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 /// Longest that a check may take.
-const CHECK_TIMEOUT: Duration = Duration::from_secs(120);
+const CHECK_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Where an adapter keeps its things: a folder, a namespace on a server.
 #[async_trait]

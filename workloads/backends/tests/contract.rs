@@ -1,5 +1,8 @@
 //! The embedded adapters keep what the ports promise.
 
+// Helpers of tests fail as tests do.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
 use std::sync::Arc;
 
 use async_trait::async_trait;

@@ -1,5 +1,8 @@
 //! What is damaged, taken or from the future is refused by name; what is not damaged is read.
 
+// Helpers of tests fail as tests do.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
 mod process;
 
 use std::fs::{self, OpenOptions};
@@ -162,7 +165,7 @@ async fn a_store_of_a_later_release_is_refused() {
 async fn a_second_process_is_told_that_the_folder_is_in_use() {
     let folder = tempfile::tempdir().unwrap();
     let mut holder = start("holder_process", folder.path(), &[]);
-    holder.wait_for_line("open", Duration::from_secs(60));
+    holder.wait_for_line("open", Duration::from_mins(1));
     let fault = EmbeddedStore::open(folder.path()).await.err().unwrap();
     assert!(matches!(fault, Fault::InUse { .. }), "{fault}");
     let message = fault.to_string();
@@ -218,7 +221,9 @@ async fn full_disk_process() {
     let error = loop {
         assert!(accepted < 40_000, "the limit has no effect");
         let mut batch: Vec<_> = (accepted..accepted + 100).map(image).collect();
-        batch.iter_mut().for_each(|image| image.name = "n".repeat(8000));
+        for image in &mut batch {
+            image.name = "n".repeat(8000);
+        }
         match catalog.accept_images(batch).await {
             Ok(_) => accepted += 100,
             Err(error) => break error,

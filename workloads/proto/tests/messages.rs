@@ -1,5 +1,8 @@
 //! Messages are read back as written, and everything else is refused by name.
 
+// Helpers of tests fail as tests do.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
 use bytes::Bytes;
 use medindex_proto::messages::{
     Attributes, DeadLetter, FrameVector, Frames, ImageIndexed, ImageUpload, Indexed, OperationEvent,

@@ -19,7 +19,7 @@ fn information(frames: u32, dimension: usize, code: usize) -> ImageInformation {
 }
 
 fn file(length: usize) -> Bytes {
-    (0..length).map(|index| (index * 31 >> 3) as u8).collect::<Vec<_>>().into()
+    (0..length).map(|index| ((index * 31) >> 3) as u8).collect::<Vec<_>>().into()
 }
 
 fn round_trip(values: &ImageRow) -> Option<ImageRow> {

@@ -22,7 +22,7 @@ super::checks![Port:
     empty_batches_succeed,
 ];
 
-const LONG: Duration = Duration::from_secs(600);
+const LONG: Duration = Duration::from_mins(10);
 
 async fn a_value_is_returned_until_it_is_replaced_or_deleted(place: Caches) {
     let cache = place.open().await;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use half::f16;
+use medindex_proto::names::CELL_BYTES;
 use medindex_proto::{ImageId, RowKey};
 
 use super::{Place, pattern, restart};
@@ -67,8 +68,9 @@ async fn a_row_that_was_put_is_read_back_whole(place: Stores) {
 
 async fn values_of_every_size_come_back(place: Stores) {
     let store = place.open().await;
-    const CELL: usize = medindex_proto::names::CELL_BYTES;
-    for length in [0, 1, 1000, (64 << 10) - 256, 64 << 10, 1 << 20, CELL - 1, CELL, CELL + 1, 9 << 20] {
+    for length in
+        [0, 1, 1000, (64 << 10) - 256, 64 << 10, 1 << 20, CELL_BYTES - 1, CELL_BYTES, CELL_BYTES + 1, 9 << 20]
+    {
         let (row, values) = (row(), ImageRow { bytes: Some(pattern(length, 7)), information: None });
         store.put(row.clone(), values.clone()).await.unwrap();
         let read = store.get(&row, Columns::BYTES).await.unwrap();
@@ -222,9 +224,13 @@ async fn a_scan_pages_through_one_partition_in_key_order(place: Stores) {
             }
             let mut expected = rows.clone();
             if columns == Columns::INFORMATION {
-                expected.iter_mut().for_each(|(_, values)| values.bytes = None);
+                for (_, values) in &mut expected {
+                    values.bytes = None;
+                }
             } else if columns == Columns::BYTES {
-                expected.iter_mut().for_each(|(_, values)| values.information = None);
+                for (_, values) in &mut expected {
+                    values.information = None;
+                }
             }
             assert!(seen == expected, "{columns:?} in pages of {limit}");
         }

@@ -37,7 +37,7 @@ super::checks![Port:
     empty_batches_succeed,
 ];
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const SHORT: Duration = Duration::from_millis(50);
 
 fn message(partition: u32, text: impl Into<String>) -> Message {

@@ -21,7 +21,10 @@ use crate::queue::{Consumer, Delivery, Follower, Positions, QueueError, Result};
 
 /// The groups of all topics.
 #[derive(Default)]
-pub(super) struct Groups(Mutex<HashMap<(Arc<str>, Arc<str>), Group>>);
+pub(super) struct Groups(Mutex<HashMap<GroupName, Group>>);
+
+/// Topic and group.
+type GroupName = (Arc<str>, Arc<str>);
 
 struct Group {
     members: Vec<u64>,

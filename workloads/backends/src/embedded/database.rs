@@ -76,7 +76,7 @@ impl Problem {
         let place = format!("the store in {}", folder.display());
         match self {
             Self::InUse => Fault::InUse { place: folder.display().to_string() },
-            Self::Closed => Fault::Closed { place },
+            Self::Closed | Self::Storage(StorageError::DatabaseClosed) => Fault::Closed { place },
             Self::NewerLayout(version) => Fault::NewerSchema {
                 place,
                 found: format!("layout {version}"),
@@ -94,7 +94,6 @@ impl Problem {
             Self::Storage(StorageError::Corrupted(reason)) => {
                 Fault::Corrupted { place, source: reason.into() }
             }
-            Self::Storage(StorageError::DatabaseClosed) => Fault::Closed { place },
             Self::Storage(error) => Fault::Failed { place, source: Box::new(error) },
         }
     }

@@ -190,7 +190,7 @@ impl RowReader {
         let start = after.map_or_else(|| prefix.clone().into_bytes(), |row| row_bounds(row.as_str()).1);
         let mut rows = BTreeMap::<RowKey, RowCells>::new();
         if let Some(table) = &self.information {
-            self.scan_information(table, &prefix, start.clone(), limit, &mut rows)?;
+            self.scan_information(table, &prefix, &start, limit, &mut rows)?;
         }
         if let Some(table) = &self.data {
             for row in next_rows(table, &prefix, start, limit)? {
@@ -212,13 +212,13 @@ impl RowReader {
         &self,
         table: &CellTable,
         prefix: &str,
-        start: Vec<u8>,
+        start: &[u8],
         limit: usize,
         rows: &mut BTreeMap<RowKey, RowCells>,
     ) -> Result<(), Problem> {
         let mut current = String::new();
         let mut cells = CellReader::default();
-        for entry in table.range(start.as_slice()..)? {
+        for entry in table.range(start..)? {
             let (key, value) = entry?;
             let (row, qualifier, piece) = read_piece_key(key.value())?;
             if row != current {

@@ -21,7 +21,7 @@ pub(crate) fn seal(content: &[u8]) -> Vec<u8> {
 ///
 /// # Errors
 /// [`StorageError::Corrupted`] if its checksum does not fit; `what` names the value.
-pub(crate) fn unseal<'a>(sealed: &'a [u8], what: impl FnOnce() -> String) -> Result<&'a [u8], StorageError> {
+pub(crate) fn unseal(sealed: &[u8], what: impl FnOnce() -> String) -> Result<&[u8], StorageError> {
     match sealed.split_first_chunk::<4>() {
         Some((checksum, content)) if crc32fast::hash(content) == u32::from_be_bytes(*checksum) => Ok(content),
         _ => Err(StorageError::Corrupted(format!("{} does not fit its checksum", what()))),
