@@ -3,6 +3,7 @@
 // Helpers of tests fail as tests do.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,10 +25,11 @@ async fn ct_slices_take_hardly_more_space_than_their_bytes() {
         store.put_many((0..10).map(|_| (row(), slice.clone())).collect()).await.unwrap();
     }
     store.close().await;
-    let file = std::fs::metadata(folder.path().join(STORE_FILE)).unwrap().len();
-    let overhead = file as f64 / (400.0 * 528_000.0);
-    println!("{overhead:.3} bytes of file a byte of image");
-    assert!(overhead < 1.25, "{overhead}");
+    // The file grows in large steps ahead of its content; what counts is what it takes on the disk.
+    let file = std::fs::metadata(folder.path().join(STORE_FILE)).unwrap();
+    let overhead = (file.blocks() * 512) as f64 / (400.0 * 528_000.0);
+    println!("{overhead:.3} bytes of disk a byte of image");
+    assert!(overhead < 1.1, "{overhead}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
