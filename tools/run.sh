@@ -13,7 +13,7 @@ MEDINDEX=${CARGO_TARGET_DIR:-target}/release/medindex
 IMPORTED=$DATA/samples-imported
 
 tools/setup.sh toolchain onnxruntime models samples
-cargo build --release --package medindex --quiet ||
+cargo build --release --package medindex ||
     { echo "run: cargo build failed (above); if a crate could not be fetched, check that cargo reaches its registry" >&2; exit 1; }
 
 if [ ! -f "$IMPORTED" ]; then

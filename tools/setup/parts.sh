@@ -25,7 +25,7 @@ make_toolchain() {
 
 install_packages() {
     local hint="install these packages as root, then run this again: $*"
-    [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null || fail "$hint (apt-get install $*)"
+    if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then fail "$hint (apt-get install $*)"; fi
     say "installing $* with apt-get"
     step "$hint" apt-get update -qq
     step "$hint" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
