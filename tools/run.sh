@@ -12,23 +12,20 @@ MEDINDEX=${CARGO_TARGET_DIR:-target}/release/medindex
 # deleted a sample does not get it back.
 IMPORTED=$DATA/samples-imported
 
+# Ctrl-C reaches make too, and a status other than 0 would make it complain.
+stop() {
+    [ "$1" -eq 130 ] && exit 0
+    exit "$1"
+}
+
 tools/setup.sh toolchain onnxruntime models samples
 cargo build --release --package medindex ||
     { echo "run: cargo build failed (above); if a crate could not be fetched, check that cargo reaches its registry" >&2; exit 1; }
 
 if [ ! -f "$IMPORTED" ]; then
     echo "run: importing the sample images that PyPI's pydicom carries; those that are damaged on purpose are refused" >&2
-    status=0
-    "$MEDINDEX" import --data "$DATA" --model "$MODEL" "$CACHE/samples/pydicom" || status=$?
-    # 4: some files were refused, with the reasons shown. Anything else that failed would fail again when serving.
-    case $status in
-    0 | 4) touch "$IMPORTED" ;;
-    *) exit "$status" ;;
-    esac
+    "$MEDINDEX" import --data "$DATA" --model "$MODEL" "$CACHE/samples/pydicom" || stop $?
+    touch "$IMPORTED"
 fi
 
-# Ctrl-C reaches make too, and a status other than 0 would make it complain.
-status=0
-"$MEDINDEX" serve --data "$DATA" --model "$MODEL" --port "$PORT" || status=$?
-[ "$status" -eq 130 ] && exit 0
-exit "$status"
+"$MEDINDEX" serve --data "$DATA" --model "$MODEL" --port "$PORT" || stop $?
