@@ -63,12 +63,11 @@ evaluate() {
 }
 
 mkdir -p "$results"
-for model in "${@:-vgg16 efficientnet-lite0}"; do
-    for name in $model; do
-        case $name in
-            vgg16) evaluate vgg16 "$(sampled_folder)" ;;
-            efficientnet-lite0) evaluate efficientnet-lite0 "$work/images" ;;
-            *) say "no model $name here: vgg16 or efficientnet-lite0"; exit 1 ;;
-        esac
-    done
+[ $# -gt 0 ] || set -- vgg16 efficientnet-lite0
+for name; do
+    case $name in
+        vgg16) evaluate vgg16 "$(sampled_folder)" ;;
+        efficientnet-lite0) evaluate efficientnet-lite0 "$work/images" ;;
+        *) say "no model $name here: vgg16 or efficientnet-lite0"; exit 1 ;;
+    esac
 done
