@@ -63,7 +63,9 @@ async fn what_was_acknowledged_survives_kills_at_any_moment() {
         let time = Duration::from_micros(random.random_range(0..400_000));
         let mut lines = child.lines_for(time);
         lines.extend(child.kill());
-        lines.iter().for_each(|line| acknowledged.add(line));
+        for line in &lines {
+            acknowledged.add(line);
+        }
     }
     println!(
         "{KILLS} kills, acknowledged: {} rows, {} messages, {} images",

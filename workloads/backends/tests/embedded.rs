@@ -93,11 +93,11 @@ async fn one_folder_is_open_once_even_in_one_process() {
 async fn the_cache_keeps_within_its_bytes() {
     let cache = MemoryCache::new(1 << 20);
     for number in 0..1000 {
-        cache.set(&format!("key {number}"), vec![1; 10_000].into(), Duration::from_secs(600)).await.unwrap();
+        cache.set(&format!("key {number}"), vec![1; 10_000].into(), Duration::from_mins(10)).await.unwrap();
     }
     let bytes = cache.bytes().await;
     assert!(bytes <= 1 << 20 && bytes > 1 << 18, "{bytes} bytes are held");
-    cache.set("larger than all", vec![1; 2 << 20].into(), Duration::from_secs(600)).await.unwrap();
+    cache.set("larger than all", vec![1; 2 << 20].into(), Duration::from_mins(10)).await.unwrap();
     assert!(cache.bytes().await <= 1 << 20);
     assert_eq!(cache.get("larger than all").await.unwrap(), None);
 }
