@@ -1,4 +1,5 @@
 //! Every kernel equals the scalar oracle, bit for bit, and the oracle equals plain arithmetic.
+#![allow(clippy::unwrap_used, reason = "a test may stop at once")]
 
 use medindex_index::kernels::{CodeBits, CodeRun, CodeShape, HitSink, Kernel, PackedCodes, ScanQuery, scan};
 use medindex_index::product::QuantizedLookupTable;

@@ -1,4 +1,5 @@
 //! Tables, collectors, exact products and whole generations.
+#![allow(clippy::unwrap_used, reason = "a test may stop at once")]
 
 use half::f16;
 use medindex_index::collect::{Collector, Reservoir, TopK};
@@ -136,13 +137,8 @@ fn unsuitable_training_parameters_are_refused_before_any_work() {
         let mut settings = parameters();
         change(&mut settings);
         let error = Quantizer::train(&vectors, &settings, &|_| panic!("work began")).unwrap_err();
-        let mut message = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(inner) = cause {
-            message += &format!(": {inner}");
-            cause = inner.source();
-        }
-        message
+        let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+        causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
     };
     assert!(refused(&|p| p.bits = 6).contains("6 bits"));
     assert!(refused(&|p| p.sub_quantizers = 0).contains("0 sub-quantizers"));

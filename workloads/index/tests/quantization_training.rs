@@ -1,4 +1,5 @@
 //! Transforms, lists and codebooks: what they promise, and what they refuse.
+#![allow(clippy::unwrap_used, reason = "a test may stop at once")]
 
 use medindex_index::coarse::{CoarseQuantizer, KMeansParameters};
 use medindex_index::kernels::{CodeBits, CodeShape};

@@ -67,7 +67,9 @@ pub fn train_kmeans(
     for _ in 0..FINAL_ROUNDS {
         let assigned = assign(vectors, &centroids, &penalties)?;
         let mut counts = vec![0; lists];
-        assigned.iter().for_each(|best| counts[best.0 as usize] += 1);
+        for best in &assigned {
+            counts[best.0 as usize] += 1;
+        }
         if !penalize(&mut penalties, &counts, &assigned, parameters.largest_cluster) {
             break;
         }

@@ -1,5 +1,6 @@
 //! 4-bit scan by 32-byte `pshufb` (AVX2); the layout and the sums are those of `avx512`, two lanes wide.
 #![allow(unsafe_code)]
+#![allow(clippy::wildcard_imports, reason = "the names of intrinsics cannot be mistaken")]
 
 use super::scan::{HitSink, Pass, report};
 use std::arch::x86_64::*;

@@ -3,6 +3,7 @@
 //! In step `i` the index less `16 i` is in range only for bytes that belong to it; a saturating addition of
 //! 0x70 sets the top bit of all others, for which `pshufb` gives zero. Twice as fast as portable code.
 #![allow(unsafe_code)]
+#![allow(clippy::wildcard_imports, reason = "the names of intrinsics cannot be mistaken")]
 
 use super::avx2::{at_most, hand_over};
 use super::scan::{HitSink, Pass};

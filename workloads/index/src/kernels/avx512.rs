@@ -4,6 +4,7 @@
 //! Looked-up bytes are added into 16-bit sums of even and odd bytes (see `vbmi_columns`), and the four lanes
 //! are added at the end of the block.
 #![allow(unsafe_code)]
+#![allow(clippy::wildcard_imports, reason = "the names of intrinsics cannot be mistaken")]
 
 use super::scan::{HitSink, Pass, report};
 use std::arch::x86_64::*;

@@ -1,4 +1,5 @@
 //! Inner products by AVX-512, and by AVX2 with FMA and F16C.
+#![allow(clippy::wildcard_imports, reason = "the names of intrinsics cannot be mistaken")]
 
 use super::gather;
 use half::f16;

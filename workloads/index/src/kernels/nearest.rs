@@ -21,14 +21,14 @@ pub(crate) fn nearest_in_tile(
     nearest: &mut [u32; TILE],
     scores: &mut [f32; TILE],
 ) {
-    vectorized(Nearest { tile, centroids, half_norms, nearest, scores });
+    vectorized(Nearest { tile, centroids, half_norms, indices: nearest, scores });
 }
 
 struct Nearest<'a> {
     tile: &'a [[f32; TILE]],
     centroids: &'a [f32],
     half_norms: &'a [f32],
-    nearest: &'a mut [u32; TILE],
+    indices: &'a mut [u32; TILE],
     scores: &'a mut [f32; TILE],
 }
 
@@ -56,7 +56,7 @@ impl Loop for Nearest<'_> {
                 }
             }
             self.scores[first..first + LANES].copy_from_slice(&best);
-            self.nearest[first..first + LANES].copy_from_slice(&index);
+            self.indices[first..first + LANES].copy_from_slice(&index);
         }
     }
 }

@@ -70,7 +70,7 @@ impl std::fmt::Debug for PackedCodes {
             .field("shape", &self.shape)
             .field("lists", &self.lists.len())
             .field("bytes", &self.memory_bytes())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -178,7 +178,7 @@ pub struct CodeRun<'a> {
     pub(super) blocks: &'a [u8],
 }
 
-impl<'a> CodeRun<'a> {
+impl CodeRun<'_> {
     /// Number of codes.
     pub fn len(&self) -> usize {
         self.codes

@@ -8,6 +8,8 @@
 //! Sums start at minus the threshold, so a hit is a negative sum, and one `or` over all sums of all queries
 //! tells whether the block has any. 32-bit sums cannot overflow: 256 entries of 255 are 65,280.
 #![allow(unsafe_code)]
+#![allow(clippy::wildcard_imports, reason = "the names of intrinsics cannot be mistaken")]
+#![allow(clippy::needless_range_loop, reason = "queries index several arrays and the tables alike")]
 
 use super::scan::{HitSink, Pass, report};
 use std::arch::x86_64::*;

@@ -5,6 +5,7 @@
 //! even and odd codes: the even sums are accumulated together with 256 times the odd ones, modulo 2^16, and
 //! parted at the end, which is exact because no sum exceeds 256 * 255 = 65,280.
 #![allow(unsafe_code)]
+#![allow(clippy::wildcard_imports, reason = "the names of intrinsics cannot be mistaken")]
 
 use super::scan::{HitSink, Pass, report};
 use std::arch::x86_64::*;

@@ -206,7 +206,7 @@ impl ProductQuantizer {
     /// When the bytes are not whole codes.
     pub fn decode_batch(&self, codes: &[u8]) -> Result<Matrix, ProductError> {
         let code_bytes = self.shape.code_bytes();
-        if codes.len() % code_bytes != 0 {
+        if !codes.len().is_multiple_of(code_bytes) {
             return Err(ProductError::DecodeLength { given: codes.len(), expected: code_bytes });
         }
         let mut decoded = Matrix::zeros(codes.len() / code_bytes, self.dimension);
@@ -271,7 +271,7 @@ impl ResidualQuantizer for ProductQuantizer {
 /// Dimensions of one part.
 pub(crate) fn part_of(shape: CodeShape, dimension: usize) -> Result<usize, ProductError> {
     let sub_quantizers = shape.sub_quantizers();
-    if dimension == 0 || dimension % sub_quantizers != 0 {
+    if dimension == 0 || !dimension.is_multiple_of(sub_quantizers) {
         return Err(ProductError::CutDimension { dimension, sub_quantizers });
     }
     Ok(dimension / sub_quantizers)

@@ -46,10 +46,12 @@ impl Quantizer {
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&VERSION.to_le_bytes());
         bytes.extend_from_slice(&(body as u64).to_le_bytes());
-        numbers.iter().for_each(|number| bytes.extend_from_slice(&number.to_le_bytes()));
-        values
-            .iter()
-            .for_each(|part| part.iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes())));
+        for number in numbers {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        for value in values.into_iter().flatten() {
+            bytes.extend_from_slice(&value.to_le_bytes());
+        }
         let checksum = crc32fast::hash(&bytes);
         bytes.extend_from_slice(&checksum.to_le_bytes());
         bytes
