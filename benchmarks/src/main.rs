@@ -2,6 +2,7 @@
 
 mod dataset;
 mod engine;
+mod ingest;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -10,6 +11,7 @@ use clap::{Parser, Subcommand};
 
 use crate::dataset::{EmbedArguments, EmbedError, embed_archive};
 use crate::engine::EngineError;
+use crate::ingest::{StepsArguments, StepsError, measure_steps};
 
 #[derive(Debug, Parser)]
 #[command(name = "medindex-bench", about = "Programs behind the benchmarks of MedIndex")]
@@ -24,6 +26,8 @@ enum Command {
     Embed(EmbedArguments),
     /// Answer the requests of engine/worker.py on standard input.
     Engine,
+    /// Time each step of making an image searchable.
+    Steps(StepsArguments),
 }
 
 /// What a command can fail with.
@@ -33,11 +37,14 @@ enum CommandError {
     Embed(#[from] EmbedError),
     #[error(transparent)]
     Engine(#[from] EngineError),
+    #[error(transparent)]
+    Steps(#[from] StepsError),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Embed(arguments) => embed_archive(&arguments).map_err(CommandError::from),
+        Command::Steps(arguments) => measure_steps(&arguments).map_err(CommandError::from),
         Command::Engine => engine::serve().map_err(CommandError::from),
     };
     let Err(error) = result else { return ExitCode::SUCCESS };

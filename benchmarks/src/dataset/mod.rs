@@ -10,4 +10,5 @@ mod embed;
 mod store;
 mod views;
 
+pub(crate) use archive::{ArchiveError, ArchivedImage, read_images};
 pub(crate) use embed::{EmbedArguments, EmbedError, embed_archive};
