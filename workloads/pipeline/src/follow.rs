@@ -65,7 +65,11 @@ async fn follow(context: &Arc<Context>, backoff: &mut Backoff) -> Result<(), Bac
 }
 
 async fn open(context: &Arc<Context>) -> Result<Box<dyn Follower>, BackendError> {
-    let from = context.index.log_positions();
+    let mut from = context.index.log_positions();
+    // A partition that the index knows nothing of is read from its beginning; the queue follows only what is named.
+    for partition in 0..context.partitions {
+        from.entry(partition).or_insert(0);
+    }
     Ok(context.ports.queue.follow(TOPIC_IMAGE_INDEXED, from).await?)
 }
 
