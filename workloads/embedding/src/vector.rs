@@ -47,6 +47,7 @@ pub(crate) fn softmax(row: &mut [f32]) -> Result<(), VectorFault> {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "the expected values are exact")]
 mod tests {
     use super::*;
 

@@ -1,5 +1,8 @@
 //! The embedder: batches form, answers reach their callers, and no caller can hold up another.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::float_cmp, reason = "the expected values are exact")]
+
 mod common;
 
 use std::future::Future as _;
@@ -15,7 +18,7 @@ use medindex_embedding::{BatchingOptions, BatchingStatistics, EmbedError, Embedd
 use tempfile::TempDir;
 
 /// Longer than any test may take: a batch that waits for it has not formed.
-const NEVER: Duration = Duration::from_secs(3600);
+const NEVER: Duration = Duration::from_hours(1);
 
 fn start(max_batch: usize, max_delay: Duration, queue: usize) -> Embedder {
     let model = Model::load(tiny_model().path(), &runtime()).unwrap();

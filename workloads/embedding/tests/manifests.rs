@@ -1,5 +1,8 @@
 //! Manifests that are wrong in one place: each is refused with the field's name and what to do.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::float_cmp, reason = "the expected values are exact")]
+
 mod common;
 
 use std::path::Path;

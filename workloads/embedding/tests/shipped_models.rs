@@ -1,5 +1,8 @@
 //! The models that `make setup` prepares, run for real.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::float_cmp, reason = "the expected values are exact")]
+
 mod common;
 
 use common::pictures::{clock, waves};

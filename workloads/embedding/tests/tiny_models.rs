@@ -1,6 +1,9 @@
 //! Models written here: what a manifest promises is checked when a model is loaded, and what a model answers
 //! is checked for every image.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::float_cmp, reason = "the expected values are exact")]
+
 mod common;
 
 use std::path::Path;
