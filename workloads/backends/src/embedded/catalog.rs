@@ -81,6 +81,8 @@ fn dialect(path: &Path) -> Dialect {
     Dialect {
         place: format!("the catalog {}", path.display()),
         classify: classify_sqlite,
+        // A trial would cost every read a trip to the connection's thread and back.
+        connections_may_die: false,
         writer_setup: WRITER_SETUP,
         reader_setup: READER_SETUP,
     }

@@ -5,6 +5,10 @@
 //! many small writers share an fsync and a lonely one does not wait for company.
 //!
 //! A write that was handed over is done even if its caller stops waiting.
+//!
+//! Measured with the example `throughput` (two cores shared with other work, load above 10; images a second, one
+//! caller and 64 at a time): putting 30 KB and a vector 66 to 97 and 1,190 to 2,660; putting 528 KB 51 to 98 and 200
+//! to 560; publishing 30 KB 68 to 79 and 1,420 to 3,040.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;

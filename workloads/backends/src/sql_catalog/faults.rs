@@ -14,6 +14,8 @@ pub struct Dialect {
     pub place: String,
     /// Fault for an error code of the database, or `None` to let it be [`Fault::Failed`]; the text is the message.
     pub classify: fn(place: &str, code: &str, message: String) -> Option<Fault>,
+    /// Whether a connection may have died since it was used last, so that it is tried before it is used again.
+    pub connections_may_die: bool,
     /// Run on each connection that writes, when it is made.
     pub writer_setup: &'static [&'static str],
     /// Run on each connection that reads, when it is made.
