@@ -114,7 +114,7 @@ fn refusal(bytes: &[u8]) -> ImagingError {
     const OTHERS: [(&[u8], usize, &str); 14] = [
         (b"PK\x03\x04", 0, "a ZIP archive (import its files instead)"),
         (b"PK\x05\x06", 0, "an empty ZIP archive"),
-        (b"\x1f\x8b", 0, "gzip-compressed data that is not NIfTI"),
+        (b"\x1f\x8b", 0, "gzip-compressed data that is not NIfTI (unpack it first)"),
         (b"ustar", 257, "a TAR archive"),
         (b"7z\xbc\xaf", 0, "a 7-Zip archive"),
         (b"Rar!", 0, "a RAR archive"),

@@ -53,6 +53,9 @@ fn open<'a>(bytes: &'a [u8], format: Format, limits: &Limits) -> Result<Opened<'
         Format::Bmp => ImageFormat::Bmp,
         _ => ImageFormat::Png,
     };
+    if let Some((width, height)) = declared_size(bytes, format) {
+        limits.check_frame(width, height)?;
+    }
     let mut reader = ImageReader::with_format(Cursor::new(bytes), kind);
     let mut bounds = image::Limits::no_limits();
     bounds.max_alloc = Some(limits.max_decoded_bytes);
@@ -81,6 +84,20 @@ fn open<'a>(bytes: &'a [u8], format: Format, limits: &Limits) -> Result<Opened<'
         attributes: ImageAttributes { image_type: photo, ..ImageAttributes::default() },
     };
     Ok(Opened { decoder: Box::new(decoder), orientation, info })
+}
+
+/// The size where its header has it at a fixed place, so that our limits speak before those of a decoder.
+fn declared_size(bytes: &[u8], format: Format) -> Option<(u32, u32)> {
+    let word = |at: usize| bytes.get(at..)?.first_chunk::<4>().copied();
+    match format {
+        Format::Png => Some((u32::from_be_bytes(word(16)?), u32::from_be_bytes(word(20)?))),
+        // The oldest bitmap header has its size in 16 bits. A negative height means rows from the top.
+        Format::Bmp if word(14)? != 12u32.to_le_bytes() => {
+            let edge = |bytes: [u8; 4]| i32::from_le_bytes(bytes).unsigned_abs();
+            Some((edge(word(18)?), edge(word(22)?)))
+        }
+        _ => None,
+    }
 }
 
 /// Transparent pixels are laid over black.

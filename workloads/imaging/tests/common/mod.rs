@@ -3,13 +3,15 @@
 // Each test binary uses its own part of these helpers.
 #![allow(dead_code)]
 
+pub(crate) mod build;
+
 use std::path::{Path, PathBuf};
 
 use medindex_imaging::{Frame, Pixels};
 use sha2::{Digest, Sha256};
 
 /// The folder of samples: MEDINDEX_SAMPLES, else `samples/pydicom` in the cache.
-pub fn samples() -> PathBuf {
+pub(crate) fn samples() -> PathBuf {
     let variable = |name| std::env::var_os(name).map(PathBuf::from);
     let folder = variable("MEDINDEX_SAMPLES").unwrap_or_else(|| {
         let cache = variable("MEDINDEX_CACHE")
@@ -22,13 +24,13 @@ pub fn samples() -> PathBuf {
 }
 
 /// One sample's bytes.
-pub fn sample(name: &str) -> Vec<u8> {
+pub(crate) fn sample(name: &str) -> Vec<u8> {
     let path = samples().join(name);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}: run `make setup`", path.display()))
 }
 
 /// Every file below a folder, as paths relative to it, sorted.
-pub fn files_below(root: &Path) -> Vec<String> {
+pub(crate) fn files_below(root: &Path) -> Vec<String> {
     let mut folders = vec![root.to_path_buf()];
     let mut files = Vec::new();
     while let Some(folder) = folders.pop() {
@@ -47,7 +49,7 @@ pub fn files_below(root: &Path) -> Vec<String> {
 }
 
 /// The values of a frame as the oracle writes them: 64-bit integers, or floats, little endian.
-pub fn canonical(frame: &Frame) -> Vec<u8> {
+pub(crate) fn canonical(frame: &Frame) -> Vec<u8> {
     let integers =
         |values: Vec<f64>| values.into_iter().flat_map(|value| (value as i64).to_le_bytes()).collect();
     match frame.pixels() {
@@ -63,12 +65,12 @@ pub fn canonical(frame: &Frame) -> Vec<u8> {
 }
 
 /// SHA-256 of [`canonical`] in hexadecimal.
-pub fn digest(frame: &Frame) -> String {
+pub(crate) fn digest(frame: &Frame) -> String {
     Sha256::digest(canonical(frame)).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Mean and standard deviation of a frame's values.
-pub fn mean_and_deviation(frame: &Frame) -> (f64, f64) {
+pub(crate) fn mean_and_deviation(frame: &Frame) -> (f64, f64) {
     let values: Vec<f64> = match frame.pixels() {
         Pixels::Grey(samples) => samples.to_f64(),
         Pixels::Rgb8(values) => values.iter().map(|value| f64::from(*value)).collect(),
@@ -78,4 +80,12 @@ pub fn mean_and_deviation(frame: &Frame) -> (f64, f64) {
     let mean = values.iter().sum::<f64>() / count;
     let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count;
     (mean, variance.sqrt())
+}
+
+/// Most memory this process has had resident, in bytes.
+pub(crate) fn peak_memory() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux tells its memory");
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("a peak");
+    let kibibytes = line.split_whitespace().nth(1).and_then(|number| number.parse::<usize>().ok());
+    kibibytes.expect("a number") << 10
 }

@@ -1,0 +1,240 @@
+//! Plain formats, NIfTI, attributes and display, on small files made here.
+
+mod common;
+
+use std::io::{Cursor, Write};
+
+use common::build::{DicomFile, item, nifti};
+use flate2::Compression;
+use flate2::write::{DeflateEncoder, GzEncoder};
+use image::{DynamicImage, ImageFormat};
+use medindex_imaging::{
+    Decoded, Format, Frame, FrameSelection, ImagingError, Limits, Pixels, Samples, WindowChoice, decode,
+    inspect,
+};
+
+fn read(bytes: &[u8]) -> Result<Decoded, ImagingError> {
+    decode(bytes, &Limits::default(), FrameSelection::All)
+}
+
+fn first(bytes: &[u8]) -> Frame {
+    read(bytes).expect("it decodes").frames.remove(0)
+}
+
+fn saved(picture: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+    let mut file = Cursor::new(Vec::new());
+    picture.write_to(&mut file, format).expect("it can be written");
+    file.into_inner()
+}
+
+fn grey8() -> DynamicImage {
+    DynamicImage::ImageLuma8(image::GrayImage::from_fn(5, 3, |x, y| image::Luma([(40 * x + 10 * y) as u8])))
+}
+
+#[test]
+fn eight_bit_values_survive_every_lossless_format() {
+    let expected = grey8().into_luma8().into_raw();
+    for (format, kind) in [(ImageFormat::Png, Format::Png), (ImageFormat::Tiff, Format::Tiff)] {
+        let image = read(&saved(&grey8(), format)).expect("it decodes");
+        assert_eq!(
+            (image.info.format, image.info.width, image.info.height, image.info.frames),
+            (kind, 5, 3, 1)
+        );
+        assert_eq!(image.info.attributes.image_type, None);
+        let rendered = image.frames[0].render(&WindowChoice::File);
+        assert_eq!(rendered.pixels(), expected, "{kind}");
+    }
+    let colour = DynamicImage::ImageRgb8(grey8().into_rgb8());
+    for format in [ImageFormat::Png, ImageFormat::Tiff, ImageFormat::Bmp] {
+        let image = read(&saved(&colour, format)).expect("it decodes");
+        assert_eq!(image.info.attributes.image_type.as_deref(), Some("photo"));
+        assert_eq!(*image.frames[0].pixels(), Pixels::Rgb8(grey8().into_rgb8().into_raw()), "{format:?}");
+    }
+}
+
+#[test]
+fn a_jpeg_is_read_about_as_it_was_written() {
+    let smooth = image::RgbImage::from_fn(32, 16, |x, y| image::Rgb([(x * 4) as u8, (y * 8) as u8, 100]));
+    let file = saved(&DynamicImage::ImageRgb8(smooth.clone()), ImageFormat::Jpeg);
+    let Pixels::Rgb8(values) = first(&file).pixels().clone() else { panic!("not colour") };
+    let worst = values.iter().zip(smooth.as_raw()).map(|(a, b)| a.abs_diff(*b)).max();
+    assert!(worst < Some(24), "{worst:?}");
+}
+
+#[test]
+fn sixteen_bits_are_kept() {
+    let deep = image::ImageBuffer::from_fn(4, 2, |x, y| image::Luma([(x * 9000 + y) as u16]));
+    for format in [ImageFormat::Png, ImageFormat::Tiff] {
+        let file = saved(&DynamicImage::ImageLuma16(deep.clone()), format);
+        let frame = first(&file);
+        assert_eq!(*frame.pixels(), Pixels::Grey(Samples::U16(deep.clone().into_raw())), "{format:?}");
+        // From the least to the greatest value.
+        assert_eq!(frame.render(&WindowChoice::File).pixels()[..4], [0, 85, 170, 255]);
+    }
+    let colour =
+        image::ImageBuffer::from_fn(2, 2, |x, y| image::Rgb([(x * 65535) as u16, 257 * 100, y as u16]));
+    let file = saved(&DynamicImage::ImageRgb16(colour), ImageFormat::Png);
+    assert_eq!(first(&file).render(&WindowChoice::File).pixels()[..6], [0, 100, 0, 255, 100, 0]);
+}
+
+#[test]
+fn transparent_pixels_lie_over_black() {
+    let picture =
+        image::RgbaImage::from_raw(2, 1, vec![200, 100, 50, 255, 200, 100, 50, 0]).expect("it fits");
+    let file = saved(&DynamicImage::ImageRgba8(picture), ImageFormat::Png);
+    assert_eq!(*first(&file).pixels(), Pixels::Rgb8(vec![200, 100, 50, 0, 0, 0]));
+}
+
+#[test]
+fn pages_of_a_tiff_are_frames() {
+    let mut file = Cursor::new(Vec::new());
+    let mut encoder = tiff::encoder::TiffEncoder::new(&mut file).expect("a tiff");
+    for page in 0..5u8 {
+        encoder.write_image::<tiff::encoder::colortype::Gray8>(2, 1, &[page, 100]).expect("a page");
+    }
+    let file = file.into_inner();
+    assert_eq!(inspect(&file, &Limits::default()).expect("a header").frames, 5);
+    let middle = decode(&file, &Limits::default(), FrameSelection::Middle).expect("it decodes");
+    assert_eq!(middle.frames.len(), 1);
+    assert_eq!(*middle.frames[0].pixels(), Pixels::Grey(Samples::U8(vec![2, 100])));
+    let error = decode(&file, &Limits::default(), FrameSelection::One(5)).expect_err("no such page");
+    assert!(error.to_string().contains("frame 5 was asked for, but the image has 5"), "{error}");
+    let few = Limits { max_frames: 4, ..Limits::default() };
+    assert_eq!(inspect(&file, &few).expect_err("too many").code(), "too_many_frames");
+}
+
+#[test]
+fn slices_of_a_volume_are_frames_shown_as_radiologists_see_them() {
+    let values: Vec<i16> = (0..12).collect();
+    let plain = nifti([3, 2, 2], 2.0, -10.0, &values);
+    let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+    packed.write_all(&plain).expect("memory");
+    let packed = packed.finish().expect("memory");
+    for file in [plain, packed] {
+        let image = read(&file).expect("it decodes");
+        assert_eq!((image.info.format, image.info.frames, image.info.width), (Format::Nifti, 2, 3));
+        // Right on the left, front up: both axes turn round.
+        assert_eq!(*image.frames[1].pixels(), Pixels::Grey(Samples::I16(vec![11, 10, 9, 8, 7, 6])));
+        let scaled = image.frames[1].modality_values().expect("grey");
+        assert_eq!(scaled[0], 12.0);
+        let middle = decode(&file, &Limits::default(), FrameSelection::Middle).expect("it decodes");
+        assert_eq!(middle.frames[0].pixels(), image.frames[1].pixels());
+    }
+}
+
+#[test]
+fn attributes_are_read_in_their_character_set() {
+    let file = DicomFile::empty()
+        .text(0x0008_0005, "CS", "ISO_IR 100")
+        .text(0x0008_0018, "UI", "1.2.3")
+        .text(0x0008_0020, "DA", "20260102")
+        .text(0x0008_0022, "DA", "20260103")
+        .text(0x0008_0032, "TM", "120000.5")
+        .text(0x0008_0060, "CS", "DX")
+        .text(0x0008_0201, "SH", "+0100")
+        .element(0x0008_103E, "LO", b" Sch\xE4del  ")
+        .text(0x0010_0020, "LO", "P-7 ")
+        .text(0x0018_0015, "CS", "skull")
+        .text(0x0020_000D, "UI", "1.2.4")
+        .text(0x0020_000E, "UI", "1.2.5")
+        .number(0x0028_0010, 1)
+        .number(0x0028_0011, 2)
+        .number(0x0028_0100, 8)
+        .pixels(&[1, 2]);
+    let info = inspect(&file.build(), &Limits::default()).expect("a header");
+    let found = info.attributes;
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    assert_eq!(text(&found.description), "Schädel");
+    assert_eq!(text(&found.patient_id), "P-7");
+    assert_eq!(text(&found.image_type), "XR");
+    assert_eq!(text(&found.body_part), "SKULL");
+    assert_eq!(text(&found.study_date), "2026-01-02");
+    assert_eq!((text(&found.study_uid), text(&found.series_uid)), ("1.2.4".to_owned(), "1.2.5".to_owned()));
+    // 2026-01-03 11:00:00.5 UTC.
+    assert_eq!(found.acquired_ms, Some(1_767_438_000_500));
+}
+
+/// The window of dcm4che pull request 1578 on a whole file: W400 L40 after rescaling.
+#[test]
+fn a_ct_file_is_shown_through_its_own_first_window() {
+    let stored: Vec<u8> = [895u16, 1089, 1218, 0].into_iter().flat_map(u16::to_le_bytes).collect();
+    let file = DicomFile::empty()
+        .text(0x0008_0060, "CS", "CT")
+        .number(0x0028_0002, 1)
+        .text(0x0028_0004, "CS", "MONOCHROME2")
+        .number(0x0028_0010, 2)
+        .number(0x0028_0011, 2)
+        .number(0x0028_0100, 16)
+        .number(0x0028_0101, 12)
+        .number(0x0028_0102, 11)
+        .number(0x0028_0103, 0)
+        .text(0x0028_1050, "DS", "40\\-600")
+        .text(0x0028_1051, "DS", "400\\1500")
+        .text(0x0028_1052, "DS", "-1024")
+        .text(0x0028_1053, "DS", "1")
+        .pixels(&stored);
+    let frame = first(&file.build());
+    assert!(frame.is_hounsfield());
+    assert_eq!(frame.modality_values().expect("grey"), [-129.0, 65.0, 194.0, -1024.0]);
+    assert_eq!(frame.render(&WindowChoice::File).pixels(), [20, 144, 226, 0]);
+}
+
+#[test]
+fn lookup_tables_take_the_place_of_windows() {
+    let table = DicomFile::empty().element(0x0028_3002, "US", &[4, 0, 10, 0, 8, 0]).element(
+        0x0028_3006,
+        "OW",
+        &[0, 0, 200, 0, 100, 0, 255, 0],
+    );
+    let file = DicomFile::grey(3, 2, 8)
+        .text(0x0028_1050, "DS", "1")
+        .text(0x0028_1051, "DS", "2")
+        .element(0x0028_3010, "SQ", &item(&table))
+        .pixels(&[0, 10, 11, 12, 13, 99]);
+    assert_eq!(first(&file.build()).render(&WindowChoice::File).pixels(), [0, 0, 200, 100, 255, 255]);
+}
+
+#[test]
+fn frames_of_an_enhanced_file_have_their_own_window() {
+    let group = |center: &str| {
+        let window = DicomFile::empty().text(0x0028_1050, "DS", center).text(0x0028_1051, "DS", "11");
+        DicomFile::empty().element(0x0028_9132, "SQ", &item(&window))
+    };
+    let groups = [item(&group("5.5")), item(&group("105.5"))].concat();
+    let file = DicomFile::empty()
+        .number(0x0028_0002, 1)
+        .text(0x0028_0008, "IS", "2")
+        .number(0x0028_0010, 1)
+        .number(0x0028_0011, 2)
+        .number(0x0028_0100, 8)
+        .element(0x5200_9230, "SQ", &groups)
+        .pixels(&[0, 10, 100, 110]);
+    let image = read(&file.build()).expect("it decodes");
+    for frame in &image.frames {
+        assert_eq!(frame.render(&WindowChoice::File).pixels(), [0, 255], "frame {}", frame.index());
+    }
+}
+
+#[test]
+fn data_sets_without_preamble_and_deflated_ones_are_read() {
+    let file = DicomFile::grey(2, 1, 8).pixels(&[7, 9]);
+    let expected = Pixels::Grey(Samples::U8(vec![7, 9]));
+    assert_eq!(*first(file.body()).pixels(), expected);
+    let mut deflated = DeflateEncoder::new(Vec::new(), Compression::default());
+    deflated.write_all(file.body()).expect("memory");
+    let deflated = deflated.finish().expect("memory");
+    let file = file.transfer_syntax("1.2.840.10008.1.2.1.99").build_around(&deflated);
+    assert_eq!(*first(&file).pixels(), expected);
+}
+
+#[test]
+fn fragments_are_put_together_to_frames() {
+    // RLE of one segment: three literal bytes, cut into two fragments.
+    let mut frame = vec![0; 64];
+    frame[0] = 1;
+    frame[4] = 64;
+    frame.extend([2, 5, 6, 7]);
+    let file = DicomFile::grey(3, 1, 8).transfer_syntax("1.2.840.10008.1.2.5");
+    let file = file.fragments(&[&frame[..30], &frame[30..]]).build();
+    assert_eq!(*first(&file).pixels(), Pixels::Grey(Samples::U8(vec![5, 6, 7])));
+}
