@@ -10,7 +10,7 @@ use std::time::Instant;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 use tracing::Instrument;
 use uuid::Uuid;
@@ -53,18 +53,18 @@ pub(crate) async fn serve(State(gateway): State<Gateway>, request: Request, next
 }
 
 async fn answer(gateway: &Gateway, request: Request, next: Next) -> Response {
-    use axum::response::IntoResponse;
-    if let Err(problem) = guard::check(gateway.settings(), &request) {
-        return problem.into_response();
+    match guard::check(gateway.settings(), &request) {
+        Ok(()) => contained(next.run(request)).await,
+        Err(problem) => problem.into_response(),
     }
-    AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|_| {
-        // The panic hook has written the place and the message.
+}
+
+/// Turns a panic into a problem; the panic hook has written its place and message.
+async fn contained(answer: impl Future<Output = Response>) -> Response {
+    AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| {
         tracing::error!("a request panicked");
-        Problem::new(
-            ProblemKind::Internal,
-            "the request stopped on a fault; it is in the log under the request's id",
-        )
-        .into_response()
+        let detail = "the request stopped on a fault; it is in the log under the request's id";
+        Problem::new(ProblemKind::Internal, detail).into_response()
     })
 }
 
@@ -133,5 +133,21 @@ fn log(subject: &Subject, response: &Response, started: Instant) {
         tracing::debug!(status, milliseconds, "answered");
     } else {
         tracing::info!(status, milliseconds, "answered");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_becomes_a_problem_without_its_message() {
+        let response = contained(async { panic!("patient 4711") }).await;
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let problem = response.extensions().get::<Problem>().unwrap();
+        assert_eq!(problem.kind(), ProblemKind::Internal);
+        assert!(!problem.detail().contains("4711"));
     }
 }

@@ -49,7 +49,7 @@ pub(crate) async fn list(
     gateway.within(gateway.pipeline().list(&wanted)).await.map(Json)
 }
 
-/// One image.
+/// What the catalog knows of an image.
 #[utoipa::path(
     get,
     path = "/api/v1/images/{id}",

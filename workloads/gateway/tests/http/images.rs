@@ -81,8 +81,9 @@ async fn previews_are_drawn_in_the_window_and_size_asked_for() {
 async fn a_hostile_file_name_cannot_break_out_of_its_header() {
     let house = House::empty().await;
     let name = "../../x%22; filename=evil.html; é.dcm";
-    let answer = house.post("/api/v1/images", Form::new().file(name, &sample("CT_small.dcm"))).await.json();
-    let file = house.get(&format!("/api/v1/images/{}/file", answer["id"].as_str().unwrap())).await;
+    let answer = house.post("/api/v1/images", Form::new().file(name, &sample("CT_small.dcm"))).await;
+    let (id, _) = house.settled(&answer).await;
+    let file = house.get(&format!("/api/v1/images/{id}/file")).await;
     let disposition = file.headers["content-disposition"].to_str().unwrap();
     assert!(disposition.starts_with("attachment; filename=\""), "{disposition}");
     assert_eq!((disposition.matches('"').count(), disposition.matches(';').count()), (2, 2), "{disposition}");

@@ -10,6 +10,9 @@ async fn the_probes_answer_when_the_gateway_can_work() {
     assert_eq!(house.get("/healthz").await.json()["status"], "ok");
     assert_eq!(house.get("/readyz").await.json()["status"], "ready");
     house.pipeline.shutdown().await.unwrap();
+    let unready = house.get("/readyz").await;
+    assert!(unready.problem(503, "unavailable").contains("shutting down"));
+    assert!(!unready.header("retry-after").is_empty());
     assert_eq!(house.get("/healthz").await.json()["status"], "ok");
 }
 

@@ -81,9 +81,8 @@ async fn names_and_labels_cannot_bring_code_into_the_page() {
     let house = House::empty().await;
     let form = Form::new().text("label", "<script>alert(1)</script>");
     let name = "<img src=x onerror=alert(2)>.dcm";
-    let answer = house.post("/api/v1/images", form.file(name, &sample("CT_small.dcm"))).await.json();
-    let id = medindex_pipeline::ImageId::parse(answer["id"].as_str().unwrap()).unwrap();
-    house.pipeline.wait_until_searchable(&id, std::time::Duration::from_secs(60)).await.unwrap();
+    let answer = house.post("/api/v1/images", form.file(name, &sample("CT_small.dcm"))).await;
+    let (id, _) = house.settled(&answer).await;
     let search = format!("/?id={id}&label=%22%3E%3Csvg%20onload=alert(3)%3E");
     for page in [open(&house, "/").await, open(&house, &search).await] {
         let text = page.text();

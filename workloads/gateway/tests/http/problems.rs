@@ -6,7 +6,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{Request, header};
 use futures::StreamExt;
 use medindex_gateway::GatewaySettings;
-use medindex_pipeline::{ImageId, Settings};
+use medindex_pipeline::{ImageId, ImageStatus, Settings};
 use serde_json::json;
 use tokio::sync::oneshot;
 use tower::ServiceExt;
@@ -103,13 +103,11 @@ async fn other_content_types_are_refused() {
 #[tokio::test]
 async fn files_that_are_no_images_are_refused_with_their_reason() {
     let house = House::empty().await;
-    let whole = sample("CT_small.dcm");
     let huge = huge_png();
-    let cases: [(&str, &[u8], u16, &str); 6] = [
+    let cases: [(&str, &[u8], u16, &str); 5] = [
         ("empty.dcm", b"", 422, "empty"),
         ("notes.dcm", b"just some words, not an image", 422, "not an image"),
         ("photo.png", b"\x89PNG\r\n\x1a\n", 422, "png"),
-        ("cut.dcm", &whole[..whole.len() / 2], 422, "truncated"),
         ("report.dcm", &sample("test-SR.dcm"), 422, "no pixel data"),
         ("huge.png", &huge, 413, "100000 x 100000"),
     ];
@@ -122,6 +120,24 @@ async fn files_that_are_no_images_are_refused_with_their_reason() {
         }
     }
     house.add("CT_small.dcm", None).await;
+}
+
+#[tokio::test]
+async fn a_file_without_its_end_is_refused_at_once_or_fails_with_its_reason() {
+    let house = House::empty().await;
+    let whole = sample("CT_small.dcm");
+    let cut = Form::new().file("cut.dcm", &whole[..whole.len() / 2]);
+    for path in ["/api/v1/search", "/api/v1/recognise"] {
+        let detail = house.post(path, cut.clone()).await.problem(422, "unprocessable-image");
+        assert!(detail.contains("truncated"), "{detail}");
+    }
+    // An upload is acknowledged by its header; its pixels are read later.
+    let (id, status) = house.settled(&house.post("/api/v1/images", cut).await).await;
+    assert_eq!(status, ImageStatus::Failed);
+    let details = house.get(&format!("/api/v1/images/{id}")).await.json();
+    assert!(details["reason"].as_str().unwrap().contains("truncated"), "{details}");
+    let alarms = house.get("/api/v1/status").await.json()["alarms"].clone();
+    assert_eq!(alarms.as_array().unwrap().len(), 1, "{alarms}");
 }
 
 /// A PNG header that declares 100,000 x 100,000 pixels.

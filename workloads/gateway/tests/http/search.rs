@@ -90,7 +90,7 @@ async fn an_explained_search_tells_how_it_was_answered() {
         Form::new().file("q.dcm", &sample("MR_small.dcm")).text("explain", "true").text("exact", "true");
     let answer = house.post("/api/v1/search", form).await.json();
     assert_eq!(answer["explain"]["index"]["entries"], 5);
-    assert_eq!(answer["explain"]["index"]["filter_plan"], "exact");
+    assert_eq!(answer["explain"]["index"]["exact_scored"], 5);
     assert!(answer["explain"]["embed_us"].as_u64().unwrap() > 0);
 }
 

@@ -38,6 +38,9 @@ impl House {
     }
 
     pub(crate) async fn with(settings: Settings, gateway: GatewaySettings) -> Self {
+        // What goes wrong inside is printed with a test that fails.
+        let log = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_test_writer();
+        log.try_init().ok();
         let folder = TempDir::new().unwrap();
         let pipeline = Pipeline::open(folder.path(), embedder(), settings).await.unwrap();
         let routes = router(pipeline.clone(), gateway);
@@ -62,10 +65,15 @@ impl House {
         }
         let answer = self.post("/api/v1/images", form.file(file, &sample(file))).await;
         assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text());
-        let id = ImageId::parse(answer.json()["id"].as_str().unwrap()).unwrap();
-        let status = self.pipeline.wait_until_searchable(&id, SEARCHABLE_WITHIN).await.unwrap();
+        let (id, status) = self.settled(&answer).await;
         assert_eq!(status, ImageStatus::Indexed, "{file}");
         id
+    }
+
+    /// Waits until an upload that was accepted is searchable or failed.
+    pub(crate) async fn settled(&self, accepted: &Answer) -> (ImageId, ImageStatus) {
+        let id = ImageId::parse(accepted.json()["id"].as_str().unwrap()).unwrap();
+        (id, self.pipeline.wait_until_searchable(&id, SEARCHABLE_WITHIN).await.unwrap())
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
