@@ -62,7 +62,7 @@ fn shared() -> &'static Index {
                 index.apply(&changes, &no_positions()).unwrap();
                 index.maintain().unwrap();
             }
-            index.build_generation(learn(&index, 1, 400, 16, 4), &|_| ()).unwrap();
+            index.build_generation(learn(&index, 1, 400, 32, 4), &|_| ()).unwrap();
             index.activate(1).unwrap();
             (folder, index)
         })
@@ -133,9 +133,9 @@ fn an_entry_takes_at_most_64_bytes_of_memory_beside_the_mapped_files() {
     let status = shared().status();
     assert!(status.coded_segments > 0);
     let bytes = status.memory_bytes_per_entry();
-    // 8-byte codes here; 32-byte codes add 24 to it.
+    // 16-byte codes here; 32-byte codes add 16 to it.
     println!("{bytes:.1} bytes an entry, {status:?}");
-    assert!(bytes + 24.0 <= 64.0, "{bytes}");
+    assert!(bytes + 16.0 <= 64.0, "{bytes}");
 }
 
 #[test]

@@ -193,7 +193,13 @@ fn grouping_fills_the_page_with_as_many_groups_as_exist() {
                 let response = index.search(&request).unwrap();
                 assert_eq!(response.hits.len(), k.min(groups), "{group_by:?} k {k}");
                 model.check_hits(&request, &response);
-                assert!(model.recall(&request, &response) > 0.89, "{group_by:?} k {k}");
+                // Codes may prefer another of 3,000 like slices, but not a worse study.
+                for (hit, expected) in response.hits.iter().zip(model.search(&request)) {
+                    assert!(
+                        hit.distance < expected.distance + 0.01,
+                        "{group_by:?} k {k}: {hit:?}, {expected:?}"
+                    );
+                }
             }
         }
     }

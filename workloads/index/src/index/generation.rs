@@ -34,6 +34,15 @@ impl Generation {
         self.quantizer.product().shape()
     }
 
+    /// Main memory held, in bytes: the matrices, twice for those that are kept in two layouts.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let quantizer = &self.quantizer;
+        let coarse = quantizer.coarse().centroids().as_slice().len() + 2 * self.lists();
+        let product = 2 * quantizer.product().codebooks().len();
+        let transform = quantizer.transform().matrix().as_slice().len();
+        ((coarse + product + transform) * size_of::<f32>()) as u64
+    }
+
     /// The kernel's name in an explanation.
     pub(crate) fn kernel_name(&self) -> &'static str {
         match self.kernel {

@@ -38,7 +38,8 @@ impl Index {
             previous_generation: committed.previous,
             built_generation: committed.built,
             lists: view.generation.as_ref().map_or(0, |generation| generation.lists()),
-            memory_bytes: view.all().map(SegmentView::memory_bytes).sum(),
+            memory_bytes: view.all().map(SegmentView::memory_bytes).sum::<u64>()
+                + view.generation.as_ref().map_or(0, |generation| generation.memory_bytes()),
             mapped_bytes: view.all().map(SegmentView::mapped_bytes).sum(),
             log_positions,
             durable_positions: committed.positions,

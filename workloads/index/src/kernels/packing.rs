@@ -170,6 +170,7 @@ impl PackedCodes {
 /// A contiguous run of packed blocks: a whole list, or some blocks of it.
 #[derive(Clone, Copy)]
 pub struct CodeRun<'a> {
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "there is only the portable kernel"))]
     pub(super) kernel: Kernel,
     pub(super) layout: Layout,
     pub(super) shape: CodeShape,

@@ -36,17 +36,20 @@ pub(crate) struct Coded<'q, 'a> {
     pub(crate) times: StepTimes,
     /// Candidates scored again.
     pub(crate) reranked: usize,
+    /// Whether everything that matches was looked at, so that there is nothing more to find.
+    pub(crate) exhausted: bool,
 }
 
 impl<'q, 'a> Coded<'q, 'a> {
     pub(crate) fn new(query: &'q Query<'a>) -> Self {
         Self {
             query,
-            candidates: Found::new(query.group_by(), query.rerank),
+            candidates: Found::candidates(query.group_by(), query.rerank),
             exact: Asked::new(query),
             scanned: Scanned::default(),
             times: StepTimes::default(),
             reranked: 0,
+            exhausted: false,
         }
     }
 
@@ -154,6 +157,7 @@ fn rank_lists(
         one.times.transform += times.0 / share;
         one.times.coarse += (times.1 - times.0) / share;
         one.scanned.lists += ranked.len();
+        one.exhausted = ranked.len() >= generation.lists();
         let start = Instant::now();
         tables.push(table_of(generation, prepared, &mut scratch, reach_of(ranked))?);
         one.times.tables += microseconds(start);

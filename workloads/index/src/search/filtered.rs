@@ -55,6 +55,7 @@ pub(crate) fn search_filtered(
         listed.segments().iter().map(|&(index, ..)| selection.rows[index as usize].count()).sum();
     let enough = (listed.rows * probes / lists.max(1)).max(one.query.rerank);
     let wanted = if exhaustive { available } else { enough.min(available) };
+    one.exhausted = wanted == available;
     let mut walk = Walk { scan: ListScan::new(&listed, &tables), allowed: &allowed, seen: 0, wanted };
     if !walk.go(one, &ranked) && likely < lists {
         let rest = rank(lists)?;

@@ -17,6 +17,9 @@ pub(crate) struct Place {
 pub(crate) enum Found<D> {
     Entries(Collector<D, Place>),
     Groups(GroupCollector<D, Place>),
+    /// Candidates for groups: a few of each of the nearest groups, and the nearest of all, so that the best
+    /// entry of a group of thousands of like entries is among them.
+    GroupCandidates(GroupCollector<D, Place>, Collector<D, Place>),
 }
 
 impl<D: Distance> Found<D> {
@@ -28,12 +31,21 @@ impl<D: Distance> Found<D> {
         }
     }
 
+    /// Collects `limit` candidates that are looked at more closely later.
+    pub(crate) fn candidates(group_by: GroupBy, limit: usize) -> Self {
+        match group_by {
+            GroupBy::None => Self::Entries(Collector::new(limit)),
+            _ => Self::GroupCandidates(GroupCollector::new(limit), Collector::new(limit)),
+        }
+    }
+
     /// Only entries strictly below this distance can still matter.
     #[inline]
     pub(crate) fn threshold(&self) -> D {
         match self {
             Self::Entries(entries) => entries.threshold(),
-            Self::Groups(groups) => groups.threshold(),
+            // As many groups reach at least as far as as many entries.
+            Self::Groups(groups) | Self::GroupCandidates(groups, _) => groups.threshold(),
         }
     }
 
@@ -43,6 +55,10 @@ impl<D: Distance> Found<D> {
         match self {
             Self::Entries(entries) => entries.push(distance, place),
             Self::Groups(groups) => groups.push(distance, group(), place),
+            Self::GroupCandidates(groups, entries) => {
+                entries.push(distance, place);
+                groups.push(distance, group(), place)
+            }
         }
     }
 
@@ -51,15 +67,22 @@ impl<D: Distance> Found<D> {
         match self {
             Self::Entries(Collector::Heap(heap)) => heap.len(),
             Self::Entries(Collector::Reservoir(reservoir)) => reservoir.len(),
-            Self::Groups(groups) => groups.len(),
+            Self::Groups(groups) | Self::GroupCandidates(groups, _) => groups.len(),
         }
     }
 
-    /// The candidates to look at more closely: entries ascending, groups with several entries each.
+    /// The candidates to look at more closely, each once.
     pub(crate) fn into_candidates(self) -> Vec<(D, Place)> {
         match self {
             Self::Entries(entries) => entries.into_sorted(),
             Self::Groups(groups) => groups.into_candidates(),
+            Self::GroupCandidates(groups, entries) => {
+                let mut candidates = groups.into_candidates();
+                candidates.extend(entries.into_sorted());
+                candidates.sort_unstable_by_key(|&(_, Place { segment, at })| (segment, at));
+                candidates.dedup_by_key(|&mut (_, place)| place);
+                candidates
+            }
         }
     }
 
@@ -67,7 +90,7 @@ impl<D: Distance> Found<D> {
     pub(crate) fn into_nearest(self) -> Vec<(D, Place)> {
         match self {
             Self::Entries(entries) => entries.into_sorted(),
-            Self::Groups(groups) => groups.into_nearest(),
+            Self::Groups(groups) | Self::GroupCandidates(groups, _) => groups.into_nearest(),
         }
     }
 
@@ -80,9 +103,13 @@ impl<D: Distance> Found<D> {
                 }
             }
             (Self::Groups(groups), Self::Groups(others)) => groups.absorb(others),
-            (Self::Entries(_), Self::Groups(_)) | (Self::Groups(_), Self::Entries(_)) => {
-                debug_assert!(false, "both halves of a search collect the same kind");
+            (Self::GroupCandidates(groups, entries), Self::GroupCandidates(other_groups, others)) => {
+                groups.absorb(other_groups);
+                for (distance, place) in others.into_sorted() {
+                    entries.push(distance, place);
+                }
             }
+            _ => debug_assert!(false, "both halves of a search collect the same kind"),
         }
     }
 }

@@ -242,8 +242,7 @@ fn search_further(
 ) -> Result<(), IndexError> {
     for answer in answers.iter_mut().filter(|answer| answer.by_codes()) {
         let query = answer.query();
-        if answer.coded.exact.found.count() >= query.limit || answer.coded.scanned.lists >= generation.lists()
-        {
+        if answer.coded.exhausted || answer.coded.exact.found.count() >= query.limit {
             continue;
         }
         let times = answer.coded.times;
