@@ -21,7 +21,7 @@ use tower::ServiceExt;
 use crate::schema;
 
 /// Longest wait for an image to become searchable.
-const SEARCHABLE_WITHIN: Duration = Duration::from_secs(60);
+const SEARCHABLE_WITHIN: Duration = Duration::from_mins(1);
 const BOUNDARY: &str = "----medindex-test-boundary";
 
 /// A pipeline in a folder of its own with its routes.
