@@ -45,6 +45,14 @@ def stored_bits(frame, dataset):
     return (wide.astype("<u8") >> np.uint64(unused)).astype("<i8")
 
 
+def swap_palettes(dataset):
+    """Brings palettes of big endian files to little endian, which pydicom takes them for."""
+    for colour in ("Red", "Green", "Blue"):
+        name = f"{colour}PaletteColorLookupTableData"
+        words = np.frombuffer(getattr(dataset, name), dtype=">u2")
+        setattr(dataset, name, words.astype("<u2").tobytes())
+
+
 def describe(frame, dataset, converted):
     if frame.dtype.kind == "f":
         wide = frame.astype("<f8")
@@ -77,6 +85,8 @@ def frames_of(path):
         if index >= MOST_FRAMES:
             break
         if photometric == "PALETTE COLOR":
+            if index == 0 and not dataset.original_encoding[1]:
+                swap_palettes(dataset)
             frame = apply_color_lut(frame, dataset)
             if frame.dtype.itemsize == 2:
                 frame = frame >> 8
