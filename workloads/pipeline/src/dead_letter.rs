@@ -45,14 +45,15 @@ pub(crate) async fn bury(context: &Arc<Context>, dead: Vec<DeadImage>) -> Result
         let subject = image.id.map_or_else(|| image.delivery.key.clone(), |id| id.to_string());
         tracing::warn!(%subject, cause = image.cause, reason = image.reason, "image cannot be indexed");
     }
+    let last = dead.last().map_or("", |image| image.reason.as_str());
+    let detail = format!("{} images could not be indexed, the last because {last}", dead.len());
+    // The alarm comes first: whoever sees an image failed also sees the alarm.
+    context.raise_alarm(ALARM_DEAD_LETTER, "", &detail).await;
     let failed = dead.iter().filter_map(|image| {
         let id = image.id?;
         Some(FailedImage { id, reason: image.reason.clone() })
     });
     mark_failed(context, failed.collect()).await?;
-    let last = dead.last().map_or("", |image| image.reason.as_str());
-    let detail = format!("{} images could not be indexed, the last because {last}", dead.len());
-    context.raise_alarm(ALARM_DEAD_LETTER, "", &detail).await;
     Ok(())
 }
 

@@ -34,6 +34,9 @@ pub async fn open(folder: &Path) -> Pipeline {
 
 /// A pipeline over `folder`.
 pub async fn open_with(folder: &Path, settings: Settings) -> Pipeline {
+    // Shown with `RUST_LOG=debug` and `--nocapture`; a second call leaves the first one's subscriber.
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init().ok();
     Pipeline::open(folder, embedder(), settings).await.unwrap()
 }
 
