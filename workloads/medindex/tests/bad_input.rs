@@ -1,4 +1,5 @@
 //! Every kind of bad input: one line that says what is wrong, a documented exit code, and nothing lost.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where its ground gives way")]
 
 mod common;
 
@@ -14,7 +15,10 @@ fn the_command_line_is_checked_before_anything_is_opened() {
         (&["search", "x.png", "--roi", "1,2,3"], "x,y,width,height"),
         (&["search", "x.png", "--roi", "1,2,0,4"], "at least 1 pixel"),
         (&["search", "x.png", "--group-by", "ward"], "study"),
-        (&["search", "x.png", "--filter", "colour=red"], "unknown filter field 'colour'; fields are image_type"),
+        (
+            &["search", "x.png", "--filter", "colour=red"],
+            "unknown filter field 'colour'; fields are image_type",
+        ),
         (&["search", "x.png", "--filter", "modality"], "no operator"),
         (&["search", "x.png", "--window", "moon"], "moon"),
         (&["search"], "IMAGE|ID"),
@@ -70,7 +74,10 @@ fn dicom_files_without_usable_pixels_are_refused_with_the_cause() {
     for name in ["rtplan.dcm", "no_meta.dcm", "test-SR.dcm"] {
         let outcome = data.run(["import", &sample(name), "--json"]);
         assert_eq!(outcome.code, Some(4), "{name}: {outcome:?}");
-        assert!(outcome.stderr.starts_with("medindex: ") && outcome.stderr.lines().count() == 1, "{outcome:?}");
+        assert!(
+            outcome.stderr.starts_with("medindex: ") && outcome.stderr.lines().count() == 1,
+            "{outcome:?}"
+        );
     }
 }
 
@@ -166,7 +173,10 @@ fn a_server_that_is_not_there_is_named() {
 /// CRC-32 as PNG chunks have it (ISO 3309).
 fn crc32(bytes: &[u8]) -> u32 {
     let step = |crc: u32, byte: &u8| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 })
+        (0..8).fold(
+            crc ^ u32::from(*byte),
+            |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 },
+        )
     };
     !bytes.iter().fold(!0, step)
 }

@@ -1,4 +1,5 @@
 //! What survives: kill -9 while importing and while snapshotting, two processes, a full disk, damaged folders.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where its ground gives way")]
 
 mod common;
 
@@ -243,7 +244,10 @@ impl SmallDisk {
         let path = data.scratch("disk");
         std::fs::create_dir(&path).unwrap();
         let size = format!("size={mebibytes}m");
-        let mount = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&path).output();
+        let mount = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
+            .arg(&path)
+            .output();
         let mounted = mount.is_ok_and(|output| output.status.success());
         Self { path, mounted, mebibytes }
     }
@@ -262,7 +266,10 @@ impl SmallDisk {
     /// Gives it room.
     fn grow(&self) {
         if self.mounted {
-            let grown = std::process::Command::new("mount").args(["-o", "remount,size=512m"]).arg(&self.path).status();
+            let grown = std::process::Command::new("mount")
+                .args(["-o", "remount,size=512m"])
+                .arg(&self.path)
+                .status();
             assert!(grown.unwrap().success());
         }
     }

@@ -1,4 +1,5 @@
 //! `medindex import` with real files.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where its ground gives way")]
 
 mod common;
 
@@ -63,7 +64,8 @@ fn a_table_labels_by_path_and_by_base_name() {
     let data = Data::new();
     let folder = data.images(3);
     let table = data.scratch("labels.csv");
-    std::fs::write(&table, "file,label\nimages/even/0000.png,Zero\n0001.png,One\nmissing.png,None\n").unwrap();
+    std::fs::write(&table, "file,label\nimages/even/0000.png,Zero\n0001.png,One\nmissing.png,None\n")
+        .unwrap();
     let table = table.display().to_string();
     let summary = data.run(["import", "--json", &folder, "--labels", &table]).json();
     assert_eq!(summary["unused_labels"], serde_json::json!(["missing.png"]));

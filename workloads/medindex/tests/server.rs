@@ -1,4 +1,5 @@
 //! The command line against a running `medindex serve`: the same answers, the same exit codes.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where its ground gives way")]
 
 mod common;
 

@@ -106,7 +106,10 @@ impl Data {
     }
 
     /// The binary with this folder and the tests' model.
-    pub(crate) fn command<I: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = I>) -> Command {
+    pub(crate) fn command<I: AsRef<std::ffi::OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = I>,
+    ) -> Command {
         let mut command = medindex();
         command.arg("--data").arg(self.path()).args(["--model", MODEL]).args(arguments);
         command
