@@ -18,7 +18,7 @@ pub(crate) fn panel(view: &View) -> Markup {
                 button class="primary" type="submit" { "Search" }
                 @if view.query.is_some() { a class="plain" href="/" { "Start again" } }
             }
-            p class="quiet" { "The image you search with is not stored." }
+            p class="quiet" { "A file that you search with is not stored." }
             progress id="search-progress" max="1" hidden aria-label="Sending the image" {}
         }
         (adding(view))
