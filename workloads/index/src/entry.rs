@@ -80,6 +80,7 @@ pub struct Entry {
 ///
 /// Changes are idempotent: applying a run of them twice, in order, leaves the state of applying it once.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all changes of a log are the large one")]
 pub enum Change {
     /// Adds the entry, in place of one with the same key. Other frames of the image stay.
     Upsert(Entry),

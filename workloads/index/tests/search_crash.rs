@@ -1,4 +1,5 @@
 //! A process killed at any moment leaves a readable state from which the log restores the rest.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod search_support;
 

@@ -1,4 +1,5 @@
 //! Random histories of an index, compared with a plain model after every step.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod search_support;
 

@@ -1,4 +1,5 @@
 //! Recall with and without filters, removals and concurrent writers, on a larger index.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod search_support;
 

@@ -1,4 +1,5 @@
 //! What is asked and what comes back: bad requests, natural limits, grouping, exclusion, explanation.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod search_support;
 

@@ -215,7 +215,9 @@ fn scan_one(
             part
         })
         .collect();
-    parts.into_iter().for_each(|part| one.absorb(part));
+    for part in parts {
+        one.absorb(part);
+    }
 }
 
 /// Scans list after list, each for all queries that look into it. The nearest lists of every query come first,

@@ -90,7 +90,9 @@ pub(crate) fn score_segments(
     let dimension = asked.first().map_or(0, |asked| asked.query.unit.len());
     let rows: usize = asked.iter().map(|asked| wanted_rows(asked.query, &tasks)).sum();
     if !parallel || tasks.len() < 2 || rows.saturating_mul(dimension) < SMALL_WORK {
-        tasks.iter().for_each(|task| score_task(task, asked));
+        for task in &tasks {
+            score_task(task, asked);
+        }
         return;
     }
     let fresh = || asked.iter().map(|asked| Asked::new(asked.query)).collect::<Vec<_>>();

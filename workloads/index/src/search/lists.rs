@@ -168,7 +168,9 @@ fn scan_segment(
     members: &[(usize, f32)],
 ) {
     let Some(run) = part.lists.packed().and_then(|packed| packed.list(part.list as usize)) else {
-        members.iter().for_each(|&(member, _)| score_exactly(part, masks, &mut coded[member].exact));
+        for &(member, _) in members {
+            score_exactly(part, masks, &mut coded[member].exact);
+        }
         return;
     };
     let rows = part.end - part.start;

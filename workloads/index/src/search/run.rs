@@ -52,7 +52,9 @@ impl Index {
             .collect::<Result<_, _>>()?;
         let batch = requests.len();
         let mut responses: Vec<SearchResponse> = shares.into_iter().flatten().collect();
-        responses.iter_mut().for_each(|response| response.explain.batch = batch);
+        for response in &mut responses {
+            response.explain.batch = batch;
+        }
         Ok(responses)
     }
 
@@ -66,7 +68,9 @@ impl Index {
         for requests in requests.chunks(QUERIES_AT_ONCE) {
             responses.extend(self.answer(view, requests, parallel)?);
         }
-        responses.iter_mut().for_each(|response| response.explain.batch = requests.len());
+        for response in &mut responses {
+            response.explain.batch = requests.len();
+        }
         Ok(responses)
     }
 
@@ -99,7 +103,9 @@ impl Index {
         let mut responses: Vec<SearchResponse> =
             answers.into_iter().map(|answer| answer.finish(view)).collect();
         let total = microseconds(start) / count;
-        responses.iter_mut().for_each(|response| response.explain.microseconds.total = total);
+        for response in &mut responses {
+            response.explain.microseconds.total = total;
+        }
         Ok(responses)
     }
 }
@@ -229,7 +235,9 @@ fn score_exactly(view: &View, answers: &mut [Answer<'_, '_>], parallel: bool) {
         }
     }
     let share = microseconds(start) / answers.len().max(1) as f32;
-    answers.iter_mut().for_each(|answer| answer.coded.times.exact += share);
+    for answer in answers {
+        answer.coded.times.exact += share;
+    }
 }
 
 /// Searches all lists for queries that found fewer than there should be: fewer groups than asked in the lists
@@ -247,12 +255,11 @@ fn search_further(
         }
         let times = answer.coded.times;
         let mut further = Coded::new(query);
-        match &query.selection {
-            Some(selection) => search_filtered(view, generation, &mut further, selection, 1, true)?,
-            None => {
-                let all = [generation.lists()];
-                search_together(view, generation, std::slice::from_mut(&mut further), &all, parallel)?;
-            }
+        if let Some(selection) = &query.selection {
+            search_filtered(view, generation, &mut further, selection, 1, true)?;
+        } else {
+            let all = [generation.lists()];
+            search_together(view, generation, std::slice::from_mut(&mut further), &all, parallel)?;
         }
         answer.coded = further;
         score_exactly(view, std::slice::from_mut(answer), parallel);

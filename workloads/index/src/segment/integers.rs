@@ -18,11 +18,11 @@ impl Integers {
     /// The values at their narrowest.
     pub(crate) fn narrow(values: &[u64]) -> Self {
         let largest = values.iter().copied().max().unwrap_or(0);
-        if largest <= u64::from(u8::MAX) {
+        if u8::try_from(largest).is_ok() {
             Self::Bits8(Column::Owned(values.iter().map(|&value| value as u8).collect()))
-        } else if largest <= u64::from(u16::MAX) {
+        } else if u16::try_from(largest).is_ok() {
             Self::Bits16(Column::Owned(values.iter().map(|&value| value as u16).collect()))
-        } else if largest <= u64::from(u32::MAX) {
+        } else if u32::try_from(largest).is_ok() {
             Self::Bits32(Column::Owned(values.iter().map(|&value| value as u32).collect()))
         } else {
             Self::Bits64(Column::Owned(values.to_vec()))

@@ -151,14 +151,7 @@ mod tests {
         assert_eq!(Manifest::read(folder.path()).unwrap(), None);
         manifest().write(folder.path()).unwrap();
         assert_eq!(Manifest::read(folder.path()).unwrap(), Some(manifest()));
-        let names: Vec<&str> = manifest()
-            .files()
-            .map(|file| file.name.clone())
-            .collect::<Vec<_>>()
-            .leak()
-            .iter()
-            .map(|n| n.as_str())
-            .collect();
+        let names: Vec<String> = manifest().files().map(|file| file.name.clone()).collect();
         assert_eq!(names, ["4.rows", "4.g2.lists", "4.v9.removed", "2.quantizer"]);
     }
 
