@@ -178,7 +178,7 @@ fn readers_see_everything_applied_while_writers_and_maintenance_work() {
     index.apply(&first, &no_positions()).unwrap();
     let applied = AtomicU64::new(2_000);
     let stop = AtomicBool::new(false);
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     let searches = AtomicU64::new(0);
     std::thread::scope(|scope| {
         let index = &index;
