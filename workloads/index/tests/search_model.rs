@@ -80,7 +80,7 @@ impl History {
                     let change = self.change(removals);
                     self.log.push(change);
                 }
-                self.model.apply(&self.log[first..].to_vec());
+                self.model.apply(&self.log[first..]);
                 self.apply_from(first);
             }
             Step::Maintain => {
