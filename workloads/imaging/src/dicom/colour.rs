@@ -9,7 +9,7 @@ const DESCRIPTORS: [Tag; 3] = [0x0028_1101, 0x0028_1102, 0x0028_1103];
 const DATA: [Tag; 3] = [0x0028_1201, 0x0028_1202, 0x0028_1203];
 const SEGMENTED_DATA: [Tag; 3] = [0x0028_1221, 0x0028_1222, 0x0028_1223];
 
-/// YBR_FULL, interleaved, to RGB in place (ITU-R BT.601, full range).
+/// `YBR_FULL`, interleaved, to RGB in place (ITU-R BT.601, full range).
 pub(crate) fn ybr_full_to_rgb(values: &mut [u8]) {
     for pixel in values.as_chunks_mut::<3>().0 {
         let [y, cb, cr] = pixel.map(f32::from);
@@ -24,7 +24,7 @@ pub(crate) fn ybr_full_to_rgb(values: &mut [u8]) {
     }
 }
 
-/// Uncompressed YBR_FULL_422 (Y1 Y2 Cb Cr for two pixels) to YBR_FULL.
+/// Uncompressed `YBR_FULL_422` (Y1 Y2 Cb Cr for two pixels) to `YBR_FULL`.
 pub(crate) fn expand_422(values: &[u8]) -> Vec<u8> {
     let pairs = values.as_chunks::<4>().0.iter();
     pairs.flat_map(|[first, second, cb, cr]| [*first, *cb, *cr, *second, *cb, *cr]).collect()
@@ -42,8 +42,8 @@ impl Palette {
     pub(crate) fn read(data_set: &DataSet<'_>, signed: bool) -> Result<Self, ImagingError> {
         let mut tables = Vec::with_capacity(3);
         let mut first_mapped = 0;
-        for channel in 0..3 {
-            let descriptor = data_set.u16s(DESCRIPTORS[channel]);
+        for (channel, descriptor) in DESCRIPTORS.into_iter().enumerate() {
+            let descriptor = data_set.u16s(descriptor);
             let Some(&[count, first, bits]) = descriptor.first_chunk::<3>() else {
                 return Err(damaged(
                     "its photometric interpretation is PALETTE COLOR, but a palette is missing",

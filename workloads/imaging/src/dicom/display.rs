@@ -41,10 +41,7 @@ impl<'a> Displays<'a> {
             Some(shared) => with_groups(data_set, &shared)?,
             None => data_set.clone(),
         };
-        let common = match per_frame.is_empty() {
-            true => Some(Arc::new(display_of(&root, module)?)),
-            false => None,
-        };
+        let common = if per_frame.is_empty() { Some(Arc::new(display_of(&root, module)?)) } else { None };
         Ok(Self { root, per_frame, module, common })
     }
 

@@ -75,21 +75,17 @@ impl<'a> DicomFile<'a> {
             return Err(ImagingError::truncated(Format::Dicom, "nothing follows its file meta information"));
         }
         let guessed = guess_encoding(body);
-        let (syntax, syntax_uid) = match &meta.transfer_syntax {
-            Some(uid) => {
-                let syntax = transfer_syntax::find(uid).ok_or_else(|| unsupported(uid, "unknown"))?;
-                (syntax, uid.clone())
-            }
-            None => {
-                let encoding = guessed.ok_or_else(|| {
-                    ImagingError::damaged(
-                        Format::Dicom,
-                        "it has no transfer syntax, and its data set begins with no known element",
-                    )
-                })?;
-                let syntax = transfer_syntax::of_encoding(encoding);
-                (syntax, syntax.uid.to_owned())
-            }
+        let (syntax, syntax_uid) = if let Some(uid) = meta.transfer_syntax {
+            (transfer_syntax::find(&uid).ok_or_else(|| unsupported(&uid, "unknown"))?, uid)
+        } else {
+            let encoding = guessed.ok_or_else(|| {
+                ImagingError::damaged(
+                    Format::Dicom,
+                    "it has no transfer syntax, and its data set begins with no known element",
+                )
+            })?;
+            let syntax = transfer_syntax::of_encoding(encoding);
+            (syntax, syntax.uid.to_owned())
         };
         let (body, guessed) = if syntax.deflated {
             let inflated = inflate(body, limits, pixels)?;

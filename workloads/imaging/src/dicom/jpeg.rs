@@ -16,7 +16,7 @@ use crate::format::Format;
 const DECODER: &str = "JPEG (jpeg-decoder)";
 const LOSSLESS: u8 = 0xC3;
 
-/// A decoded frame, and whether its three components are YBR_FULL.
+/// A decoded frame, and whether its three components are `YBR_FULL`.
 pub(crate) struct JpegFrame {
     pub(crate) stored: Stored<'static>,
     pub(crate) ybr: bool,

@@ -26,8 +26,8 @@ pub(crate) fn decode(
     let (tables, data) = Tables::read(stream)?;
     let missing = || damaged("a 12-bit JPEG frame uses a table that it does not define");
     let quantization = tables.quantization[tables.quantization_used].ok_or_else(missing)?;
-    let dc = tables.huffman[0][tables.scan_tables.0].as_ref().ok_or_else(missing)?;
-    let ac = tables.huffman[1][tables.scan_tables.1].as_ref().ok_or_else(missing)?;
+    let dc = tables.huffman[0][tables.scanned.0].as_ref().ok_or_else(missing)?;
+    let ac = tables.huffman[1][tables.scanned.1].as_ref().ok_or_else(missing)?;
     let (width, height) = (module.columns as usize, module.rows as usize);
     let cosines = cosines();
     let mut values = vec![0u16; width * height];
@@ -121,7 +121,7 @@ struct Tables {
     quantization_used: usize,
     /// DC and AC tables.
     huffman: [[Option<Huffman>; 4]; 2],
-    scan_tables: (usize, usize),
+    scanned: (usize, usize),
     restart_interval: usize,
 }
 
@@ -133,7 +133,7 @@ impl Tables {
             quantization: [None; 4],
             quantization_used: 0,
             huffman: [const { [const { None }; 4] }; 2],
-            scan_tables: (0, 0),
+            scanned: (0, 0),
             restart_interval: 0,
         };
         let mut position = 2;
@@ -159,7 +159,7 @@ impl Tables {
                 }
                 0xDA => {
                     let selected = body.get(2).ok_or_else(cut)?;
-                    tables.scan_tables = (usize::from(selected >> 4 & 3), usize::from(selected & 3));
+                    tables.scanned = (usize::from(selected >> 4 & 3), usize::from(selected & 3));
                     return Ok((tables, &rest[2 + length..]));
                 }
                 _ => {}

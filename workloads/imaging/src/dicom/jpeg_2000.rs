@@ -1,4 +1,4 @@
-//! JPEG 2000 and HTJ2K through `jpeg2k` and `openjp2` (OpenJPEG in Rust), with the header checked first (ITU-T T.800, annex A).
+//! JPEG 2000 and HTJ2K through `jpeg2k` and `openjp2` (`OpenJPEG` in Rust), with the header checked first (ITU-T T.800, annex A).
 //!
 //! `dicom-toolkit-codec` 0.5.0 was tried: it decodes one lossless sample of pydicom wrongly by 1, and streams whose last
 //! bit planes were cut by up to 32 Hounsfield units, as it rebuilds them at the lower end of their interval.

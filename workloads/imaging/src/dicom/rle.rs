@@ -1,4 +1,4 @@
-//! RLE Lossless (PS3.5, annex G): one PackBits segment for each byte of each sample, most significant first.
+//! RLE Lossless (PS3.5, annex G): one `PackBits` segment for each byte of each sample, most significant first.
 
 use super::image_module::{ImageModule, damaged};
 use super::samples::Stored;

@@ -123,7 +123,7 @@ fn digits(text: &str) -> Option<i64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
-/// Days since 1970-01-01 of a date in the Gregorian calendar (Howard Hinnant, "days_from_civil").
+/// Days since 1970-01-01 of a date in the Gregorian calendar (Howard Hinnant, `days_from_civil`).
 fn days_of((year, month, day): (i64, i64, i64)) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);

@@ -30,6 +30,10 @@ pub(crate) fn decode(
 ) -> Result<Decoded, ImagingError> {
     contained(decoder_name(format), || {
         let opened = open(bytes, format, limits)?;
+        if format == Format::Jpeg && !has_end(bytes) {
+            // Its decoder would fill the missing part with grey.
+            return Err(ImagingError::truncated(format, "it has no end mark"));
+        }
         selection.of(opened.info.frames)?;
         limits.check_decoded(opened.decoder.total_bytes())?;
         let mut picture =
@@ -39,6 +43,19 @@ pub(crate) fn decode(
         let frame = Frame::new(0, opened.info.width, opened.info.height, pixels, Arc::new(display));
         Ok(Decoded { info: opened.info, frames: vec![frame] })
     })
+}
+
+/// True where a JPEG's end mark follows its first scan; one in an embedded thumbnail does not count.
+fn has_end(bytes: &[u8]) -> bool {
+    let mut position = 2;
+    while let Some([0xFF, kind, high, low]) = bytes.get(position..).and_then(<[u8]>::first_chunk::<4>) {
+        match kind {
+            0xDA => return bytes[position..].windows(2).any(|pair| pair == [0xFF, 0xD9]),
+            0xFF => position += 1,
+            _ => position += 2 + usize::from(u16::from_be_bytes([*high, *low])),
+        }
+    }
+    false
 }
 
 struct Opened<'a> {

@@ -118,7 +118,7 @@ impl Page {
         let mut values = DecodingResult::U8(Vec::new());
         decoder.read_image_to_buffer(&mut values).map_err(refused)?;
         let (pixels, display) = match self.colour {
-            ColorType::Gray(bits) => self.grey(values, bits)?,
+            ColorType::Gray(bits) => self.grey(values, bits),
             ColorType::GrayA(8) => {
                 let over = |pixel: &[u8]| over_black(pixel[0], pixel[1]);
                 let grey = self.bytes_of(values)?.chunks_exact(2).map(over).collect();
@@ -153,15 +153,15 @@ impl Page {
         Ok(Frame::new(index, self.width, self.height, pixels, Arc::new(display)))
     }
 
-    fn grey(&self, values: DecodingResult, bits: u8) -> Result<(Pixels, GreyDisplay), ImagingError> {
+    fn grey(&self, values: DecodingResult, bits: u8) -> (Pixels, GreyDisplay) {
         let samples = match values {
             DecodingResult::U8(values) if bits < 8 => {
                 let white = f64::from((1u32 << bits) - 1);
                 let samples = self.unpacked(&values, u32::from(bits));
-                return Ok((Pixels::Grey(samples), GreyDisplay::plain(white)));
+                return (Pixels::Grey(samples), GreyDisplay::plain(white));
             }
             DecodingResult::U8(values) => {
-                return Ok((Pixels::Grey(Samples::U8(values)), GreyDisplay::plain(255.0)));
+                return (Pixels::Grey(Samples::U8(values)), GreyDisplay::plain(255.0));
             }
             DecodingResult::U16(values) => Samples::U16(values),
             DecodingResult::U32(values) => Samples::U32(values),
@@ -178,7 +178,7 @@ impl Page {
             }
             DecodingResult::F16(values) => Samples::F32(values.into_iter().map(f32::from).collect()),
         };
-        Ok((Pixels::Grey(samples), GreyDisplay::of_values()))
+        (Pixels::Grey(samples), GreyDisplay::of_values())
     }
 
     /// Values of 1, 2 or 4 bits, rows padded to whole bytes, the first value in the highest bits.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use medindex_imaging::{Frame, Pixels};
 use sha2::{Digest, Sha256};
 
-/// The folder of samples: MEDINDEX_SAMPLES, else `samples/pydicom` in the cache.
+/// The folder of samples: `MEDINDEX_SAMPLES`, else `samples/pydicom` in the cache.
 pub(crate) fn samples() -> PathBuf {
     let variable = |name| std::env::var_os(name).map(PathBuf::from);
     let folder = variable("MEDINDEX_SAMPLES").unwrap_or_else(|| {
@@ -66,7 +66,7 @@ pub(crate) fn canonical(frame: &Frame) -> Vec<u8> {
 
 /// SHA-256 of [`canonical`] in hexadecimal.
 pub(crate) fn digest(frame: &Frame) -> String {
-    Sha256::digest(canonical(frame)).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(canonical(frame)).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// Mean and standard deviation of a frame's values.
