@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use medindex_backends::catalog::FailedImage;
+use medindex_backends::catalog::{FailedImage, MAX_LONG_TEXT};
 use medindex_backends::queue::{Delivery, Message as QueueMessage};
 use medindex_proto::identity::ImageId;
 use medindex_proto::message::Message;
@@ -51,7 +51,7 @@ pub(crate) async fn bury(context: &Arc<Context>, dead: Vec<DeadImage>) -> Result
     context.raise_alarm(ALARM_DEAD_LETTER, "", &detail).await;
     let failed = dead.iter().filter_map(|image| {
         let id = image.id?;
-        Some(FailedImage { id, reason: image.reason.clone() })
+        Some(FailedImage { id, reason: image.reason.chars().take(MAX_LONG_TEXT).collect() })
     });
     mark_failed(context, failed.collect()).await?;
     Ok(())
