@@ -56,7 +56,7 @@ pub(crate) fn alert(problem: &Problem) -> Markup {
     html! {
         section class="alert" role="alert" {
             h2 tabindex="-1" { (problem.kind().title()) }
-            p { (problem.detail()) }
+            p { (sentence(problem.detail())) }
         }
     }
 }
@@ -123,12 +123,22 @@ fn foot(status: &Status) -> Markup {
                 @else { "Generation " (status.index.generation) }
             }
             @if !status.alarms.is_empty() {
-                span { a href="/api/v1/status" { (status.alarms.len()) " alarm(s)" } }
+                span {
+                    a href="/api/v1/status" {
+                        (status.alarms.len()) @if status.alarms.len() == 1 { " alarm" } @else { " alarms" }
+                    }
+                }
             }
             span { a href="/api/openapi.json" { "API" } }
             span { a href="/metrics" { "Metrics" } }
         }
     }
+}
+
+/// A problem's words with a capital letter at their beginning.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// A number with its thousands apart.

@@ -30,13 +30,11 @@ fn picture(query: &QueryImage, view: &View) -> Markup {
     let region = query.region;
     html! {
         figure class="query" {
-            div id="canvas" class="canvas" data-width=(width) data-height=(height) {
-                img src=(query.picture) alt={ "The image searched with: " (query.name) }
-                    width=(width) height=(height);
-                svg viewBox={ "0 0 " (width) " " (height) } preserveAspectRatio="none" aria-hidden="true" {
-                    @if let Some(region) = region {
-                        rect class="region" x=(region.x) y=(region.y) width=(region.width) height=(region.height) {}
-                    }
+            svg id="canvas" class="canvas" viewBox={ "0 0 " (width) " " (height) } role="img"
+                aria-label={ "The image searched with: " (query.name) } {
+                image href=(query.picture) width=(width) height=(height) preserveAspectRatio="none" {}
+                @if let Some(region) = region {
+                    rect class="region" x=(region.x) y=(region.y) width=(region.width) height=(region.height) {}
                 }
             }
             figcaption {

@@ -125,7 +125,7 @@ fn recent_tile(image: &ImageDetails, view: &View) -> Markup {
         a class="tile" href=(view.choices.address_of(&id)) {
             img class="preview" src=(preview(&id, EDGE, &view.choices, None)) alt="" loading="lazy" decoding="async";
             (marks(image.modality.as_deref(), image.body_part.as_deref(), image.label.as_deref()))
-            span class="name" title=(image.name) { (image.name) }
+            span class="name" title=(image.name) { (short(&image.name)) }
         }
     }
 }
@@ -171,8 +171,17 @@ fn hit_tile(hit: &Hit, view: &View) -> Markup {
             }
             meter min="0" max="1" value=(similarity) aria-hidden="true" {}
             (marks(hit.modality.as_deref(), hit.body_part.as_deref(), hit.label.as_deref()))
-            span class="name" title=(hit.name) { (hit.name) }
+            span class="name" title=(hit.name) { (short(&hit.name)) }
         }
+    }
+}
+
+/// The last two parts of a name that is a path: what tells images of a folder apart.
+fn short(name: &str) -> String {
+    let mut parts = name.rsplitn(3, '/');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(last), Some(folder), Some(_)) => format!("…/{folder}/{last}"),
+        _ => name.to_owned(),
     }
 }
 
@@ -205,5 +214,17 @@ fn added(items: &[UploadResult]) -> Markup {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_paths_keep_what_tells_them_apart() {
+        assert_eq!(short("a.dcm"), "a.dcm");
+        assert_eq!(short("b/a.dcm"), "b/a.dcm");
+        assert_eq!(short("d/c/b/a.dcm"), "…/b/a.dcm");
     }
 }

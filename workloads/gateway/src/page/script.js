@@ -78,18 +78,13 @@ function fail(message) {
 function prepareCanvas() {
   const canvas = element("canvas");
   if (!canvas) return;
-  const width = Number(canvas.dataset.width);
-  const height = Number(canvas.dataset.height);
-  const svg = canvas.querySelector("svg");
+  const { width, height } = canvas.viewBox.baseVal;
   let start = null;
   canvas.classList.add("drawable");
   const point = (event) => {
-    const box = canvas.getBoundingClientRect();
+    const place = new DOMPoint(event.clientX, event.clientY).matrixTransform(canvas.getScreenCTM().inverse());
     const clamp = (value, limit) => Math.min(Math.max(Math.round(value), 0), limit);
-    return {
-      x: clamp((event.clientX - box.left) / box.width * width, width),
-      y: clamp((event.clientY - box.top) / box.height * height, height),
-    };
+    return { x: clamp(place.x, width), y: clamp(place.y, height) };
   };
   const boxOf = (a, b) => ({ x: Math.min(a.x, b.x), y: Math.min(a.y, b.y), width: Math.abs(a.x - b.x), height: Math.abs(a.y - b.y) });
   canvas.addEventListener("dragstart", (event) => event.preventDefault());
@@ -98,7 +93,7 @@ function prepareCanvas() {
     start = point(event);
     canvas.setPointerCapture(event.pointerId);
   });
-  canvas.addEventListener("pointermove", (event) => { if (start) draw(svg, boxOf(start, point(event))); });
+  canvas.addEventListener("pointermove", (event) => { if (start) draw(canvas, boxOf(start, point(event))); });
   canvas.addEventListener("pointercancel", () => { start = null; });
   canvas.addEventListener("pointerup", (event) => {
     if (!start) return;
@@ -110,12 +105,12 @@ function prepareCanvas() {
   });
 }
 
-function draw(svg, box) {
-  let rect = svg.querySelector("rect");
+function draw(canvas, box) {
+  let rect = canvas.querySelector("rect");
   if (!rect) {
     rect = document.createElementNS("http://www.w3.org/2000/svg", "rect");
     rect.setAttribute("class", "region");
-    svg.append(rect);
+    canvas.append(rect);
   }
   for (const name of ["x", "y", "width", "height"]) rect.setAttribute(name, box[name]);
 }

@@ -58,7 +58,7 @@ async fn a_file_is_searched_with_and_shown_but_not_stored() {
     assert_eq!(page.status, 200, "{}", page.text());
     let text = page.text();
     assert!(text.contains("3 images most like <em>query.dcm</em>"), "{text}");
-    assert!(text.contains("src=\"data:image/png;base64,iVBOR"));
+    assert!(text.contains("href=\"data:image/png;base64,iVBOR"));
     assert!(text.contains("<rect class=\"region\" x=\"5\" y=\"6\" width=\"70\" height=\"80\">"), "{text}");
     let listed = house.get("/api/v1/images").await.json();
     assert_eq!(listed["images"].as_array().unwrap().len(), ids.len());
@@ -110,7 +110,7 @@ async fn what_goes_wrong_is_said_on_a_page_with_its_status() {
     );
     let words = submit(&house, "/", Form::new().file("notes.txt", b"only words here, no image")).await;
     assert_eq!(words.status, 422);
-    assert!(words.text().contains("not an image"));
+    assert!(words.text().contains("The file is not an image"));
     let api = request("GET", "/api/v1/nothing").header(header::ACCEPT, "text/html");
     house.send(api.body(Body::empty()).unwrap()).await.problem(404, "not-found");
 }
