@@ -8,12 +8,12 @@ use crate::coarse::Probe;
 use crate::index::generation::describe;
 use crate::index::{Generation, IndexError, View};
 use crate::kernels::exact::dot_f16_gather;
-use crate::linear::Matrix;
 use crate::product::{LookupTable, QuantizedLookupTable};
 use crate::search::StepTimes;
 use crate::search::exact::Asked;
 use crate::search::found::Found;
 use crate::search::lists::{ListScan, Listed, Scanned};
+use crate::search::prepare::prepare;
 use crate::search::query::Query;
 
 /// Codes from which on several threads share the scan of one query.
@@ -121,46 +121,33 @@ pub(crate) fn search_together(
     Ok(())
 }
 
-/// Transforms the queries, ranks the lists for them and fills their tables.
+/// Transforms the queries, ranks the lists for them and fills their tables. Each query ranks for itself: with many
+/// lists the sketch of the centroids is quicker than a matrix product, and a batch probes the lists that
+/// each of its queries would probe alone.
 fn rank_lists(
     generation: &Generation,
     coded: &mut [Coded<'_, '_>],
     probes: &[usize],
 ) -> Result<(Vec<Vec<Probe>>, Vec<QuantizedLookupTable>), IndexError> {
-    let quantizer = &generation.quantizer;
-    let most = probes.iter().copied().max().unwrap_or(1);
-    let transform = |error: &dyn std::error::Error| failed(generation, "transforming queries", error);
-    let rank = |error: &dyn std::error::Error| failed(generation, "ranking lists", error);
     let start = Instant::now();
-    let (prepared, ranked, times) = if let [one] = &*coded {
-        let prepared = quantizer.prepare(&one.query.unit).map_err(|error| transform(&error))?;
-        let transformed = microseconds(start);
-        let ranked = quantizer.probe(&prepared, most).map_err(|error| rank(&error))?;
-        let prepared = Matrix::from_rows(&[prepared]).map_err(|error| transform(&error))?;
-        (prepared, vec![ranked], (transformed, microseconds(start)))
-    } else {
-        let queries: Vec<&[f32]> = coded.iter().map(|one| one.query.unit.as_slice()).collect();
-        let queries = Matrix::from_rows(&queries).map_err(|error| transform(&error))?;
-        let prepared = quantizer.transform().apply_batch(&queries).map_err(|error| transform(&error))?;
-        let transformed = microseconds(start);
-        let ranked = quantizer.coarse().probe_batch(&prepared, most).map_err(|error| rank(&error))?;
-        (prepared, ranked, (transformed, microseconds(start)))
-    };
-    let share = coded.len().max(1) as f32;
-    let mut ranked = ranked;
+    let units: Vec<&[f32]> = coded.iter().map(|one| one.query.unit.as_slice()).collect();
+    let prepared = prepare(generation, &units)?;
+    let transform = microseconds(start) / coded.len().max(1) as f32;
     let mut scratch = LookupTable::empty(generation.shape());
+    let mut ranked = Vec::with_capacity(coded.len());
     let mut tables = Vec::with_capacity(coded.len());
-    for (((one, prepared), ranked), &probes) in
-        coded.iter_mut().zip(prepared.iter_rows()).zip(&mut ranked).zip(probes)
-    {
-        ranked.truncate(probes);
-        one.times.transform += times.0 / share;
-        one.times.coarse += (times.1 - times.0) / share;
-        one.scanned.lists += ranked.len();
-        one.exhausted = ranked.len() >= generation.lists();
+    for ((one, prepared), &probes) in coded.iter_mut().zip(&prepared).zip(probes) {
         let start = Instant::now();
-        tables.push(table_of(generation, prepared, &mut scratch, reach_of(ranked))?);
-        one.times.tables += microseconds(start);
+        let lists = generation.quantizer.probe(prepared, probes);
+        let lists = lists.map_err(|error| failed(generation, "ranking lists", &error))?;
+        let ranking = microseconds(start);
+        tables.push(table_of(generation, prepared, &mut scratch, reach_of(&lists))?);
+        one.times.transform += transform;
+        one.times.coarse += ranking;
+        one.times.tables += microseconds(start) - ranking;
+        one.scanned.lists += lists.len();
+        one.exhausted = lists.len() >= generation.lists();
+        ranked.push(lists);
     }
     Ok((ranked, tables))
 }

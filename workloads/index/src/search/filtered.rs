@@ -11,6 +11,7 @@ use crate::product::LookupTable;
 use crate::search::FilterPlan;
 use crate::search::coded::{Coded, failed, microseconds, table_of};
 use crate::search::lists::{Allowed, ListScan, Listed};
+use crate::search::prepare::prepare;
 use crate::search::query::Selection;
 
 /// The range of inner products of unit vectors: how far the farthest list can lie behind the nearest.
@@ -28,12 +29,12 @@ pub(crate) fn search_filtered(
 ) -> Result<(), IndexError> {
     let quantizer = &generation.quantizer;
     let start = Instant::now();
-    let prepared = quantizer
-        .prepare(&one.query.unit)
-        .map_err(|error| failed(generation, "transforming queries", &error))?;
+    let prepared = prepare(generation, &[&one.query.unit])?.pop().unwrap_or_default();
     one.times.transform += microseconds(start);
+    // Exactly: no list may be missed, and the first of a ranking must be those of a longer one.
     let rank = |count: usize| {
-        quantizer.probe(&prepared, count).map_err(|error| failed(generation, "ranking lists", &error))
+        let ranked = quantizer.coarse().probe_exactly(&prepared, count);
+        ranked.map_err(|error| failed(generation, "ranking lists", &error))
     };
     let lists = generation.lists();
     let start = Instant::now();

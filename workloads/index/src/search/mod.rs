@@ -7,6 +7,7 @@ mod filtered;
 mod found;
 mod groups;
 mod lists;
+mod prepare;
 mod query;
 mod request;
 mod run;
