@@ -153,7 +153,7 @@ fn score_task(task: &Task<'_>, asked: &mut [Asked<'_, '_>]) {
 }
 
 /// The places of the bits that are set, ascending.
-fn bits(word: u64) -> impl Iterator<Item = usize> {
+pub(crate) fn bits(word: u64) -> impl Iterator<Item = usize> {
     let mut rest = word;
     std::iter::from_fn(move || {
         (rest != 0).then(|| {

@@ -2,11 +2,11 @@
 
 use crate::filter::bitmap::Bitmap;
 use crate::index::View;
-use crate::kernels::{HitSink, MAX_QUERIES_A_PASS, ScanQuery, scan};
+use crate::kernels::{BlockHits, HitSink, MAX_QUERIES_A_PASS, ScanQuery, scan};
 use crate::product::QuantizedLookupTable;
 use crate::search::coded::Coded;
-use crate::search::exact::Asked;
-use crate::search::found::{Place, group_of};
+use crate::search::exact::{Asked, bits};
+use crate::search::found::{Found, Place, group_of};
 use crate::segment::SegmentView;
 use crate::segment::lists::InvertedLists;
 
@@ -92,7 +92,7 @@ impl<'v, 'l> ListScan<'v, 'l> {
             }
             let masks = masked.then_some(self.masks.as_slice());
             scan_segment(
-                Part { index, segment, lists, list, start, end },
+                Part { index, segment, lists, list, rows: &lists.row_of()[start..end] },
                 masks,
                 self.tables,
                 coded,
@@ -120,7 +120,7 @@ impl<'v, 'l> ListScan<'v, 'l> {
             let in_list: u32 = self.masks.iter().map(|mask| mask.count_ones()).sum();
             if in_list > 0 {
                 matching += in_list as usize;
-                let part = Part { index, segment, lists, list, start, end };
+                let part = Part { index, segment, lists, list, rows: &lists.row_of()[start..end] };
                 let coded = std::slice::from_mut(coded);
                 scan_segment(part, Some(&self.masks), self.tables, coded, &[(0, product)]);
             }
@@ -136,8 +136,8 @@ struct Part<'v> {
     segment: &'v SegmentView,
     lists: &'v InvertedLists,
     list: u32,
-    start: usize,
-    end: usize,
+    /// The row of each position of the list.
+    rows: &'v [u32],
 }
 
 /// One mask for each 32 positions of `start..end`.
@@ -173,7 +173,6 @@ fn scan_segment(
         }
         return;
     };
-    let rows = part.end - part.start;
     let shape = run.shape();
     let skipped = masks.map_or(0, |masks| {
         masks.chunks(shape.block_words()).filter(|block| block.iter().all(|&word| word == 0)).count()
@@ -192,7 +191,7 @@ fn scan_segment(
             }
             one.scanned.blocks += run.blocks() - skipped;
             one.scanned.skipped += skipped;
-            one.scanned.codes += rows.saturating_sub(skipped * shape.block_codes());
+            one.scanned.codes += part.rows.len().saturating_sub(skipped * shape.block_codes());
             places[count] = member;
             queries[count] = ScanQuery { table: &tables[member], bias };
             count += 1;
@@ -208,11 +207,15 @@ fn scan_segment(
 
 /// Scores the rows of a list that `masks` lets through exactly.
 fn score_exactly(part: Part<'_>, masks: Option<&[u32]>, asked: &mut Asked<'_, '_>) {
-    let rows = &part.lists.row_of()[part.start..part.end];
-    let Some(masks) = masks else { return asked.gather(part.segment, part.index, rows) };
+    let Some(masks) = masks else { return asked.gather(part.segment, part.index, part.rows) };
     let allowed = |position: usize| masks[position / 32] >> (position % 32) & 1 == 1;
-    let rows: Vec<u32> =
-        rows.iter().enumerate().filter(|&(position, _)| allowed(position)).map(|(_, &row)| row).collect();
+    let rows: Vec<u32> = part
+        .rows
+        .iter()
+        .enumerate()
+        .filter(|&(position, _)| allowed(position))
+        .map(|(_, &row)| row)
+        .collect();
     asked.gather(part.segment, part.index, &rows);
 }
 
@@ -233,12 +236,44 @@ impl HitSink for CandidateSink<'_, '_, '_, '_> {
     #[inline]
     fn hit(&mut self, query: usize, position: u32, distance: u16) -> u32 {
         let one = &mut self.coded[self.places[query]];
-        let row = self.part.lists.row_of()[self.part.start + position as usize];
+        let row = self.part.rows[position as usize];
         if one.query.excludes(self.part.index, row) {
             return one.candidates.threshold();
         }
         let group_by = one.query.group_by();
         let group = || group_of(&self.part.segment.segment, row as usize, group_by);
         one.candidates.push(u32::from(distance), Place { segment: self.part.index, at: row }, group)
+    }
+
+    #[inline]
+    fn hits(&mut self, query: usize, block: &BlockHits<'_>) -> u32 {
+        let one = &mut self.coded[self.places[query]];
+        let Found::Entries(entries) = &mut one.candidates else { return self.hits_one_by_one(query, block) };
+        if one.query.has_exclusions() {
+            return self.hits_one_by_one(query, block);
+        }
+        // The common case, without asking the same questions for each hit.
+        let mut threshold = entries.threshold();
+        for bit in bits(u64::from(block.hits)) {
+            let distance = u32::from(block.sums[bit].saturating_add(block.bias));
+            if distance < threshold {
+                let at = self.part.rows[block.first_position as usize + bit];
+                threshold = entries.push(distance, Place { segment: self.part.index, at });
+            }
+        }
+        threshold
+    }
+}
+
+impl CandidateSink<'_, '_, '_, '_> {
+    fn hits_one_by_one(&mut self, query: usize, block: &BlockHits<'_>) -> u32 {
+        let mut threshold = self.threshold(query);
+        for bit in bits(u64::from(block.hits)) {
+            let distance = block.sums[bit].saturating_add(block.bias);
+            if u32::from(distance) < threshold {
+                threshold = self.hit(query, block.first_position + bit as u32, distance);
+            }
+        }
+        threshold
     }
 }

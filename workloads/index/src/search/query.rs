@@ -124,6 +124,11 @@ impl<'a> Query<'a> {
         self.request.group_by
     }
 
+    /// Whether there are entries that must not be returned.
+    pub(crate) fn has_exclusions(&self) -> bool {
+        !self.excluded.is_empty()
+    }
+
     /// Whether the entry must not be returned.
     #[inline]
     pub(crate) fn excludes(&self, segment: u32, row: u32) -> bool {
