@@ -46,9 +46,11 @@ def stored_bits(frame, dataset):
 
 
 def swap_palettes(dataset):
-    """Brings palettes of big endian files to little endian, which pydicom takes them for."""
+    """Brings plain palettes of big endian files to little endian, which pydicom takes them for."""
     for colour in ("Red", "Green", "Blue"):
         name = f"{colour}PaletteColorLookupTableData"
+        if name not in dataset:
+            continue
         words = np.frombuffer(getattr(dataset, name), dtype=">u2")
         setattr(dataset, name, words.astype("<u2").tobytes())
 
