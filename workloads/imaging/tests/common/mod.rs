@@ -12,14 +12,24 @@ use sha2::{Digest, Sha256};
 
 /// The folder of samples: `MEDINDEX_SAMPLES`, else `samples/pydicom` in the cache.
 pub(crate) fn samples() -> PathBuf {
+    sample_folder("MEDINDEX_SAMPLES", "samples/pydicom")
+}
+
+/// The larger files of the package pydicom-data: `MEDINDEX_SAMPLES_MORE`, else `samples/pydicom-data` in the cache.
+pub(crate) fn more_samples() -> PathBuf {
+    sample_folder("MEDINDEX_SAMPLES_MORE", "samples/pydicom-data")
+}
+
+fn sample_folder(name: &str, place: &str) -> PathBuf {
     let variable = |name| std::env::var_os(name).map(PathBuf::from);
-    let folder = variable("MEDINDEX_SAMPLES").unwrap_or_else(|| {
+    let folder = variable(name).unwrap_or_else(|| {
         let cache = variable("MEDINDEX_CACHE")
             .or_else(|| variable("HOME").map(|home| home.join(".cache/medindex")))
             .expect("HOME or MEDINDEX_CACHE is set");
-        cache.join("samples/pydicom")
+        cache.join(place)
     });
-    assert!(folder.is_dir(), "the sample files are missing at {}: run `make setup`", folder.display());
+    let remedy = "run `make setup`, and `tools/setup.sh moresamples` for the tests";
+    assert!(folder.is_dir(), "the sample files are missing at {}: {remedy}", folder.display());
     folder
 }
 
