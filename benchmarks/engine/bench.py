@@ -22,8 +22,10 @@ class Data:
         self.folder = folder
         self.about = json.loads((folder / "dataset.json").read_text())
         self.count, self.dimension = self.about["count"], self.about["dimension"]
-        truth = np.fromfile(folder / "truth.i32", np.int32).reshape(-1, self.about["truth"])
-        self.truth = truth[:, : retrieval.K].tolist()
+        self.base = np.memmap(folder / "base.f32", np.float32, "r").reshape(-1, self.dimension)
+        self.queries = np.fromfile(folder / "queries.f32", np.float32).reshape(-1, self.dimension)
+        scores = np.fromfile(folder / "truth.f32", np.float32).reshape(-1, self.about["truth"])
+        self.tenth = scores[:, retrieval.K - 1]
 
 
 def log(message):
@@ -39,6 +41,7 @@ def main():
     parser.add_argument("--builders", type=int, default=os.cpu_count(), help="indexes built at a time")
     parser.add_argument("--quick", action="store_true", help="fewer vectors, engines and rounds")
     parser.add_argument("--only", choices=("build", "scan", "retrieval"), help="one part; others keep their last figures")
+    parser.add_argument("--engines", type=lambda text: text.split(";"), help="parts of names of engines, with semicolons between; all when left out")
     arguments = parser.parse_args()
     start = time.monotonic()
     data = Data(arguments.data)
@@ -47,15 +50,15 @@ def main():
     path = arguments.out / "engine.json"
     results = json.loads(path.read_text()) if arguments.only and path.exists() else {}
     results |= {"machine": machine.describe(), "data": data.about, "quick": arguments.quick}
+    chosen = retrieval.engines(data.count, arguments.quick, arguments.engines)
     if arguments.only == "build":
-        chosen = retrieval.engines(data.count, arguments.quick)
         retrieval.build_all(chosen, data, arguments.cache, arguments.builders, log)
         return
     if arguments.only in (None, "scan"):
         results["scan"] = scan.measure(data, arguments.cache, arguments.core, arguments.quick, log)
     if arguments.only in (None, "retrieval"):
         results["retrieval"] = retrieval.measure(
-            data, arguments.cache, arguments.core, arguments.quick, log, arguments.builders
+            chosen, data, arguments.cache, arguments.core, arguments.quick, log, arguments.builders
         )
     results["minutes"] = (time.monotonic() - start) / 60
     path.write_text(json.dumps(results, indent=1) + "\n")

@@ -5,6 +5,7 @@
 #   QUICK=1               two minutes, too small to quote: results go to the cache folder
 #   DIMENSION=256         dimensions after the projection
 #   ONLY=build|scan|retrieval   one part; the others keep their last figures
+#   ENGINES='MedIndex;FAISS'    parts of names of engines to build and measure; all when left out
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 repository=$(cd "$here/../.." && pwd)
@@ -66,5 +67,5 @@ fi
 # Waiting threads that spin would count as processor time.
 export OMP_WAIT_POLICY=passive
 "$venv/bin/python" "$here/bench.py" --data "$vectors" --cache "$bench/indexes/$name-$dimension" --out "$out" \
-    ${quick:+--quick} ${ONLY:+--only "$ONLY"}
+    ${quick:+--quick} ${ONLY:+--only "$ONLY"} ${ENGINES:+--engines "$ENGINES"}
 echo "written: $out/engine.md"
