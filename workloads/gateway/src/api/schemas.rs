@@ -54,7 +54,7 @@ pub(crate) struct ImageDetails {
     sha256: String,
     /// Size of the file in bytes.
     bytes: u64,
-    /// Format found in the content, such as `dicom` or `png`.
+    /// Format found in the content, such as `DICOM` or `PNG`.
     format: String,
     /// Media type of the file.
     content_type: String,
