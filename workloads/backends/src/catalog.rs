@@ -21,7 +21,7 @@ pub mod records;
 
 pub use records::{
     Acceptance, Alarm, Cursor, FailedImage, ImageCounts, ImageDescription, ImageFilter, ImageRecord,
-    ImageStatus, IndexedImage, ListOrder, NewImage, Operation, OperationFilter, Page,
+    ImageStatus, IndexedImage, ListOrder, MAX_LONG_TEXT, NewImage, Operation, OperationFilter, Page,
 };
 
 /// Most items of one page or batch read; a larger page is cut to it.
