@@ -17,7 +17,7 @@ const ONE_BY_ONE: usize = 64;
 
 /// `clusters` rows of `vectors`, each drawn with probability proportional to its squared distance to those
 /// drawn before (Arthur and Vassilvitskii, SODA 2007); for many clusters in rounds of a 64th of them, as in
-/// k-means|| (Bahmani et al., VLDB 2012).
+/// k-means|| (Bahmani et al., VLDB 2012), half of the probability spread evenly.
 pub(super) fn seed_centroids(vectors: &Matrix, clusters: usize, seed: u64) -> Result<Matrix, CoarseError> {
     let mut random = Pcg64Mcg::seed_from_u64(seed);
     let wanted = (clusters * CANDIDATES_A_SEED).max(CANDIDATES);
@@ -39,13 +39,22 @@ pub(super) fn seed_centroids(vectors: &Matrix, clusters: usize, seed: u64) -> Re
             distances[row] = 0.0;
         }
         for _ in 0..round.min(clusters - chosen.len()) {
-            let total = distances.iter().map(|&d| f64::from(d)).sum();
-            let next = draw(&distances, total, &mut random);
+            let weights = if round == 1 { distances.clone() } else { tempered(&distances) };
+            let total = weights.iter().map(|&weight| f64::from(weight)).sum();
+            let next = draw(&weights, total, &mut random);
             distances[next] = 0.0;
             chosen.push(next);
         }
     }
     Ok(candidates.select_rows(&chosen))
+}
+
+/// Half the distances, half their mean: with many clusters plain k-means++ spends seeds on outliers, and lists
+/// seeded so find about a point fewer neighbours at the same number of codes. What was drawn stays at zero.
+fn tempered(distances: &[f32]) -> Vec<f32> {
+    let total: f64 = distances.iter().map(|&d| f64::from(d)).sum();
+    let mean = (total / distances.len() as f64) as f32;
+    distances.iter().map(|&d| if d > 0.0 { d + mean } else { 0.0 }).collect()
 }
 
 /// Lowers each distance to that of the nearest of the `fresh` centroids.
