@@ -139,7 +139,9 @@ fn report(context: &Context, asked: &ImportArguments, summary: &Summary) -> Resu
         // Said on standard error too: the summary goes wherever standard output goes.
         match summary.failed.first() {
             Some(only) if failed == 1 => note(&format!("medindex: {}: {}", only.name, only.reason)),
-            _ => note(&format!("medindex: {failed} files failed; the summary has the reasons")),
+            _ => note(&format!(
+                "medindex: {failed} files failed; the summary has the reasons, --json the names"
+            )),
         }
         return Ok(Code::Refused.into());
     }

@@ -7,9 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::table::{Align, Table, keep_end};
 
-/// Failed files listed in the table at the most; JSON has all.
-const LISTED: usize = 30;
-
 /// A file and the reason why it was not stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Refusal {
@@ -41,22 +38,24 @@ pub(crate) struct Summary {
 impl Summary {
     /// The summary for people.
     pub(crate) fn render(&self) -> String {
-        let rate = self.stored as f64 / self.seconds.max(0.001);
+        let rate = if self.stored == 0 {
+            String::new()
+        } else {
+            format!(" ({:.1} images/s)", self.stored as f64 / self.seconds.max(0.001))
+        };
         let mut text = format!(
-            "{} stored, {} stored before, {} failed, {} skipped in {:.1} s ({rate:.1} images/s)\n",
+            "{} stored, {} stored before, {} failed, {} skipped in {:.1} s{rate}\n",
             self.stored,
             self.duplicates,
             self.failed.len(),
             self.skipped.len(),
             self.seconds,
         );
-        if !self.failed.is_empty() {
-            text.push('\n');
-            text.push_str(&self.failed_table());
-        }
-        if !self.skipped.is_empty() {
-            text.push_str("\nskipped, no images by their content:\n");
-            text.push_str(&self.skipped_table());
+        for (title, refusals) in [("failed", &self.failed), ("skipped", &self.skipped)] {
+            if !refusals.is_empty() {
+                text.push('\n');
+                text.push_str(&by_reason(title, refusals).render());
+            }
         }
         if !self.unused_labels.is_empty() {
             let (count, names) = (self.unused_labels.len(), shorten(&self.unused_labels));
@@ -67,31 +66,23 @@ impl Summary {
         }
         text
     }
+}
 
-    fn failed_table(&self) -> String {
-        let mut table = Table::new(&[("failed", Align::Left), ("reason", Align::Left)]);
-        for refusal in self.failed.iter().take(LISTED) {
-            table.row([keep_end(&refusal.name, 48), refusal.reason.clone()]);
-        }
-        let mut text = table.render();
-        if self.failed.len() > LISTED {
-            let _ = writeln!(text, "… and {} more (--json lists all)", self.failed.len() - LISTED);
-        }
-        text
+/// How many files share each reason, the most frequent first, with one of their names.
+fn by_reason(title: &'static str, refusals: &[Refusal]) -> Table {
+    let mut reasons: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
+    for refusal in refusals {
+        reasons.entry(&refusal.reason).or_insert((0, &refusal.name)).0 += 1;
     }
-
-    fn skipped_table(&self) -> String {
-        let mut kinds: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
-        for refusal in &self.skipped {
-            kinds.entry(&refusal.reason).or_insert((0, &refusal.name)).0 += 1;
-        }
-        let columns = [("files", Align::Right), ("what they are", Align::Left), ("such as", Align::Left)];
-        let mut table = Table::new(&columns);
-        for (reason, (count, example)) in kinds {
-            table.row([count.to_string(), reason.to_owned(), keep_end(example, 48)]);
-        }
-        table.render()
+    let mut reasons: Vec<_> = reasons.into_iter().collect();
+    reasons.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
+    let mut table = Table::new(&[(title, Align::Right), ("file", Align::Left), ("reason", Align::Left)]);
+    for (reason, (count, example)) in reasons {
+        let file =
+            if count == 1 { keep_end(example, 44) } else { format!("such as {}", keep_end(example, 36)) };
+        table.row([count.to_string(), file, reason.to_owned()]);
     }
+    table
 }
 
 fn shorten(names: &[String]) -> String {
@@ -121,8 +112,8 @@ mod tests {
         };
         let text = summary.render();
         assert!(text.starts_with("3 stored, 1 stored before, 1 failed, 2 skipped in 1.5 s (2.0 images/s)\n"));
-        assert!(text.contains("a.dcm   truncated\n"), "{text}");
-        assert!(text.contains("    2  plain text     x.txt\n"), "{text}");
+        assert!(text.contains("failed  file   reason\n     1  a.dcm  truncated\n"), "{text}");
+        assert!(text.contains("      2  such as x.txt  plain text\n"), "{text}");
         assert!(text.contains("1 files in the label table were not imported: z.dcm"), "{text}");
     }
 }

@@ -24,7 +24,8 @@ struct RolledBack {
 impl Local {
     pub(crate) async fn search(&self, question: &Question) -> Result<String, Failure> {
         let request = request(question)?;
-        let response = self.pipeline.search(request).await.map_err(|error| Failure::flow(&error))?;
+        let response =
+            self.pipeline.search(request).await.map_err(|error| question.named(Failure::flow(&error)))?;
         to_json(&response)
     }
 

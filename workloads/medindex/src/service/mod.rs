@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use medindex_proto::identity::ImageId;
 
 use crate::arguments::GlobalOptions;
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::local::Local;
 use remote::Remote;
 
@@ -54,6 +54,16 @@ pub(crate) struct Question {
     pub(crate) exact: bool,
     /// Tell how the answer was found.
     pub(crate) explain: bool,
+}
+
+impl Question {
+    /// A failure of this search, with the example's name before it when it is about the example.
+    pub(crate) fn named(&self, failure: Failure) -> Failure {
+        match &self.example {
+            Example::File(path) if failure.code == Code::Refused => local::of_file(path, &failure),
+            Example::File(_) | Example::Stored(_) => failure,
+        }
+    }
 }
 
 impl Service {

@@ -175,7 +175,8 @@ impl Remote {
             Example::Stored(_) => self.send_form("/api/v1/search", form),
             Example::File(path) => {
                 let (bytes, name) = (read_image(path)?, plain_name(&file_name(path)));
-                self.send_form("/api/v1/search", form.part("file", Part::bytes(&bytes).file_name(&name)))
+                let form = form.part("file", Part::bytes(&bytes).file_name(&name));
+                self.send_form("/api/v1/search", form).map_err(|failure| question.named(failure))
             }
         }
     }
