@@ -4,7 +4,7 @@ MODEL ?= vgg16
 DATA ?= .medindex/$(MODEL)
 PORT ?= 8080
 
-.PHONY: help run setup test check lint bench-engine clean
+.PHONY: help run setup test check lint bench-engine bench-ingest bench-retrieval clean
 
 help: ## Show the jobs (the default)
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -29,6 +29,12 @@ lint: ## Check format, clippy, licences, crates and sources
 
 bench-engine: setup ## Measure the engine beside its peers (hours the first time)
 	@benchmarks/engine/run.sh
+
+bench-ingest: setup ## Measure ingest throughput and the time from upload to searchable
+	@benchmarks/ingest/run.sh
+
+bench-retrieval: setup ## Measure retrieval quality on MedNIST (../shared/data)
+	@benchmarks/retrieval/run.sh
 
 clean: ## Remove what was built; data folders and the cache stay
 	cargo clean
