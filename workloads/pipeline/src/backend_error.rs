@@ -47,8 +47,9 @@ impl BackendError {
 impl Classified for BackendError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Catalog(CatalogError::TooLong { .. }) => ErrorKind::BadRequest,
-            Self::Index(IndexError::InvalidRequest { .. }) => ErrorKind::BadRequest,
+            Self::Catalog(CatalogError::TooLong { .. }) | Self::Index(IndexError::InvalidRequest { .. }) => {
+                ErrorKind::BadRequest
+            }
             Self::Index(IndexError::Write { .. }) => ErrorKind::Unavailable,
             other => match other.fault() {
                 Some(Fault::DiskFull { .. } | Fault::Unavailable { .. } | Fault::Closed { .. }) => {

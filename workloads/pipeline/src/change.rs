@@ -115,7 +115,7 @@ pub(crate) async fn changes_of(
     delivery: &Delivery,
 ) -> Result<Vec<Change>, ChangeError> {
     let message = ImageIndexed::read(&delivery.payload)?;
-    let row_key = RowKey::parse(&message.row_key).map_err(|source| identity_error(source))?;
+    let row_key = RowKey::parse(&message.row_key).map_err(identity_error)?;
     let id = row_key.image_id();
     match message.change {
         Some(image_indexed::Change::Indexed(indexed)) => {

@@ -1,7 +1,7 @@
 //! What every flow shares: the ports, the index, the model, the settings.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use chrono::Utc;
 use medindex_backends::{Cache, Catalog, ImageStore, Queue};
@@ -91,6 +91,8 @@ impl Context {
 pub(crate) struct FollowerState {
     /// Changes applied since the last snapshot.
     pub(crate) since_snapshot: AtomicU64,
+    /// The index had everything that was in the change log, once since the start.
+    pub(crate) caught_up: AtomicBool,
     /// Why the follower stopped, if it did.
     pub(crate) failure: Mutex<Option<String>>,
 }

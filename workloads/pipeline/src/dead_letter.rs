@@ -46,7 +46,8 @@ pub(crate) async fn bury(context: &Arc<Context>, dead: Vec<DeadImage>) -> Result
         tracing::warn!(%subject, cause = image.cause, reason = image.reason, "image cannot be indexed");
     }
     let last = dead.last().map_or("", |image| image.reason.as_str());
-    let detail = format!("{} images could not be indexed, the last because {last}", dead.len());
+    let images = if dead.len() == 1 { "image" } else { "images" };
+    let detail = format!("{} {images} could not be indexed, the last because {last}", dead.len());
     // The alarm comes first: whoever sees an image failed also sees the alarm.
     context.raise_alarm(ALARM_DEAD_LETTER, "", &detail).await;
     let failed = dead.iter().filter_map(|image| {

@@ -89,7 +89,7 @@ pub(crate) async fn remove(context: &Arc<Context>, records: &[ImageRecord]) -> R
     ports.cache.delete_many(&keys).await?;
     let ids: Vec<ImageId> = records.iter().map(|record| record.image.id).collect();
     ports.catalog.delete_images(&ids).await?;
-    ports.catalog.append_operations(ids.iter().map(|id| deletion(id)).collect()).await?;
+    ports.catalog.append_operations(ids.iter().map(deletion).collect()).await?;
     Ok(())
 }
 

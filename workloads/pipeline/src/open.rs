@@ -71,11 +71,10 @@ impl Classified for OpenError {
             Self::Folder(FolderError::CheckModel { .. } | FolderError::Recognise { .. }) => {
                 ErrorKind::BadRequest
             }
-            Self::Folder(_) => ErrorKind::Internal,
             Self::Store { source: Fault::InUse { .. }, .. }
             | Self::Backend(BackendError::Index(IndexError::FolderLocked { .. })) => ErrorKind::Conflict,
             Self::Store { source: Fault::DiskFull { .. }, .. } => ErrorKind::Unavailable,
-            Self::Store { .. } => ErrorKind::Internal,
+            Self::Folder(_) | Self::Store { .. } => ErrorKind::Internal,
             Self::Backend(error) => error.kind(),
         }
     }

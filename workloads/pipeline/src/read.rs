@@ -61,8 +61,10 @@ impl Classified for ReadError {
         match self {
             Self::FindImage(_) => ErrorKind::NotFound,
             Self::FindFile(_) => ErrorKind::Conflict,
-            Self::CheckEdge { .. } | Self::CheckLimit { .. } | Self::ParseCursor(_) => ErrorKind::BadRequest,
-            Self::Decode(ImagingError::NoSuchFrame { .. }) => ErrorKind::BadRequest,
+            Self::CheckEdge { .. }
+            | Self::CheckLimit { .. }
+            | Self::ParseCursor(_)
+            | Self::Decode(ImagingError::NoSuchFrame { .. }) => ErrorKind::BadRequest,
             Self::Decode(error) => imaging_kind(error),
             Self::Backend(error) => error.kind(),
         }

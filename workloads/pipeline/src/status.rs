@@ -1,6 +1,7 @@
 //! How the system stands, for people and for probes.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use medindex_backends::catalog::ImageStatus as RecordStatus;
 
@@ -53,8 +54,18 @@ pub(crate) async fn unready(context: &Arc<Context>) -> Option<String> {
     if let Some(failure) = context.follower.failure.lock().clone() {
         return Some(format!("the index does not follow the change log: {failure}"));
     }
-    match context.ports.catalog.setting(train::REPORT_SETTING).await {
-        Ok(_) => None,
+    if let Err(error) = context.ports.catalog.setting(train::REPORT_SETTING).await {
+        return Some(error.to_string());
+    }
+    if context.follower.caught_up.load(Ordering::Relaxed) {
+        return None;
+    }
+    match follow::lag(context).await {
+        Ok(0) => {
+            context.follower.caught_up.store(true, Ordering::Relaxed);
+            None
+        }
+        Ok(lag) => Some(format!("the index is catching up: {lag} changes are left")),
         Err(error) => Some(error.to_string()),
     }
 }

@@ -113,7 +113,7 @@ async fn collect_jobs(context: &Arc<Context>, deliveries: &[Delivery]) -> Result
         match read_upload(delivery) {
             Ok((id, upload)) => wanted.push((id, upload, delivery)),
             Err(error) => {
-                dead.push(DeadImage::unreadable(delivery.clone(), "unreadable", &error.to_string()))
+                dead.push(DeadImage::unreadable(delivery.clone(), "unreadable", &error.to_string()));
             }
         }
     }

@@ -49,10 +49,11 @@ from_backend!(SearchError);
 impl Classified for SearchError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::CheckResultCount { .. } | Self::CheckProbes => ErrorKind::BadRequest,
             Self::FindImage(_) => ErrorKind::NotFound,
             Self::FindVector { .. } => ErrorKind::Conflict,
-            Self::Decode(
+            Self::CheckResultCount { .. }
+            | Self::CheckProbes
+            | Self::Decode(
                 ImagingError::RegionEmpty { .. }
                 | ImagingError::RegionOutside { .. }
                 | ImagingError::NoSuchFrame { .. },

@@ -59,12 +59,11 @@ async fn stored_record(context: &Arc<Context>, id: &ImageId) -> Result<ImageReco
 
 /// The indexed vector of a stored image: of the frame asked for, else of the frame in the middle.
 fn stored_vector(context: &Context, id: &ImageId, frame: Option<u32>) -> Option<Vec<f32>> {
-    let key = match frame {
-        Some(frame) => EntryKey::new(*id.as_bytes(), frame),
-        None => {
-            let frames = context.index.frames(*id.as_bytes());
-            *frames.get(frames.len() / 2)?
-        }
+    let key = if let Some(frame) = frame {
+        EntryKey::new(*id.as_bytes(), frame)
+    } else {
+        let frames = context.index.frames(*id.as_bytes());
+        *frames.get(frames.len() / 2)?
     };
     Some(context.index.vector(key)?.iter().map(|value| value.to_f32()).collect())
 }
