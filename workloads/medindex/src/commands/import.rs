@@ -46,7 +46,7 @@ pub(crate) async fn run(context: &Context, asked: &ImportArguments) -> Result<Ex
     let labels = asked.read_labels()?;
     let candidates = paths::expand(&asked.paths, &limits)?;
     let total = candidates.len() as u64;
-    let stop = stop_flag("stopping: finishing what was accepted (press Ctrl-C again to end at once)");
+    let stop = stop_flag("stopping: finishing what was accepted (press Ctrl-C again to end at once)")?;
     let (items, remainder) = Items::new(candidates, labels, limits, stop);
     let summary = match &context.options.server {
         Some(url) => {

@@ -9,8 +9,7 @@ use serde::Serialize;
 use super::{Context, to_json};
 use crate::failure::{Code, Failure, describe};
 use crate::local::Local;
-use crate::output::note;
-use crate::signals::wait_for_stop;
+use crate::signals::StopSignals;
 
 /// Serve the search page and the HTTP API until Ctrl-C or SIGTERM.
 #[derive(Debug, Args)]
@@ -62,6 +61,8 @@ async fn serve(
     settings: GatewaySettings,
     address: SocketAddr,
 ) -> Result<(), Failure> {
+    // Before anyone is told that the server is ready: they may ask it to stop at once.
+    let signals = StopSignals::listen()?;
     let url = url_of(address);
     let _announced = local.folder.announce_server(&url)?;
     let status = local.pipeline.status().await.map_err(|error| Failure::flow(&error))?;
@@ -77,17 +78,7 @@ async fn serve(
             ready.url, ready.images, ready.data, ready.model
         ))
     })?;
-    let stop = async {
-        match wait_for_stop().await {
-            Ok(()) => note("stopping: finishing the requests in flight (press Ctrl-C again to end at once)"),
-            Err(failure) => note(&format!("medindex: {}", failure.line())),
-        }
-        tokio::spawn(async {
-            if wait_for_stop().await.is_ok() {
-                std::process::exit(Code::Interrupted as i32);
-            }
-        });
-    };
+    let stop = signals.wait("stopping: finishing the requests in flight (press Ctrl-C again to end at once)");
     medindex_gateway::serve(listener, local.pipeline.clone(), settings, stop).await;
     Ok(())
 }

@@ -35,8 +35,10 @@ fn resolve(text: &str) -> Result<Vec<PathBuf>, Failure> {
     if std::fs::symlink_metadata(path).is_ok() || !text.contains(['*', '?', '[']) {
         return Ok(vec![path.to_owned()]);
     }
-    let matches =
-        glob::glob(text).map_err(|error| Failure::usage(format!("'{text}' is not a pattern: {error}")))?;
+    // As in a shell: a star does not match hidden files.
+    let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
+    let matches = glob::glob_with(text, options)
+        .map_err(|error| Failure::usage(format!("'{text}' is not a pattern: {error}")))?;
     let mut found = Vec::new();
     for entry in matches {
         found.push(entry.map_err(|error| {
