@@ -11,6 +11,9 @@ use super::archive::{ArchiveError, ArchivedImage, read_images};
 use super::store::{Description, EmbeddingStore, StoreError};
 use super::views::{VIEWS, make_views};
 
+/// Results with the numbers of the images they belong to, in any order.
+type Numbered<T> = Vec<(usize, T)>;
+
 /// Images between two writes to the store.
 const IMAGES_A_STEP: usize = 64;
 
@@ -108,7 +111,7 @@ fn embed_step(
     first: usize,
 ) -> Result<Vec<Vec<f32>>, EmbedError> {
     let next = AtomicUsize::new(0);
-    let work = |model: &Model| -> Result<Vec<(usize, Vec<Vec<f32>>)>, EmbedError> {
+    let work = |model: &Model| -> Result<Numbered<Vec<Vec<f32>>>, EmbedError> {
         let mut done = Vec::new();
         loop {
             let i = next.fetch_add(1, Ordering::Relaxed);

@@ -11,11 +11,14 @@ use std::hint::black_box;
 use super::clock::repeat;
 use super::protocol::Answer;
 
+/// Adds up all words of a buffer.
+type Sum = fn(&[u64]) -> u64;
+
 /// Reads `bytes` again and again, `seconds` for each way of reading.
 pub(crate) fn measure(bytes: usize, seconds: f64) -> Answer {
     // Written, not only reserved: untouched pages are all the same page of zeros.
     let buffer: Vec<u64> = (0..bytes as u64 / 8).collect();
-    let ways: [(&'static str, fn(&[u64]) -> u64); 3] =
+    let ways: [(&'static str, Sum); 3] =
         [("1 stream", sum_streams::<1>), ("2 streams", sum_streams::<2>), ("4 streams", sum_streams::<4>)];
     let variants = ways
         .into_iter()

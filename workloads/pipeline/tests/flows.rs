@@ -1,5 +1,7 @@
 //! The flows over the embedded backends, with a real model and real files.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::sync::Arc;

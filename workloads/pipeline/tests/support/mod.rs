@@ -1,6 +1,6 @@
 //! A pipeline over a temporary data folder, the real EfficientNet-Lite0 and real DICOM files.
 
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use medindex_embedding::{
 use medindex_pipeline::{Accepted, Pipeline, Settings, Upload};
 
 /// Nothing here takes this long unless it is broken.
-pub const DEADLINE: Duration = Duration::from_secs(120);
+pub const DEADLINE: Duration = Duration::from_mins(2);
 
 /// A new embedder with the real model.
 pub fn embedder() -> Embedder {
@@ -40,7 +40,7 @@ pub async fn open_with(folder: &Path, settings: Settings) -> Pipeline {
     Pipeline::open(folder, embedder(), settings).await.unwrap()
 }
 
-/// Where the files of PyPI's pydicom lie.
+/// Where the files of the package `pydicom` lie.
 pub fn samples() -> PathBuf {
     let folder = std::env::var_os("MEDINDEX_SAMPLES")
         .map_or_else(|| cache_folder().unwrap().join("samples").join("pydicom"), PathBuf::from);
