@@ -32,6 +32,15 @@ def log(message):
     print(f"[{time.strftime('%H:%M:%S')}] {message}", flush=True)
 
 
+def write(results, out):
+    """Figures, plots and report of what was measured so far; returns the report."""
+    (out / "engine.json").write_text(json.dumps(results, indent=1) + "\n")
+    plots.draw(results, out)
+    text = report.write(results)
+    (out / "engine.md").write_text(text)
+    return text
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=pathlib.Path, required=True, help="folder that dataset.py wrote")
@@ -56,16 +65,13 @@ def main():
         return
     if arguments.only in (None, "scan"):
         results["scan"] = scan.measure(data, arguments.cache, arguments.core, arguments.quick, log)
+        write(results, arguments.out)
     if arguments.only in (None, "retrieval"):
         results["retrieval"] = retrieval.measure(
             chosen, data, arguments.cache, arguments.core, arguments.quick, log, arguments.builders
         )
     results["minutes"] = (time.monotonic() - start) / 60
-    path.write_text(json.dumps(results, indent=1) + "\n")
-    plots.draw(results, arguments.out)
-    text = report.write(results)
-    (arguments.out / "engine.md").write_text(text)
-    print(text)
+    print(write(results, arguments.out))
 
 
 if __name__ == "__main__":

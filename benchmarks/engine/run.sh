@@ -4,6 +4,7 @@
 #   MEDNIST=FILE          the image archive (default: ../shared/data/mednist-32735.tar.gz beside the repository)
 #   QUICK=1               two minutes, too small to quote: results go to the cache folder
 #   DIMENSION=256         dimensions after the projection
+#   COUNT=1000000         vectors; with fewer than 129,940 none is interpolated. Others than a million get a folder of results
 #   ONLY=build|scan|retrieval   one part; the others keep their last figures
 #   ENGINES='MedIndex;FAISS'    parts of names of engines to build and measure; all when left out
 set -eu
@@ -43,12 +44,16 @@ fi
 MEDINDEX_BENCH=${CARGO_TARGET_DIR:-$repository/target}/release/medindex-benchmarks
 export MEDINDEX_BENCH
 
+results=$repository/benchmarks/results
 if [ -n "$quick" ]; then
-    name=quick every=20 count=100000 out=$bench/quick-results
+    images=quick every=20 count=${COUNT:-100000} name=quick out=$bench/quick-results
 else
-    name=full every=1 count=1000000 out=$repository/benchmarks/results
+    images=full every=1 count=${COUNT:-1000000} name=full out=$results
+    if [ "$count" != 1000000 ]; then
+        name=$count out=$results/$count
+    fi
 fi
-embeddings=$bench/embeddings/$model-$name
+embeddings=$bench/embeddings/$model-$images
 vectors=$bench/vectors/$model-$name-$dimension
 
 # The stamp says that all images are embedded with this model.

@@ -165,12 +165,19 @@ def measure(arguments):
                 arguments.medindex, model, read_images(arguments.archive, images + 5, 1), scratch / "served"
             )
             log(f"{model}: upload to searchable {result['latency']['searchable']}")
-            many = read_images(arguments.archive, 4 * images, 2)
+            many = read_images(arguments.archive, 2 * images, 2)
             result["import"] = import_rate(arguments.medindex, model, many, scratch / "imported")
             log(f"{model}: import {result['import']['rate']:.1f} images/s")
             shutil.rmtree(scratch / "imported", ignore_errors=True)
         results["models"][model] = result
+        write(results, arguments.out)
     return results
+
+
+def write(results, out):
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "ingest.json").write_text(json.dumps(results, indent=1) + "\n")
+    (out / "ingest.md").write_text(report(results))
 
 
 def table(header, rows):
@@ -229,12 +236,7 @@ def main():
         parser.add_argument(f"--{name}", type=pathlib.Path, required=True)
     parser.add_argument("--images", type=int, default=400, help="uploads with the fast model")
     arguments = parser.parse_args()
-    results = measure(arguments)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "ingest.json").write_text(json.dumps(results, indent=1) + "\n")
-    text = report(results)
-    (arguments.out / "ingest.md").write_text(text)
-    print(text)
+    print(report(measure(arguments)))
 
 
 if __name__ == "__main__":
