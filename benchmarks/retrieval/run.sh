@@ -52,7 +52,7 @@ sampled_folder() {
 }
 
 evaluate() {
-    local model=$1 images=$2 data=$work/data-$1
+    local model=$1 images=$2 data=$work/data-$1-${2##*/}
     say "$model: importing $images"
     "$medindex" --data "$data" --model "$model" import "$images" --label-from-folder >&2
     say "$model: evaluating"
