@@ -12,10 +12,14 @@ use crate::evaluate::code_order::CodeOrder;
 use crate::evaluate::corpus::Corpus;
 use crate::evaluate::metrics::Quality;
 use crate::evaluate::report::{Ranking, Report, published};
+use crate::evaluate::through_index::Depth;
 use crate::evaluate::{Vectors, exact, normalise, pixels, plot, sample, through_index};
 use crate::failure::{Code, Failure};
 use crate::local::Local;
 use crate::progress::Progress;
+
+/// Images up to which the index is asked for all of them with every query.
+const WHOLE_AT_MOST: usize = 5_000;
 
 /// Measure retrieval quality, leave one out: P@1, P@10 and mAP of raw pixels, exact vectors and the index.
 #[derive(Debug, Args)]
@@ -140,13 +144,19 @@ fn measure(
     });
     add("exact vectors", &by_exact)?;
     let pages = ranked(queries, "queries by the index", |show| {
-        through_index::search_pages(index, corpus, queries, show)
+        through_index::search(index, corpus, queries, Depth::Page, show)
     })?;
     let Some(quantizer) = index.quantizer() else {
         // Not trained: the index compares exactly, and so its whole ranking is the exact one.
         add("index (exact: not trained)", &through_index::with_average_precision(&pages, &by_exact))?;
         return Ok(rankings);
     };
+    if corpus.len() <= WHOLE_AT_MOST {
+        let whole = ranked(queries, "queries for all images", |show| {
+            through_index::search(index, corpus, queries, Depth::All, show)
+        })?;
+        add("index, asked for all images", &through_index::with_average_precision(&pages, &whole.qualities))?;
+    }
     let order = CodeOrder::new(&quantizer, corpus)?;
     let by_index = ranked(queries, "queries by codes, re-ranked", |show| {
         order.rank(corpus, queries, pages.reranked, show)

@@ -1,4 +1,4 @@
-//! Searching with every stored image, by the index as the product runs it: ten results, default effort.
+//! Searching with every stored image, by the index as the product runs it.
 
 use std::collections::HashMap;
 
@@ -14,25 +14,39 @@ const BATCH: usize = 64;
 /// Results that P@1 and P@10 need.
 const PAGE: usize = 10;
 
+/// How much the index is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// Ten results with default effort: what a person looks at.
+    Page,
+    /// All images from all lists. The index compares as many exactly as it returns, so it takes as long as exact search.
+    All,
+}
+
 /// What the index answered.
 #[derive(Debug)]
 pub(crate) struct Pages {
-    /// The quality of the first ten results of each query; average precision is of these alone.
+    /// The quality of the results of each query; average precision is of these alone.
     pub(crate) qualities: Vec<Option<Quality>>,
     /// Candidates that were compared exactly for a query, at the most.
     pub(crate) reranked: usize,
 }
 
-/// Searches ten results for each query.
-pub(crate) fn search_pages(
+/// Searches with each query.
+pub(crate) fn search(
     index: &Index,
     corpus: &Corpus,
     queries: &[usize],
+    depth: Depth,
     done: &(dyn Fn(usize) + Sync),
 ) -> Result<Pages, Failure> {
     let numbers: HashMap<[u8; 16], u32> =
         corpus.ids.iter().enumerate().map(|(number, id)| (*id.as_bytes(), number as u32)).collect();
     let filter = labelled(corpus);
+    let (k, probes) = match depth {
+        Depth::Page => (PAGE, None),
+        Depth::All => (corpus.len(), Some(index.status().lists.max(1))),
+    };
     let mut pages = Pages { qualities: Vec::with_capacity(queries.len()), reranked: 0 };
     for batch in queries.chunks(BATCH) {
         let requests: Vec<SearchRequest> = batch
@@ -41,7 +55,8 @@ pub(crate) fn search_pages(
                 filter: filter.clone(),
                 group_by: GroupBy::Image,
                 exclude: Some(*corpus.ids[*query].as_bytes()),
-                ..SearchRequest::new(corpus.vectors.row(*query).to_vec(), PAGE)
+                probes,
+                ..SearchRequest::new(corpus.vectors.row(*query).to_vec(), k)
             })
             .collect();
         let answers = index
