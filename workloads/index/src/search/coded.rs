@@ -108,10 +108,13 @@ pub(crate) fn search_together(
     let (ranked, tables) = rank_lists(generation, coded, probes)?;
     let listed = Listed::of(view);
     let start = Instant::now();
-    if let ([one], [ranked]) = (&mut *coded, ranked.as_slice()) {
-        scan_one(&listed, &tables, one, ranked, parallel);
-    } else {
+    let pairs: usize = ranked.iter().map(Vec::len).sum();
+    if coded.len() > 1 && pairs >= QUERIES_A_LIST * listed.lists {
         scan_shared(&listed, &tables, coded, &ranked);
+    } else {
+        for ((one, table), ranked) in coded.iter_mut().zip(&tables).zip(&ranked) {
+            scan_one(&listed, std::slice::from_ref(table), one, ranked, parallel);
+        }
     }
     let share = microseconds(start) / coded.len().max(1) as f32;
     for one in coded.iter_mut() {
@@ -231,5 +234,8 @@ fn scan_shared(
     }
 }
 
+/// Queries that must look into a list on average before a batch shares passes. With fewer, hardly two meet in a
+/// list, and going from the nearest list on, query by query, gains more: the threshold is tight sooner.
+const QUERIES_A_LIST: usize = 2;
 /// Lists of each query that are scanned in the first round of a batch.
 const NEAREST_LISTS: usize = 2;
