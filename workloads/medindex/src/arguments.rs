@@ -35,12 +35,20 @@ pub(crate) struct GlobalOptions {
     /// Threads to compute with; 0 for every core.
     #[arg(long, global = true, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub(crate) threads: usize,
-    /// Log level on standard error: error, warn, info, debug, trace, or filter directives.
-    #[arg(long, global = true, value_name = "LEVEL", env = "MEDINDEX_LOG", default_value = "error")]
-    pub(crate) log: String,
+    /// Log level on standard error: off, error, warn, info, debug, trace, or filter directives; warn for serve and off for the others when left out.
+    #[arg(long, global = true, value_name = "LEVEL", env = "MEDINDEX_LOG")]
+    pub(crate) log: Option<String>,
     /// Print the result as JSON.
     #[arg(long, global = true)]
     pub(crate) json: bool,
+}
+
+impl Arguments {
+    /// The log level asked for. A server's faults go to its log; other commands tell theirs in one line.
+    pub(crate) fn log_level(&self) -> &str {
+        let usual = if matches!(self.command, Command::Serve(_)) { "warn" } else { "off" };
+        self.global.log.as_deref().unwrap_or(usual)
+    }
 }
 
 /// The commands.

@@ -1,17 +1,21 @@
-//! Logs go to standard error, quiet unless asked for.
+//! Logs go to standard error, in colour on a terminal only.
 
 use tracing_subscriber::EnvFilter;
 
 use crate::failure::Failure;
+use crate::output::stderr_is_terminal;
 
 /// Starts logging at `level`, a level (`error`, `warn`, `info`, `debug`, `trace`) or filter directives.
 pub(crate) fn start(level: &str) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(level).map_err(|error| {
-        Failure::usage(format!("--log '{level}' is not a level (error, warn, info, debug, trace): {error}"))
+        Failure::usage(format!(
+            "--log '{level}' is not a level (off, error, warn, info, debug, trace): {error}"
+        ))
     })?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(stderr_is_terminal())
         .with_target(false)
         .try_init()
         .map_err(|error| Failure::other(format!("cannot start logging: {error}")))

@@ -68,7 +68,7 @@ fn one_line(error: &clap::Error) -> String {
 }
 
 fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
-    logging::start(&arguments.global.log)?;
+    logging::start(arguments.log_level())?;
     let runtime = build_runtime(&arguments.global)?;
     let outcome = runtime.block_on(commands::run(arguments));
     // Whatever still runs on a blocking thread (a read, a computation that a second Ctrl-C gave up) is not waited for.
