@@ -27,6 +27,8 @@ def table(header, rows):
 def heading(results):
     data, quick = results["data"], results["quick"]
     note = "\n\n**A quick run: too small and too short to quote.**" if quick else ""
+    # A run that is not what the command does by itself says so, in the results.
+    note += f"\n\n**{results['note']}**" if "note" in results else ""
     return f"""# Engine benchmark
 
 `make bench-engine`, one thread, all engines on the same core by turns. How to read it: [docs/benchmarks.md](../../docs/benchmarks.md).{note}
