@@ -112,7 +112,11 @@ pub(crate) async fn open_embedded(
         changed: watch::Sender::new(0),
     });
     train::recall_last(&context).await?;
-    if rebuild {
+    // A lost or restored index folder is behind what the log still has: it is filled before anyone searches.
+    let first = context.ports.queue.first_offsets(TOPIC_IMAGE_INDEXED).await?;
+    let applied = context.index.log_positions();
+    let behind = first.iter().any(|(partition, first)| applied.get(partition).copied().unwrap_or(0) < *first);
+    if rebuild || behind {
         follow::rebuild(&context).await?;
     }
     start(&context).await?;
