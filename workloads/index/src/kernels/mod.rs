@@ -26,6 +26,8 @@ mod avx2_columns;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod tables_avx512;
+#[cfg(target_arch = "x86_64")]
 mod vbmi;
 #[cfg(target_arch = "x86_64")]
 mod vbmi_columns;

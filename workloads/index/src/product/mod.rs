@@ -242,7 +242,9 @@ impl ProductQuantizer {
         if vector.len() != self.dimension {
             return Err(ProductError::MatchDimension { given: vector.len(), expected: self.dimension });
         }
-        if vector.iter().all(|x| x.is_finite()) { Ok(()) } else { Err(ProductError::ReadVector { row }) }
+        // Without an early end the loop is one of vectors.
+        let finite = vector.iter().fold(true, |finite, x| finite & x.is_finite());
+        if finite { Ok(()) } else { Err(ProductError::ReadVector { row }) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Lookup tables of a query: exact in `f32`, and quantized to bytes for the scan.
 
-use super::table_loops::{Fill, Measure, Quantize, Spans};
-use crate::kernels::{CodeBits, CodeShape, vectorized};
+use super::table_loops::{Fill, Quantize, Spans, measure};
+use crate::kernels::{CodeBits, CodeShape};
 
 /// Inner products of one query with every centroid: `M x centroids` values.
 #[derive(Clone, Debug)]
@@ -26,9 +26,8 @@ impl LookupTable {
         let k = shape.centroids();
         let part = query.len() / shape.sub_quantizers();
         self.shape = shape;
-        self.entries.clear();
         self.entries.resize(shape.sub_quantizers() * k, 0.0);
-        vectorized(Fill { part, k, query, columns, entries: &mut self.entries });
+        Fill { part, k, query, columns, entries: &mut self.entries }.best();
     }
 
     /// Shape of the codes it serves.
@@ -91,10 +90,9 @@ impl QuantizedLookupTable {
     pub fn update(&mut self, table: &LookupTable, best_centroid: f32, worst_centroid: f32) {
         let k = table.shape.centroids();
         self.shape = table.shape;
-        self.entries.clear();
         self.entries.resize(table.entries.len().next_multiple_of(64), 0);
-        let Spans { largest: largest_span, total: total_span, best, ranges } =
-            vectorized(Measure { k, entries: &table.entries });
+        self.entries[table.entries.len()..].fill(0);
+        let Spans { largest: largest_span, total: total_span, best, ranges } = measure(k, &table.entries);
         let reach = total_span + (best_centroid - worst_centroid).max(0.0);
         // Rounding adds at most a half for each entry and for the bias.
         let room = 65_535.0 - 0.5 * (table.shape.sub_quantizers() + 1) as f32;
@@ -106,7 +104,7 @@ impl QuantizedLookupTable {
         self.best_centroid = best_centroid;
         let (scale, entries) = (self.scale, &table.entries);
         let (largest_sum, largest_entry) =
-            vectorized(Quantize { k, scale, ranges: &ranges, entries, bytes: &mut self.entries });
+            Quantize { k, scale, ranges: &ranges, entries, bytes: &mut self.entries }.best();
         self.largest_sum = largest_sum.min(65_535) as u16;
         self.largest_entry = largest_entry;
     }

@@ -1,9 +1,11 @@
-//! The loops over the entries of lookup tables, compiled for wide vectors.
+//! The loops over the entries of lookup tables: by hand for AVX-512, else compiled for wide vectors.
 #![allow(clippy::inline_always, reason = "what is not inlined is not compiled for wide vectors")]
 
-use crate::kernels::{CodeShape, Loop};
+#[cfg(target_arch = "x86_64")]
+use crate::kernels::tables_avx512;
+use crate::kernels::{CodeShape, Loop, vectorized};
 
-/// Adds the inner products of a query's parts with all centroids to zeroed entries.
+/// Writes the inner products of a query's parts with all centroids.
 pub(super) struct Fill<'a> {
     /// Dimensions of a part.
     pub(super) part: usize,
@@ -14,6 +16,17 @@ pub(super) struct Fill<'a> {
     pub(super) columns: &'a [f32],
     /// `M x k`.
     pub(super) entries: &'a mut [f32],
+}
+
+impl Fill<'_> {
+    /// Writes them by the fastest loop of this processor.
+    pub(super) fn best(self) {
+        #[cfg(target_arch = "x86_64")]
+        if tables_avx512::fill(self.part, self.k, self.query, self.columns, self.entries).is_some() {
+            return;
+        }
+        vectorized(self);
+    }
 }
 
 impl Loop for Fill<'_> {
@@ -50,32 +63,48 @@ pub(super) struct Spans {
     pub(super) ranges: [(f32, f32); CodeShape::MAX_SUB_QUANTIZERS],
 }
 
-/// Measures the [`Spans`] of a table.
-pub(super) struct Measure<'a> {
-    pub(super) k: usize,
-    pub(super) entries: &'a [f32],
+/// The [`Spans`] of a table of `k` entries a sub-quantizer.
+pub(super) fn measure(k: usize, entries: &[f32]) -> Spans {
+    let ranges = [(0.0, 0.0); CodeShape::MAX_SUB_QUANTIZERS];
+    let mut spans = Spans { largest: 0.0, total: 0.0, best: 0.0, ranges };
+    let ranges = &mut spans.ranges[..entries.len() / k];
+    best_ranges(k, entries, ranges);
+    for &mut (low, high) in ranges {
+        spans.largest = spans.largest.max(high - low);
+        spans.total += high - low;
+        spans.best += high;
+    }
+    spans
 }
 
-impl Loop for Measure<'_> {
-    type Output = Spans;
+/// Finds them by the fastest loop of this processor.
+fn best_ranges(k: usize, entries: &[f32], ranges: &mut [(f32, f32)]) {
+    #[cfg(target_arch = "x86_64")]
+    if tables_avx512::ranges(k, entries, ranges).is_some() {
+        return;
+    }
+    vectorized(Ranges { k, entries, ranges });
+}
+
+/// Writes the smallest and the largest entry of each sub-quantizer.
+struct Ranges<'a> {
+    k: usize,
+    entries: &'a [f32],
+    ranges: &'a mut [(f32, f32)],
+}
+
+impl Loop for Ranges<'_> {
+    type Output = ();
 
     #[inline(always)]
-    fn run(self) -> Spans {
-        let ranges = [(0.0, 0.0); CodeShape::MAX_SUB_QUANTIZERS];
-        let mut spans = Spans { largest: 0.0, total: 0.0, best: 0.0, ranges };
-        for (entries, place) in self.entries.chunks_exact(self.k).zip(&mut spans.ranges) {
-            let (low, high) = range(entries);
-            *place = (low, high);
-            spans.largest = spans.largest.max(high - low);
-            spans.total += high - low;
-            spans.best += high;
+    fn run(self) {
+        for (entries, place) in self.entries.chunks_exact(self.k).zip(self.ranges) {
+            *place = range(entries);
         }
-        spans
     }
 }
 
-/// Writes entries as bytes `(max - entry) * scale`, rounded; gives the largest sum of bytes of any code, and
-/// the largest byte.
+/// Writes entries as bytes `(max - entry) * scale`, rounded.
 pub(super) struct Quantize<'a> {
     pub(super) k: usize,
     pub(super) scale: f32,
@@ -84,25 +113,39 @@ pub(super) struct Quantize<'a> {
     pub(super) bytes: &'a mut [u8],
 }
 
+impl Quantize<'_> {
+    /// Writes them by the fastest loop of this processor; gives the largest sum of bytes of any code, and the
+    /// largest byte.
+    pub(super) fn best(self) -> (u32, u8) {
+        let (mut sum, mut largest) = (0_u32, 0_u8);
+        for &(low, high) in &self.ranges[..self.entries.len() / self.k] {
+            let span = round((high - low) * self.scale);
+            sum += u32::from(span);
+            largest = largest.max(span);
+        }
+        #[cfg(target_arch = "x86_64")]
+        if tables_avx512::quantize(self.k, self.scale, self.ranges, self.entries, self.bytes).is_some() {
+            return (sum, largest);
+        }
+        vectorized(self);
+        (sum, largest)
+    }
+}
+
 impl Loop for Quantize<'_> {
-    type Output = (u32, u8);
+    type Output = ();
 
     #[inline(always)]
-    fn run(self) -> (u32, u8) {
-        let (mut sum, mut largest) = (0_u32, 0_u8);
+    fn run(self) {
         let tables = self.bytes.chunks_exact_mut(self.k).zip(self.entries.chunks_exact(self.k));
-        for ((bytes, entries), &(low, high)) in tables.zip(self.ranges) {
+        for ((bytes, entries), &(_, high)) in tables.zip(self.ranges) {
             for (bytes, entries) in bytes.as_chunks_mut::<16>().0.iter_mut().zip(entries.as_chunks::<16>().0)
             {
                 for lane in 0..16 {
                     bytes[lane] = round((high - entries[lane]) * self.scale);
                 }
             }
-            let span = round((high - low) * self.scale);
-            sum += u32::from(span);
-            largest = largest.max(span);
         }
-        (sum, largest)
     }
 }
 
@@ -130,4 +173,44 @@ fn range(entries: &[f32]) -> (f32, f32) {
         }
     }
     (low[0], high[0])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values that use all bits, reproducible.
+    fn values(count: usize, seed: u64) -> Vec<f32> {
+        let mut state = seed;
+        let mut value = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f32 / 8_388_608.0 - 1.0
+        };
+        (0..count).map(|_| value()).collect()
+    }
+
+    #[test]
+    fn the_loops_by_hand_equal_the_portable_ones() {
+        for (k, parts, part) in [(16, 1, 1), (16, 2, 3), (16, 64, 4), (256, 1, 1), (256, 3, 5), (256, 32, 8)]
+        {
+            let (query, columns) = (values(parts * part, 7), values(parts * part * k, 8));
+            let (mut best, mut plain) = (vec![f32::NAN; parts * k], vec![f32::NAN; parts * k]);
+            Fill { part, k, query: &query, columns: &columns, entries: &mut best }.best();
+            Fill { part, k, query: &query, columns: &columns, entries: &mut plain }.run();
+            assert_eq!(best, plain);
+            let spans = measure(k, &best);
+            let mut ranges = vec![(0.0, 0.0); parts];
+            Ranges { k, entries: &plain, ranges: &mut ranges }.run();
+            assert_eq!(spans.ranges[..parts], ranges);
+            let scale = 255.0 / spans.largest;
+            let (mut bytes, mut plain_bytes) = (vec![7; parts * k], vec![9; parts * k]);
+            let quantize = Quantize { k, scale, ranges: &ranges, entries: &best, bytes: &mut bytes };
+            let (sum, largest) = quantize.best();
+            Quantize { k, scale, ranges: &ranges, entries: &best, bytes: &mut plain_bytes }.run();
+            assert_eq!(bytes, plain_bytes);
+            assert_eq!(largest, 255);
+            let largest_of = |table: &[u8]| table.iter().copied().max().map_or(0, u32::from);
+            assert_eq!(sum, bytes.chunks_exact(k).map(largest_of).sum::<u32>());
+        }
+    }
 }
