@@ -138,8 +138,13 @@ fn scan_queries<const NQ: usize, const PAIRS: bool, S: HitSink + ?Sized>(pass: &
             any = _mm512_ternarylogic_epi32::<0xFE>(any, low, high);
         }
         if _mm512_movepi32_mask(any) != 0 {
+            // Mostly one of the queries: the others are not worth a call.
             for query in 0..NQ {
-                limits[query] = hand_over(pass, sink, query, word, sums[query], limits[query]);
+                let [low, high] = sums[query].map(|sum| u32::from(_mm512_movepi32_mask(sum)));
+                let hits = low | high << 16;
+                if hits != 0 {
+                    limits[query] = hand_over(pass, sink, query, word, hits, sums[query], limits[query]);
+                }
             }
         }
     }
@@ -163,7 +168,7 @@ fn add_group(sums: &mut [__m512i; 2], index: [__m512i; 2], entries: __m512i, one
     }
 }
 
-/// Reports the negative sums of one query that are allowed; returns its new limit.
+/// Reports those `hits`, the negative sums of one query, that are allowed; returns its new limit.
 #[cold]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
 fn hand_over<S: HitSink + ?Sized>(
@@ -171,12 +176,11 @@ fn hand_over<S: HitSink + ?Sized>(
     sink: &mut S,
     query: usize,
     word: usize,
+    hits: u32,
     sums: [__m512i; 2],
     limit: i32,
 ) -> i32 {
-    let low = u32::from(_mm512_movepi32_mask(sums[0]));
-    let high = u32::from(_mm512_movepi32_mask(sums[1]));
-    let hits = (low | high << 16) & pass.allowed(word);
+    let hits = hits & pass.allowed(word);
     if hits == 0 {
         return limit;
     }
