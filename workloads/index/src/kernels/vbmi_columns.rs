@@ -13,6 +13,11 @@ use std::arch::x86_64::*;
 /// Blocks that share a load of a table.
 const SHARE: usize = 4;
 
+/// Distance at which blocks are fetched ahead. Blocks that share a load are read side by side, which the
+/// processor does not foresee: fetched in the order of their addresses, codes in memory are scanned twice as fast.
+/// Fetched in the order in which they are read, they are not.
+const PREFETCH_BYTES: usize = 12 << 10;
+
 /// Scans a pass over codes in the `Columns` layout.
 ///
 /// The caller has checked that the processor has the features of `Kernel::Avx512Vbmi`.
@@ -31,11 +36,13 @@ fn scan_blocks<S: HitSink + ?Sized>(pass: &Pass<'_>, sink: &mut S) {
         let wanted = |word: usize| pass.allowed(word) != 0;
         if pass.masks.is_none() || (2 * first..2 * (first + count)).any(wanted) {
             for query in 0..pass.queries.len() {
-                match count {
-                    4 => scan_share::<4, S>(pass, sink, query, first, blocks),
-                    3 => scan_share::<3, S>(pass, sink, query, first, blocks),
-                    2 => scan_share::<2, S>(pass, sink, query, first, blocks),
-                    _ => scan_share::<1, S>(pass, sink, query, first, blocks),
+                match (count, query) {
+                    // Once is enough for all queries of the pass.
+                    (4, 0) => scan_share::<4, true, S>(pass, sink, query, first, blocks),
+                    (4, _) => scan_share::<4, false, S>(pass, sink, query, first, blocks),
+                    (3, _) => scan_share::<3, false, S>(pass, sink, query, first, blocks),
+                    (2, _) => scan_share::<2, false, S>(pass, sink, query, first, blocks),
+                    _ => scan_share::<1, false, S>(pass, sink, query, first, blocks),
                 }
             }
         }
@@ -43,10 +50,11 @@ fn scan_blocks<S: HitSink + ?Sized>(pass: &Pass<'_>, sink: &mut S) {
     }
 }
 
-/// Sums `COUNT` blocks, the first of which is block `first` of the run.
+/// Sums `COUNT` blocks, the first of which is block `first` of the run, and reports the hits. With `FETCH` the
+/// blocks that follow are fetched.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi")]
-fn scan_share<const COUNT: usize, S: HitSink + ?Sized>(
+fn scan_share<const COUNT: usize, const FETCH: bool, S: HitSink + ?Sized>(
     pass: &Pass<'_>,
     sink: &mut S,
     query: usize,
@@ -61,6 +69,7 @@ fn scan_share<const COUNT: usize, S: HitSink + ?Sized>(
     let table = pass.queries[query].table.entries();
     // Invariants: `COUNT` blocks of `sub_quantizers` columns, and a table of 256 bytes for each of them.
     assert!(blocks.len() == COUNT * sub_quantizers * 64 && table.len() >= sub_quantizers * 256);
+    let ahead = blocks.as_ptr().wrapping_add(PREFETCH_BYTES);
     let mut sums = [[_mm512_setzero_si512(); 2]; COUNT];
     for m in 0..sub_quantizers {
         let mut quarters = [_mm512_setzero_si512(); 4];
@@ -69,6 +78,9 @@ fn scan_share<const COUNT: usize, S: HitSink + ?Sized>(
             *quarter = unsafe { _mm512_loadu_si512(table.as_ptr().add(m * 256 + part * 64).cast()) };
         }
         for (block, [mixed, odd]) in sums.iter_mut().enumerate() {
+            if FETCH {
+                _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add((m * COUNT + block) * 64).cast());
+            }
             // SAFETY: `block < COUNT` and `m < sub_quantizers`: within the blocks, by the invariant.
             let column =
                 unsafe { _mm512_loadu_si512(blocks.as_ptr().add((block * sub_quantizers + m) * 64).cast()) };
@@ -84,9 +96,20 @@ fn scan_share<const COUNT: usize, S: HitSink + ?Sized>(
         let even = _mm512_sub_epi16(mixed, _mm512_slli_epi16::<8>(odd));
         let hits = _mm512_cmple_epu16_mask(even, largest) | _mm512_cmple_epu16_mask(odd, largest);
         if hits != 0 {
-            hand_over(pass, sink, query, first + block, even, odd);
+            hand_over(pass, sink, query, first + block, in_order(even, odd));
         }
     }
+}
+
+/// The sums of a block's two words of 32 codes, in order.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn in_order(even: __m512i, odd: __m512i) -> [__m512i; 2] {
+    // Within each 128-bit lane: the first eight and the last eight of its sixteen codes.
+    let (first, last) = (_mm512_unpacklo_epi16(even, odd), _mm512_unpackhi_epi16(even, odd));
+    let (low, high) =
+        (_mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15));
+    [_mm512_permutex2var_epi64(first, low, last), _mm512_permutex2var_epi64(first, high, last)]
 }
 
 /// Reports the hits of one block.
@@ -97,26 +120,19 @@ fn hand_over<S: HitSink + ?Sized>(
     sink: &mut S,
     query: usize,
     block: usize,
-    even: __m512i,
-    odd: __m512i,
+    words: [__m512i; 2],
 ) {
-    let mut parts = [[0_u16; 32]; 2];
-    // SAFETY: each array has 64 bytes.
-    unsafe {
-        _mm512_storeu_si512(parts[0].as_mut_ptr().cast(), even);
-        _mm512_storeu_si512(parts[1].as_mut_ptr().cast(), odd);
-    }
-    for half in 0..2 {
+    for (half, sums) in words.into_iter().enumerate() {
         let word = block * 2 + half;
         let limit = pass.sum_threshold(sink, query);
-        let mut values = [0_u16; 32];
-        let mut hits = 0;
-        for (bit, value) in values.iter_mut().enumerate() {
-            *value = parts[bit % 2][half * 16 + bit / 2];
-            hits |= u32::from(u32::from(*value) < limit) << bit;
+        if limit == 0 {
+            return;
         }
-        hits &= pass.allowed(word);
+        let hits = _mm512_cmple_epu16_mask(sums, _mm512_set1_epi16((limit - 1) as i16)) & pass.allowed(word);
         if hits != 0 {
+            let mut values = [0_u16; 32];
+            // SAFETY: the array has 64 bytes.
+            unsafe { _mm512_storeu_si512(values.as_mut_ptr().cast(), sums) };
             report(pass, sink, query, hits, word, &values);
         }
     }
