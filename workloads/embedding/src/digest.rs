@@ -1,6 +1,5 @@
 //! SHA-256 of model files, and the digest that identifies a model together with its preprocessing.
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -18,7 +17,7 @@ pub(crate) fn sha256_of_file(path: &Path) -> io::Result<String> {
     loop {
         let read = file.read(&mut buffer)?;
         if read == 0 {
-            return Ok(hex(&hasher.finalize()));
+            return Ok(hex::encode(hasher.finalize()));
         }
         hasher.update(&buffer[..read]);
     }
@@ -26,15 +25,7 @@ pub(crate) fn sha256_of_file(path: &Path) -> io::Result<String> {
 
 /// SHA-256 of `text` in lower-case hex.
 pub(crate) fn sha256_of_text(text: &str) -> String {
-    hex(&Sha256::digest(text.as_bytes()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex::encode(Sha256::digest(text.as_bytes()))
 }
 
 #[cfg(test)]

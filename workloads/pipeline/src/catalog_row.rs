@@ -4,7 +4,6 @@ use medindex_backends::catalog::{ImageDescription, ImageRecord, ImageStatus as R
 use medindex_imaging::ImageInfo;
 use medindex_index::{Attributes, Field};
 
-use crate::digest::hexadecimal;
 use crate::report::{ImageDetails, ImageStatus};
 use crate::search::filter::normalise;
 
@@ -55,7 +54,7 @@ pub(crate) fn details(record: ImageRecord) -> ImageDetails {
         label: image.label,
         status: status(record.status),
         reason: record.reason,
-        sha256: hexadecimal(&image.sha256),
+        sha256: hex::encode(image.sha256),
         bytes: image.bytes,
         format: image.format,
         content_type: image.content_type,

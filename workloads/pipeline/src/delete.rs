@@ -12,7 +12,6 @@ use medindex_proto::names::{TOPIC_IMAGE_INDEXED, recognition_cache_key};
 use crate::backend_error::{BackendError, from_backend};
 use crate::change::tombstone_message;
 use crate::context::{Context, now_ms};
-use crate::digest::hexadecimal;
 use crate::error::{Classified, ErrorKind};
 use crate::follow::catch_up;
 use crate::report::Deleted;
@@ -84,7 +83,7 @@ pub(crate) async fn remove(context: &Arc<Context>, records: &[ImageRecord]) -> R
     let rows: Vec<_> = records.iter().map(|record| record.image.row_key.clone()).collect();
     ports.store.delete_many(&rows).await?;
     let keys: Vec<String> =
-        records.iter().map(|record| recognition_cache_key(&hexadecimal(&record.image.md5))).collect();
+        records.iter().map(|record| recognition_cache_key(&hex::encode(record.image.md5))).collect();
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     ports.cache.delete_many(&keys).await?;
     let ids: Vec<ImageId> = records.iter().map(|record| record.image.id).collect();

@@ -16,12 +16,6 @@ pub(crate) fn digest_content(bytes: &[u8]) -> ContentDigests {
     ContentDigests { sha256: Sha256::digest(bytes).into(), md5: Md5::digest(bytes).into() }
 }
 
-/// Lower-case hexadecimal digits.
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -29,9 +23,9 @@ mod tests {
     #[test]
     fn digests_equal_the_published_test_vectors() {
         let digests = digest_content(b"abc");
-        assert_eq!(hexadecimal(&digests.md5), "900150983cd24fb0d6963f7d28e17f72");
+        assert_eq!(hex::encode(digests.md5), "900150983cd24fb0d6963f7d28e17f72");
         assert_eq!(
-            hexadecimal(&digests.sha256),
+            hex::encode(digests.sha256),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
     }

@@ -13,7 +13,7 @@ use medindex_proto::names::recognition_cache_key;
 
 use crate::backend_error::BackendError;
 use crate::context::Context;
-use crate::digest::{digest_content, hexadecimal};
+use crate::digest::digest_content;
 use crate::error::{Classified, ErrorKind};
 use crate::ingest::error::imaging_kind;
 use crate::ingest::prepare::prepare;
@@ -63,7 +63,7 @@ pub(crate) async fn recognise(
     bytes: Bytes,
 ) -> Result<Recognition, RecogniseError> {
     let content = bytes.clone();
-    let md5 = tokio::task::spawn_blocking(move || hexadecimal(&digest_content(&content).md5)).await?;
+    let md5 = tokio::task::spawn_blocking(move || hex::encode(digest_content(&content).md5)).await?;
     let key = recognition_cache_key(&md5);
     if let Some(found) = cached(context, &key).await {
         return Ok(found);

@@ -3,8 +3,9 @@
 //! Write-ahead log with a sync on every commit: what was answered survives a kill and a power cut. One connection
 //! writes, several read beside it and never wait for it.
 
-use std::fmt::Write as _;
 use std::path::{Path, absolute};
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
 use super::database::{io_fault, sync_folder};
 use crate::catalog::{CatalogError, Result};
@@ -88,18 +89,12 @@ fn dialect(path: &Path) -> Dialect {
     }
 }
 
-/// The file as a URL; every byte that could mean something else is escaped.
+/// Every byte of a path that could mean something else in a URL.
+const NOT_IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'_').remove(b'-');
+
+/// The file as a URL.
 fn url(path: &Path) -> String {
-    let mut url = String::from("sqlite://");
-    for &byte in path.as_os_str().as_encoded_bytes() {
-        if byte.is_ascii_alphanumeric() || b"/._-".contains(&byte) {
-            url.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(url, "%{byte:02X}");
-        }
-    }
-    url + "?mode=rwc"
+    format!("sqlite://{}?mode=rwc", percent_encode(path.as_os_str().as_encoded_bytes(), NOT_IN_PATH))
 }
 
 /// Meaning of `SQLite`'s result codes (sqlite.org/rescode.html); the low byte is the primary code.

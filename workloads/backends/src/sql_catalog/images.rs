@@ -6,7 +6,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
 use super::faults::is_unique_violation;
-use super::rows::{hex, parse, read_id, signed};
+use super::rows::{parse, read_id, signed};
 use super::writer::{Write, WriteError};
 use crate::catalog::{
     Acceptance, CatalogError, FailedImage, ImageDescription, ImageStatus, IndexedImage, NewImage, Result,
@@ -66,8 +66,8 @@ async fn insert(connection: &mut AnyConnection, image: &NewImage) -> Result<(), 
         .bind(image.id.to_string())
         .bind(&image.organisation)
         .bind(image.row_key.as_str())
-        .bind(hex(&image.sha256))
-        .bind(hex(&image.md5))
+        .bind(hex::encode(image.sha256))
+        .bind(hex::encode(image.md5))
         .bind(&image.name)
         .bind(&image.label)
         .bind(&image.content_type)
@@ -101,7 +101,7 @@ fn bind_description<'q>(query: Query<'q>, description: &'q ImageDescription) -> 
 async fn accept_again(connection: &mut AnyConnection, image: &NewImage) -> Result<Acceptance, WriteError> {
     let found = sqlx::query(FIND_BY_CONTENT)
         .bind(&image.organisation)
-        .bind(hex(&image.sha256))
+        .bind(hex::encode(image.sha256))
         .fetch_optional(&mut *connection)
         .await?;
     let Some((id, status)) = found.map(|row| read_status(&row)).transpose()? else {

@@ -1,11 +1,10 @@
 //! The file of an image and its preview.
 
-use std::fmt::Write;
-
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use medindex_pipeline::{ImageDetails, PreviewRequest};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -80,20 +79,15 @@ fn content_type(details: &ImageDetails) -> HeaderValue {
         .unwrap_or(HeaderValue::from_static("application/octet-stream"))
 }
 
+/// What the exact name of a file escapes.
+const NOT_IN_NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
+
 /// `Content-Disposition` that saves a file under `name` (RFC 6266): a plain form with what is not safe replaced, and
 /// the exact name percent-encoded (RFC 8187).
 fn disposition(name: &str) -> HeaderValue {
     let plain: String =
         name.chars().map(|character| if is_plain(character) { character } else { '_' }).collect();
-    let mut exact = String::new();
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.".contains(&byte) {
-            exact.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(exact, "%{byte:02X}");
-        }
-    }
+    let exact = utf8_percent_encode(name, NOT_IN_NAME);
     HeaderValue::from_str(&format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{exact}"))
         .unwrap_or(HeaderValue::from_static("attachment"))
 }

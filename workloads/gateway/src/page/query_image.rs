@@ -6,7 +6,7 @@ use medindex_imaging::inspect;
 use medindex_pipeline::{ImageDetails, PreviewRequest, Region};
 
 use crate::form::FormFile;
-use crate::page::choices::{Choices, push_encoded};
+use crate::page::choices::{Choices, encoded};
 use crate::problem::{Problem, ProblemKind};
 use crate::state::Gateway;
 
@@ -90,7 +90,7 @@ pub(crate) fn preview(id: &str, edge: u32, choices: &Choices, frame: Option<&str
             address.push('&');
             address.push_str(name);
             address.push('=');
-            push_encoded(&mut address, value);
+            address.extend(encoded(value));
         }
     }
     address

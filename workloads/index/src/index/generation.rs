@@ -1,5 +1,7 @@
 //! A generation at work: its quantizer, and this processor's kernel for its codes.
 
+use std::sync::Arc;
+
 use crate::index::IndexError;
 use crate::kernels::{CodeShape, Kernel};
 use crate::linear::Matrix;
@@ -13,13 +15,13 @@ const ROWS_AT_ONCE: usize = 16_384;
 /// A quantizer ready to encode and to search.
 #[derive(Debug)]
 pub(crate) struct Generation {
-    pub(crate) quantizer: Quantizer,
+    pub(crate) quantizer: Arc<Quantizer>,
     pub(crate) kernel: Kernel,
 }
 
 impl Generation {
     pub(crate) fn new(quantizer: Quantizer) -> Self {
-        Self { quantizer, kernel: Kernel::detect() }
+        Self { quantizer: Arc::new(quantizer), kernel: Kernel::detect() }
     }
 
     pub(crate) fn number(&self) -> u64 {

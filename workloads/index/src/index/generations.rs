@@ -240,8 +240,8 @@ impl Index {
     }
 
     /// The active quantizer, for encoding what is published beside the index.
-    pub fn quantizer(&self) -> Option<Quantizer> {
-        self.view.load().generation.as_ref().map(|generation| generation.quantizer.clone())
+    pub fn quantizer(&self) -> Option<Arc<Quantizer>> {
+        self.view.load().generation.as_ref().map(|generation| Arc::clone(&generation.quantizer))
     }
 }
 

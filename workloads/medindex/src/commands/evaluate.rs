@@ -18,9 +18,6 @@ use crate::failure::{Code, Failure};
 use crate::local::Local;
 use crate::progress::Progress;
 
-/// Images up to which the index is asked for all of them with every query.
-const WHOLE_AT_MOST: usize = 5_000;
-
 /// Measure retrieval quality, leave one out: P@1, P@10 and mAP of raw pixels, exact vectors and the index.
 #[derive(Debug, Args)]
 pub(crate) struct EvaluateArguments {
@@ -151,19 +148,18 @@ fn measure(
         add("index (exact: not trained)", &through_index::with_average_precision(&pages, &by_exact))?;
         return Ok(rankings);
     };
-    if corpus.len() <= WHOLE_AT_MOST {
-        let whole = ranked(queries, "queries for all images", |show| {
-            through_index::search(index, corpus, queries, Depth::All, show)
-        })?;
-        add("index, asked for all images", &through_index::with_average_precision(&pages, &whole.qualities))?;
-    }
+    let whole = ranked(queries, "queries for all images", |show| {
+        through_index::search(index, corpus, queries, Depth::All, show)
+    })?;
+    add("index", &through_index::with_average_precision(&pages, &whole.qualities))?;
     let order = CodeOrder::new(&quantizer, corpus)?;
     let by_index = ranked(queries, "queries by codes, re-ranked", |show| {
         order.rank(corpus, queries, pages.reranked, show)
     });
-    add("index", &through_index::with_average_precision(&pages, &by_index))?;
+    let name = format!("codes, first {} re-ranked", pages.reranked);
+    add(&name, &through_index::with_average_precision(&pages, &by_index))?;
     let by_codes = ranked(queries, "queries by codes", |show| order.rank(corpus, queries, 0, show));
-    add("codes alone, not re-ranked", &by_codes)?;
+    add("codes alone", &by_codes)?;
     Ok(rankings)
 }
 

@@ -195,24 +195,33 @@ async fn embed(context: &Arc<Context>, jobs: Vec<(Job, Prepared)>) -> (Vec<Embed
 
 fn information(context: &Context, numbers: &[u32], vectors: &[Vec<f32>]) -> ImageInformation {
     let quantizer = context.index.quantizer();
-    let code = |vector: &[f32]| match quantizer.as_ref().map(|quantizer| quantizer.encode(vector)) {
-        Some(Ok(encoded)) => encoded.code,
-        Some(Err(error)) => {
-            // The vector is what counts: the index encodes it again when it freezes its tail.
-            tracing::warn!(%error, "a vector is stored without its code");
-            Vec::new()
-        }
-        None => Vec::new(),
-    };
-    let frames = numbers.iter().zip(vectors).map(|(&frame, vector)| FrameVector {
+    let (generation, codes) = encoded(quantizer.as_deref(), vectors);
+    let frames = numbers.iter().zip(vectors).zip(codes).map(|((&frame, vector), code)| FrameVector {
         frame,
         vector: vector.iter().map(|&value| f16::from_f32(value)).collect(),
-        code: code(vector),
+        code,
     });
     ImageInformation {
-        generation: quantizer.as_ref().map_or(0, Quantizer::generation),
+        generation,
         frames: frames.collect(),
         meta_json: serde_json::json!({ "model": context.model().digest() }).to_string(),
+    }
+}
+
+/// The generation and the code of every frame; generation 0 and no codes at all where there is no quantizer or it fails, so
+/// that the codes of an image are always of one generation and length.
+fn encoded(quantizer: Option<&Quantizer>, vectors: &[Vec<f32>]) -> (u64, Vec<Vec<u8>>) {
+    let none = || (0, vec![Vec::new(); vectors.len()]);
+    let Some(quantizer) = quantizer else { return none() };
+    let codes: Result<Vec<_>, _> =
+        vectors.iter().map(|vector| quantizer.encode(vector).map(|encoded| encoded.code)).collect();
+    match codes {
+        Ok(codes) => (quantizer.generation(), codes),
+        Err(error) => {
+            // The vector is what counts: the index encodes it again when it freezes its tail.
+            tracing::warn!(%error, "an image is stored without codes");
+            none()
+        }
     }
 }
 
