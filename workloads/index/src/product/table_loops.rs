@@ -83,17 +83,17 @@ fn best_ranges(k: usize, entries: &[f32], ranges: &mut [(f32, f32)]) {
     if tables_avx512::ranges(k, entries, ranges).is_some() {
         return;
     }
-    vectorized(Ranges { k, entries, ranges });
+    vectorized(FindRanges { k, entries, ranges });
 }
 
 /// Writes the smallest and the largest entry of each sub-quantizer.
-struct Ranges<'a> {
+struct FindRanges<'a> {
     k: usize,
     entries: &'a [f32],
     ranges: &'a mut [(f32, f32)],
 }
 
-impl Loop for Ranges<'_> {
+impl Loop for FindRanges<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -200,7 +200,7 @@ mod tests {
             assert_eq!(best, plain);
             let spans = measure(k, &best);
             let mut ranges = vec![(0.0, 0.0); parts];
-            Ranges { k, entries: &plain, ranges: &mut ranges }.run();
+            FindRanges { k, entries: &plain, ranges: &mut ranges }.run();
             assert_eq!(spans.ranges[..parts], ranges);
             let scale = 255.0 / spans.largest;
             let (mut bytes, mut plain_bytes) = (vec![7; parts * k], vec![9; parts * k]);
