@@ -12,11 +12,8 @@ MEDINDEX=${CARGO_TARGET_DIR:-target}/release/medindex
 # deleted a sample does not get it back.
 IMPORTED=$DATA/samples-imported
 
-# Ctrl-C reaches make too, and a status other than 0 would make it complain.
-stop() {
-    [ "$1" -eq 130 ] && exit 0
-    exit "$1"
-}
+# Ctrl-C is how a run ends, whatever it was doing: a status other than 0 would make make complain.
+trap 'echo "run: stopped; make run goes on from here" >&2; exit 0' INT
 
 tools/setup.sh toolchain onnxruntime models samples
 cargo build --release --package medindex ||
@@ -24,8 +21,8 @@ cargo build --release --package medindex ||
 
 if [ ! -f "$IMPORTED" ]; then
     echo "run: importing the sample images that PyPI's pydicom carries; those that are damaged on purpose are refused" >&2
-    "$MEDINDEX" import --data "$DATA" --model "$MODEL" "$CACHE/samples/pydicom" || stop $?
+    "$MEDINDEX" import --data "$DATA" --model "$MODEL" "$CACHE/samples/pydicom"
     touch "$IMPORTED"
 fi
 
-"$MEDINDEX" serve --data "$DATA" --model "$MODEL" --port "$PORT" || stop $?
+"$MEDINDEX" serve --data "$DATA" --model "$MODEL" --port "$PORT"

@@ -150,12 +150,21 @@ pub(crate) fn prepare_folder(
             digest: wanted.model_digest,
         }),
         None => {
-            fs::create_dir_all(folder)
+            create_private(folder)
                 .map_err(|source| FolderError::Create { folder: folder.to_owned(), source })?;
             write_description(folder, &wanted)?;
             Ok(wanted)
         }
     }
+}
+
+/// Creates a folder that only its owner may look into, because images and patients' ids will lie there. One that is there keeps its mode.
+fn create_private(folder: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
 }
 
 fn write_description(folder: &Path, description: &FolderDescription) -> Result<(), FolderError> {
@@ -193,6 +202,16 @@ mod tests {
         let refusal = prepare_folder(folder.path(), description("b")).unwrap_err();
         assert!(matches!(refusal, FolderError::CheckModel { .. }));
         assert!(refusal.to_string().contains("--model"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_new_folder_is_for_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("new");
+        create_private(&folder).unwrap();
+        assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
     }
 
     #[test]

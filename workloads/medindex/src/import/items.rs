@@ -149,7 +149,7 @@ pub(crate) fn read_head(path: &Path) -> std::io::Result<Vec<u8>> {
 }
 
 /// A whole file of at most `limit` bytes.
-fn read_file(path: &Path, limit: u64) -> Result<Bytes, ReadItemError> {
+pub(crate) fn read_file(path: &Path, limit: u64) -> Result<Bytes, ReadItemError> {
     let cannot = |error: &std::io::Error| ReadItemError(format!("cannot read: {}", describe_io(error)));
     let file = File::open(path).map_err(|error| cannot(&error))?;
     let size = file.metadata().map_err(|error| cannot(&error))?.len();

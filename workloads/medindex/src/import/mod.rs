@@ -9,6 +9,7 @@ pub(crate) mod dicomdir;
 pub(crate) mod items;
 pub(crate) mod labels;
 pub(crate) mod paths;
+mod pattern;
 pub(crate) mod remote;
 pub(crate) mod summary;
 

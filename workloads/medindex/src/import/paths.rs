@@ -3,12 +3,12 @@
 //! A folder is walked in the order of its names; hidden files and folders are left out, links are not followed. What cannot be read
 //! becomes a failed item with the reason; the rest goes on. A path that matches nothing at all is an error before anything starts.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use medindex_imaging::Limits;
 use walkdir::{DirEntry, WalkDir};
 
-use super::{Candidate, Source, archive, dicomdir};
+use super::{Candidate, Source, archive, dicomdir, pattern};
 use crate::failure::{Code, Failure, describe, describe_io};
 
 /// The files that `paths` mean, in order.
@@ -19,39 +19,23 @@ use crate::failure::{Code, Failure, describe, describe_io};
 pub(crate) fn expand(paths: &[String], limits: &Limits) -> Result<Vec<Candidate>, Failure> {
     let mut candidates = Vec::new();
     for text in paths {
-        for path in resolve(text)? {
-            expand_path(&path, limits, &mut candidates)?;
+        // A path that exists is taken as it is, else it is a pattern.
+        let path = Path::new(text);
+        if std::fs::symlink_metadata(path).is_ok() || !pattern::is_pattern(text) {
+            expand_path(path, limits, &mut candidates)?;
+            continue;
+        }
+        for path in pattern::matches(text)? {
+            // Among many that a pattern matched, one that cannot be read does not stop the others.
+            if let Err(failure) = expand_path(&path, limits, &mut candidates) {
+                candidates.push(Candidate::broken(file_name(&path), failure.message));
+            }
         }
     }
     if candidates.is_empty() {
         return Err(Failure::new(Code::NotFound, format!("no files in {}", paths.join(", "))));
     }
     Ok(candidates)
-}
-
-/// A path that exists is taken as it is, else it is a glob.
-fn resolve(text: &str) -> Result<Vec<PathBuf>, Failure> {
-    let path = Path::new(text);
-    if std::fs::symlink_metadata(path).is_ok() || !text.contains(['*', '?', '[']) {
-        return Ok(vec![path.to_owned()]);
-    }
-    // As in a shell: a star does not match hidden files.
-    let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
-    let matches = glob::glob_with(text, options)
-        .map_err(|error| Failure::usage(format!("'{text}' is not a pattern: {error}")))?;
-    let mut found = Vec::new();
-    for entry in matches {
-        found.push(entry.map_err(|error| {
-            Failure::new(
-                Code::Refused,
-                format!("cannot read {}: {}", error.path().display(), describe_io(error.error())),
-            )
-        })?);
-    }
-    if found.is_empty() {
-        return Err(Failure::new(Code::NotFound, format!("no file matches {text}")));
-    }
-    Ok(found)
 }
 
 fn expand_path(path: &Path, limits: &Limits, into: &mut Vec<Candidate>) -> Result<(), Failure> {
@@ -160,6 +144,16 @@ mod tests {
         let pattern = format!("{}/b/*.png", folder.path().display());
         let found = expand(&[pattern], &Limits::default()).unwrap();
         assert_eq!(names(&found), ["1.png", "2.png"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_a_pattern_matches_and_cannot_be_read_does_not_stop_the_others() {
+        let folder = example();
+        std::os::unix::fs::symlink("loop", folder.path().join("loop")).unwrap();
+        let pattern = format!("{}/*", folder.path().display());
+        let found = expand(&[pattern], &Limits::default()).unwrap();
+        assert_eq!(names(&found), ["a.png", "1.png", "2.png", "loop"]);
     }
 
     #[test]

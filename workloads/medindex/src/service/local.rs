@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::{Example, Question};
 use crate::commands::to_json;
 use crate::failure::{Code, Failure, describe};
+use crate::import::items::read_file;
 use crate::import::paths::{file_name, unreadable};
 use crate::local::Local;
 use crate::output::note;
@@ -109,18 +110,12 @@ fn group_by(name: &str) -> Result<GroupBy, Failure> {
 /// Reads an image file given on the command line, up to the limit on file size.
 pub(crate) fn read_image(path: &Path) -> Result<Bytes, Failure> {
     let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
-    if metadata.is_dir() {
-        return Err(Failure::new(
-            Code::Refused,
-            format!("{} is a folder, not an image file", path.display()),
-        ));
+    if !metadata.is_file() {
+        let kind = if metadata.is_dir() { "a folder" } else { "a device or a pipe" };
+        return Err(Failure::new(Code::Refused, format!("{} is {kind}, not an image file", path.display())));
     }
-    let limit = medindex_imaging::Limits::default().max_file_bytes;
-    if metadata.len() > limit {
-        let message = format!("{} has {} bytes, the limit is {limit}", path.display(), metadata.len());
-        return Err(Failure::new(Code::Refused, message));
-    }
-    std::fs::read(path).map(Bytes::from).map_err(|error| unreadable(path, &error))
+    read_file(path, medindex_imaging::Limits::default().max_file_bytes)
+        .map_err(|error| Failure::new(Code::Refused, format!("{}: {error}", path.display())))
 }
 
 /// A failure that is about a file, with the file's name before it.
