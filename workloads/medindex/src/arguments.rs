@@ -60,6 +60,7 @@ pub(crate) enum Command {
     Recognise(commands::recognise::RecogniseArguments),
     Train(commands::train::TrainArguments),
     Rollback(commands::rollback::RollbackArguments),
+    Repair(commands::repair::RepairArguments),
     Status(commands::status::StatusArguments),
     Delete(commands::delete::DeleteArguments),
     Evaluate(commands::evaluate::EvaluateArguments),

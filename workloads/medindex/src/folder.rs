@@ -133,12 +133,13 @@ fn remembered_name(model: &str) -> Result<String, Failure> {
 
 fn read_choices(folder: &Path) -> Result<Option<Choices>, Failure> {
     let path = folder.join(CHOICES_FILE);
-    let text = match std::fs::read_to_string(&path) {
+    // Read as bytes: text that is not UTF-8 is damage, with its advice, and not a failure of the disk.
+    let text = match std::fs::read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Failure::new(Code::Storage, Failure::file("read", &path, &error).message)),
     };
-    serde_json::from_str(&text).map(Some).map_err(|error| {
+    serde_json::from_slice(&text).map(Some).map_err(|error| {
         let message =
             format!("{} is damaged ({error}): remove it and name the model with --model", path.display());
         Failure::new(Code::Storage, message)
@@ -152,6 +153,7 @@ pub(crate) fn folder_failed(error: &FolderError) -> Failure {
         FolderError::Create { .. }
         | FolderError::Read { .. }
         | FolderError::Write { .. }
+        | FolderError::FindDescription { .. }
         | FolderError::Parse { .. }
         | FolderError::CheckFormat { .. } => Code::Storage,
     };
@@ -213,8 +215,12 @@ mod tests {
     #[test]
     fn damaged_choices_are_an_error_and_not_a_default() {
         let folder = data_folder();
-        std::fs::write(folder.path().join(CHOICES_FILE), "{").unwrap();
-        assert_eq!(DataFolder::resolve(Some(folder.path()), None).unwrap_err().code, Code::Storage);
+        for damage in [b"{".as_slice(), b"\xff\xfe{}"] {
+            std::fs::write(folder.path().join(CHOICES_FILE), damage).unwrap();
+            let refusal = DataFolder::resolve(Some(folder.path()), None).unwrap_err();
+            assert_eq!(refusal.code, Code::Storage);
+            assert!(refusal.message.contains("remove it"), "{}", refusal.message);
+        }
     }
 
     #[test]

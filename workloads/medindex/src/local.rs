@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use medindex_embedding::{BatchingOptions, Embedder, Model, RuntimeOptions};
-use medindex_pipeline::{Classified as _, ErrorKind, OpenError, Pipeline, SearchableFrames, Settings};
+use medindex_pipeline::{
+    Classified as _, ErrorKind, OpenError, Pipeline, RepairReport, SearchableFrames, Settings,
+};
 
 use crate::arguments::GlobalOptions;
 use crate::failure::{Code, Failure, describe};
@@ -44,13 +46,24 @@ impl Local {
         if let Some(frames) = frames {
             folder.choices.frames = frames;
         }
-        let embedder = start_embedder(models::find(&folder.choices.model)?, options.threads).await?;
-        let settings = Settings { frames: folder.choices.frames, ..Settings::default() };
+        let (embedder, settings) = prepare(&folder, options).await?;
         let pipeline = Pipeline::open(&folder.path, embedder, settings)
             .await
             .map_err(|error| opening_failed(&folder, &error))?;
         folder.remember()?;
         Ok(Self { pipeline, folder })
+    }
+
+    /// Repairs a folder that was imported into before.
+    pub(crate) async fn repair(options: &GlobalOptions) -> Result<RepairReport, Failure> {
+        let mut folder = DataFolder::resolve(options.data.as_deref(), options.model.as_deref())?;
+        folder.require_existing()?;
+        let (embedder, settings) = prepare(&folder, options).await?;
+        let report = Pipeline::repair(&folder.path, embedder, settings)
+            .await
+            .map_err(|error| opening_failed(&folder, &error))?;
+        folder.remember()?;
+        Ok(report)
     }
 
     /// Closes the folder after a command; the command's own failure comes first.
@@ -60,6 +73,12 @@ impl Local {
         closed?;
         Ok(value)
     }
+}
+
+/// The model and the settings of a folder.
+async fn prepare(folder: &DataFolder, options: &GlobalOptions) -> Result<(Embedder, Settings), Failure> {
+    let embedder = start_embedder(models::find(&folder.choices.model)?, options.threads).await?;
+    Ok((embedder, Settings { frames: folder.choices.frames, ..Settings::default() }))
 }
 
 /// Loads the model on a blocking thread: its files are read and hashed.

@@ -16,6 +16,9 @@ use crate::error::{Classified, ErrorKind};
 use crate::follow::catch_up;
 use crate::report::Deleted;
 
+/// Name of a deletion in the operation log.
+pub(crate) const DELETE_ACTION: &str = "image.delete";
+
 /// Images removed at once.
 const BATCH: usize = 256;
 
@@ -97,7 +100,7 @@ fn deletion(id: &ImageId) -> Operation {
         id: ImageId::new(),
         at_ms: now_ms(),
         actor: "local".to_owned(),
-        action: "image.delete".to_owned(),
+        action: DELETE_ACTION.to_owned(),
         subject: id.to_string(),
         outcome: "deleted".to_owned(),
         detail: String::new(),

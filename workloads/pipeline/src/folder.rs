@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use medindex_backends::embedded::STORE_FILE;
 use serde::{Deserialize, Serialize};
 
 /// Name of the description in a data folder.
@@ -64,6 +65,14 @@ pub enum FolderError {
         /// The folder.
         folder: PathBuf,
     },
+    /// It is a data folder without its description.
+    #[error(
+        "{} is missing, but the folder holds a store; put it back from a backup, or from a folder of the same model", path.display()
+    )]
+    FindDescription {
+        /// The description.
+        path: PathBuf,
+    },
     /// Its description is damaged.
     #[error("{} is damaged: {source}; restore it from a backup", path.display())]
     Parse {
@@ -118,6 +127,9 @@ pub fn describe_folder(folder: &Path) -> Result<Option<FolderDescription>, Folde
 
 fn check_new(folder: &Path) -> Result<(), FolderError> {
     let read = |source| FolderError::Read { path: folder.to_owned(), source };
+    if folder.join(STORE_FILE).try_exists().map_err(read)? {
+        return Err(FolderError::FindDescription { path: folder.join(FOLDER_FILE) });
+    }
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

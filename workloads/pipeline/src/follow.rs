@@ -102,10 +102,19 @@ async fn apply_changes(
     Ok(())
 }
 
+/// What a rebuild read.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Rebuilt {
+    /// Rows of the image store.
+    pub(crate) rows: u64,
+    /// Those of them that the catalog does not know.
+    pub(crate) unknown: u64,
+}
+
 /// Reads every stored vector back into the index, then goes on from where the log stood when it began.
-pub(crate) async fn rebuild(context: &Arc<Context>) -> Result<u64, BackendError> {
+pub(crate) async fn rebuild(context: &Arc<Context>) -> Result<Rebuilt, BackendError> {
     let ends = context.ports.queue.end_offsets(TOPIC_IMAGE_INDEXED).await?;
-    let mut rows = 0;
+    let mut rebuilt = Rebuilt::default();
     for partition in 0..context.partitions {
         let mut after: Option<RowKey> = None;
         loop {
@@ -113,8 +122,9 @@ pub(crate) async fn rebuild(context: &Arc<Context>) -> Result<u64, BackendError>
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
             let full = page.len() == PAGE;
-            rows += page.len() as u64;
-            let changes = page_changes(context, page).await?;
+            let (changes, unknown) = page_changes(context, &page).await?;
+            rebuilt.rows += page.len() as u64;
+            rebuilt.unknown += unknown;
             apply_changes(context, changes, LogPositions::new()).await?;
             if !full {
                 break;
@@ -122,24 +132,28 @@ pub(crate) async fn rebuild(context: &Arc<Context>) -> Result<u64, BackendError>
         }
     }
     apply_changes(context, Vec::new(), ends).await?;
-    tracing::info!(rows, "the index was rebuilt from the image store");
-    Ok(rows)
+    tracing::info!(?rebuilt, "the index was rebuilt from the image store");
+    Ok(rebuilt)
 }
 
-/// Entries of the rows that the catalog still has.
+/// Entries of the rows that the catalog still has, and how many it does not know.
 async fn page_changes(
     context: &Arc<Context>,
-    page: Vec<(RowKey, medindex_backends::ImageRow)>,
-) -> Result<Vec<Change>, BackendError> {
+    page: &[(RowKey, medindex_backends::ImageRow)],
+) -> Result<(Vec<Change>, u64), BackendError> {
     let ids: Vec<ImageId> = page.iter().map(|(row_key, _)| row_key.image_id()).collect();
     let records = context.ports.catalog.images(&ids).await?;
-    let mut changes = Vec::new();
-    for ((row_key, row), record) in page.into_iter().zip(records) {
-        let (Some(record), Some(information)) = (record, row.information) else { continue };
-        let frames = information.frames.into_iter().map(|frame| (frame.frame, frame.vector)).collect();
+    let (mut changes, mut unknown) = (Vec::new(), 0);
+    for ((row_key, row), record) in page.iter().zip(records) {
+        let Some(record) = record else {
+            unknown += 1;
+            continue;
+        };
+        let frames = row.information.iter().flat_map(|information| &information.frames);
+        let frames = frames.map(|frame| (frame.frame, frame.vector.clone())).collect();
         changes.extend(entries(&row_key.image_id(), frames, &index_attributes(&record)));
     }
-    Ok(changes)
+    Ok((changes, unknown))
 }
 
 /// Changes that are not searchable yet.

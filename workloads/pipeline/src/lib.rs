@@ -21,11 +21,14 @@ mod ingest;
 mod locks;
 mod maintain;
 mod open;
+mod parts;
 mod pipeline;
 mod read;
 mod recognise;
+mod repair;
 mod report;
 mod retry;
+mod row_meta;
 mod search;
 mod settings;
 mod status;
@@ -47,6 +50,7 @@ pub use open::OpenError;
 pub use pipeline::Pipeline;
 pub use read::{ImagePage, ListRequest, MAX_LIST, MAX_PREVIEW_EDGE, PreviewRequest, ReadError, StoredVector};
 pub use recognise::RecogniseError;
+pub use repair::{LostImage, RepairReport};
 pub use report::{
     Accepted, Alarm, ClassScore, Deleted, INTENDED_USE, ImageCounts, ImageDetails, ImageStatus, NamedCount,
     Recognition, Status, TrainingReport,

@@ -17,6 +17,7 @@ use crate::ingest::{self, ImportError, ImportItem, ImportSummary, IngestError, U
 use crate::open::{self, OpenError};
 use crate::read::{self, ImagePage, ListRequest, PreviewRequest, ReadError, StoredVector};
 use crate::recognise::{self, RecogniseError};
+use crate::repair::RepairReport;
 use crate::report::{Accepted, Deleted, ImageDetails, ImageStatus, Recognition, Status, TrainingReport};
 use crate::search::{self, SearchError, SearchRequest, SearchResponse};
 use crate::settings::Settings;
@@ -36,6 +37,19 @@ impl Pipeline {
     /// [`OpenError`]: the folder is in use, damaged, of another model, or cannot be written.
     pub async fn open(folder: &Path, embedder: Embedder, settings: Settings) -> Result<Self, OpenError> {
         Ok(Self { context: open::open_embedded(folder, embedder, settings).await? })
+    }
+
+    /// Repairs a data folder that lost its image store or its catalog, or got an older one back: saves what the rest holds, and
+    /// makes the index anew. It changes nothing else, and nothing at all where nothing is wrong.
+    ///
+    /// # Errors
+    /// [`OpenError`]: the folder is in use, of another model, or a part of it is damaged.
+    pub async fn repair(
+        folder: &Path,
+        embedder: Embedder,
+        settings: Settings,
+    ) -> Result<RepairReport, OpenError> {
+        open::repair_embedded(folder, embedder, settings).await
     }
 
     /// Stops the background tasks and makes the index durable. Call it once, before the process ends; what was acknowledged is safe

@@ -28,8 +28,11 @@ pub enum ReadError {
     /// There is no such image.
     #[error("there is no image {0}")]
     FindImage(ImageId),
-    /// Its file is not stored yet, or was lost.
+    /// Its file is not stored yet.
     #[error("the file of image {0} is not stored yet; try again in a moment")]
+    AwaitFile(ImageId),
+    /// Its file should be stored and is not.
+    #[error("the file of image {0} is not in the image store: it was lost, or never could be read; upload it again")]
     FindFile(ImageId),
     /// A size that previews do not have.
     #[error("a preview of {edge} pixels a side cannot be made; ask for 1 to {MAX_PREVIEW_EDGE}")]
@@ -60,7 +63,7 @@ impl Classified for ReadError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::FindImage(_) => ErrorKind::NotFound,
-            Self::FindFile(_) => ErrorKind::Conflict,
+            Self::AwaitFile(_) | Self::FindFile(_) => ErrorKind::Conflict,
             Self::CheckEdge { .. }
             | Self::CheckLimit { .. }
             | Self::ParseCursor(_)
@@ -145,8 +148,11 @@ pub(crate) async fn list(context: &Arc<Context>, request: &ListRequest) -> Resul
 pub(crate) async fn file(context: &Arc<Context>, id: &ImageId) -> Result<(ImageDetails, Bytes), ReadError> {
     let image = image(context, id).await?;
     let row = context.ports.store.get(&context.row_key(id), Columns::BYTES).await?;
-    let bytes = row.and_then(|row| row.bytes).ok_or(ReadError::FindFile(*id))?;
-    Ok((image, bytes))
+    match row.and_then(|row| row.bytes) {
+        Some(bytes) => Ok((image, bytes)),
+        None if image.status == ImageStatus::Received => Err(ReadError::AwaitFile(*id)),
+        None => Err(ReadError::FindFile(*id)),
+    }
 }
 
 pub(crate) async fn preview(

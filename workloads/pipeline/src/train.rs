@@ -243,7 +243,10 @@ pub(crate) async fn last_report(context: &Arc<Context>) -> Result<Option<Trainin
 
 /// Reads back at the start how many vectors the last training saw.
 pub(crate) async fn recall_last(context: &Arc<Context>) -> Result<(), BackendError> {
-    let vectors = last_report(context).await?.map_or(0, |report| report.vectors);
+    // A generation that was accepted and is not there any more went with a lost index.
+    let is_lost = context.index.status().generation == 0;
+    let report = last_report(context).await?.filter(|report| !(report.accepted && is_lost));
+    let vectors = report.map_or(0, |report| report.vectors);
     context.trained_on.store(vectors, Ordering::Relaxed);
     Ok(())
 }

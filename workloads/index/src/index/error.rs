@@ -114,3 +114,14 @@ pub enum IndexError {
         reason: String,
     },
 }
+
+impl IndexError {
+    /// Whether stored files are damaged or missing, so that [`crate::Index::recreate`] is what helps.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Corrupt { .. } => true,
+            Self::Read { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+}

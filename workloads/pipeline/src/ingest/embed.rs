@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use half::f16;
-use medindex_backends::catalog::{FailedImage, ImageRecord, ImageStatus, IndexedImage};
+use medindex_backends::catalog::{FailedImage, ImageRecord, ImageStatus, IndexedImage, NewImage};
 use medindex_backends::queue::{Delivery, positions_after};
 use medindex_backends::{Columns, Consumer, FrameVector, ImageInformation, ImageRow};
 use medindex_index::quantizer::Quantizer;
@@ -26,6 +26,7 @@ use crate::context::{Context, now_ms};
 use crate::dead_letter::{DeadImage, bury};
 use crate::ingest::prepare::{Prepared, prepare_many};
 use crate::retry::Backoff;
+use crate::row_meta::RowMeta;
 
 /// Consumer group of embedders.
 pub(crate) const GROUP: &str = "embedder";
@@ -184,7 +185,7 @@ async fn embed(context: &Arc<Context>, jobs: Vec<(Job, Prepared)>) -> (Vec<Embed
             vectors.by_ref().take(numbers.len()).collect::<Vec<_>>().into_iter().collect();
         match outcomes {
             Ok(outcomes) => {
-                let information = information(context, &numbers, &outcomes);
+                let information = information(context, &job.record.image, &numbers, &outcomes);
                 embedded.push(Embedded { job, information, prepared_description });
             }
             Err(error) => dead.push(dead_image(job, "embedding", &error.to_string())),
@@ -193,7 +194,12 @@ async fn embed(context: &Arc<Context>, jobs: Vec<(Job, Prepared)>) -> (Vec<Embed
     (embedded, dead)
 }
 
-fn information(context: &Context, numbers: &[u32], vectors: &[Vec<f32>]) -> ImageInformation {
+fn information(
+    context: &Context,
+    image: &NewImage,
+    numbers: &[u32],
+    vectors: &[Vec<f32>],
+) -> ImageInformation {
     let quantizer = context.index.quantizer();
     let (generation, codes) = encoded(quantizer.as_deref(), vectors);
     let frames = numbers.iter().zip(vectors).zip(codes).map(|((&frame, vector), code)| FrameVector {
@@ -204,7 +210,7 @@ fn information(context: &Context, numbers: &[u32], vectors: &[Vec<f32>]) -> Imag
     ImageInformation {
         generation,
         frames: frames.collect(),
-        meta_json: serde_json::json!({ "model": context.model().digest() }).to_string(),
+        meta_json: RowMeta::write(image, context.model().digest()),
     }
 }
 

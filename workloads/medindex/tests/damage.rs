@@ -1,0 +1,162 @@
+//! A data folder that lost a part is refused with the cure, and repaired without losing what the rest holds.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where its ground gives way")]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::{Data, Outcome, picture};
+use serde_json::Value;
+
+const IMAGES: usize = 6;
+
+/// A search that finds every image, with ids, names and labels.
+fn found(data: &Data) -> Vec<[String; 3]> {
+    let example = data.scratch("images/even/0000.png").display().to_string();
+    let answer = data.run(["search", &example, "-k", "50", "--json"]).json();
+    let text = |result: &Value, key: &str| result[key].as_str().unwrap_or_default().to_owned();
+    let results = answer["results"].as_array().unwrap().iter();
+    let mut found: Vec<_> = results.map(|hit| ["id", "name", "label"].map(|key| text(hit, key))).collect();
+    found.sort();
+    found
+}
+
+fn remove_catalog(data: &Data) {
+    for name in ["catalog.sqlite", "catalog.sqlite-wal", "catalog.sqlite-shm"] {
+        let path = data.path().join(name);
+        if path.exists() {
+            fs::remove_file(path).unwrap();
+        }
+    }
+}
+
+fn import_again(data: &Data) -> Outcome {
+    let images = data.scratch("images").display().to_string();
+    data.run(["import", "--label-from-folder", "--json", &images])
+}
+
+/// Every way to open the folder is refused with the cure.
+fn assert_refused(data: &Data, words: &str) {
+    let images = data.scratch("images").display().to_string();
+    for command in [["status", "--json"], ["import", &images]] {
+        let refused = data.run(command);
+        refused.assert_fails(6, words);
+        assert!(refused.stderr.contains("medindex repair"), "{refused:?}");
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() { copy(&from, &to) } else { fs::copy(from, to).map(drop).unwrap() }
+    }
+}
+
+#[test]
+fn a_lost_store_is_noticed_and_its_images_can_be_imported_again() {
+    let data = Data::with_images(IMAGES);
+    let before = found(&data);
+    fs::remove_file(data.path().join("store.redb")).unwrap();
+    assert_refused(&data, "store.redb is not there");
+    assert!(!data.path().join("store.redb").exists(), "a refusal leaves the folder as it was");
+    let repaired = data.run(["repair", "--json"]).json();
+    assert_eq!(repaired["lost"].as_array().unwrap().len(), IMAGES, "{repaired}");
+    assert_eq!((&repaired["recovered"], &repaired["searchable"]), (&0.into(), &0.into()), "{repaired}");
+    assert_eq!(data.counts()["failed"], IMAGES);
+    assert_eq!(import_again(&data).json()["stored"], IMAGES);
+    assert_eq!(found(&data), before, "the images keep their ids");
+}
+
+#[test]
+fn a_lost_catalog_is_written_again_from_the_store() {
+    let data = Data::with_images(IMAGES);
+    let before = found(&data);
+    remove_catalog(&data);
+    assert_refused(&data, "catalog.sqlite is not there");
+    assert!(!data.path().join("catalog.sqlite").exists(), "a refusal leaves the folder as it was");
+    let repaired = data.run(["repair", "--json"]).json();
+    assert_eq!(repaired["recovered"], IMAGES, "{repaired}");
+    assert_eq!((&repaired["lost"], &repaired["searchable"]), (&Value::Array(vec![]), &IMAGES.into()));
+    assert_eq!(found(&data), before, "ids, names and labels are as before");
+    assert_eq!(import_again(&data).json()["duplicates"], IMAGES);
+    let again = data.run(["repair", "--json"]).json();
+    assert_eq!((&again["recovered"], &again["searchable"]), (&0.into(), &IMAGES.into()), "{again}");
+}
+
+#[test]
+fn an_older_catalog_is_noticed_and_completed() {
+    let data = Data::with_images(IMAGES);
+    let kept = data.scratch("older.sqlite");
+    fs::copy(data.path().join("catalog.sqlite"), &kept).unwrap();
+    fs::write(data.scratch("images/odd/new.png"), picture(99)).unwrap();
+    assert_eq!(import_again(&data).json()["stored"], 1);
+    let before = found(&data);
+    remove_catalog(&data);
+    fs::copy(kept, data.path().join("catalog.sqlite")).unwrap();
+    assert_refused(&data, "1 images of store.redb are not in its catalog");
+    assert_eq!(data.run(["repair", "--json"]).json()["recovered"], 1);
+    assert_eq!(found(&data), before);
+}
+
+#[test]
+fn an_older_store_is_noticed_and_what_it_lacks_is_named() {
+    let data = Data::with_images(IMAGES);
+    let kept = data.scratch("older.redb");
+    fs::copy(data.path().join("store.redb"), &kept).unwrap();
+    fs::write(data.scratch("images/odd/new.png"), picture(99)).unwrap();
+    assert_eq!(import_again(&data).json()["stored"], 1);
+    let before = found(&data);
+    fs::copy(kept, data.path().join("store.redb")).unwrap();
+    assert_refused(&data, "1 images of its catalog are not in store.redb");
+    let repaired = data.run(["repair", "--json"]).json();
+    assert_eq!(repaired["searchable"], IMAGES, "{repaired}");
+    assert!(repaired["lost"][0]["name"].as_str().unwrap().ends_with("new.png"), "{repaired}");
+    assert_eq!(import_again(&data).json()["stored"], 1);
+    assert_eq!(found(&data), before);
+}
+
+#[test]
+fn a_deleted_image_does_not_come_back_by_a_repair() {
+    let data = Data::with_images(IMAGES);
+    let gone = found(&data)[0][0].clone();
+    data.run(["delete", &gone]);
+    let repaired = data.run(["repair", "--json"]).json();
+    assert_eq!((&repaired["recovered"], &repaired["searchable"]), (&0.into(), &(IMAGES - 1).into()));
+    assert!(found(&data).iter().all(|[id, ..]| *id != gone));
+}
+
+#[test]
+fn a_lost_or_damaged_index_is_made_again_without_a_word() {
+    let data = Data::with_images(IMAGES);
+    let before = found(&data);
+    let whole = data.scratch("whole");
+    copy(&data.path().join("index"), &whole);
+    let rows = |data: &Data| {
+        let files = fs::read_dir(data.path().join("index/data")).unwrap().map(|entry| entry.unwrap().path());
+        files.filter(|path| path.extension().is_some_and(|extension| extension == "rows")).next().unwrap()
+    };
+    let damages: [&dyn Fn(&Data); 4] = [
+        &|data| fs::remove_dir_all(data.path().join("index")).unwrap(),
+        &|data| fs::remove_file(rows(data)).unwrap(),
+        &|data| fs::write(rows(data), b"cut").unwrap(),
+        &|data| fs::remove_file(data.path().join("index/manifest.json")).unwrap(),
+    ];
+    for damage in damages {
+        let index = data.path().join("index");
+        if index.exists() {
+            fs::remove_dir_all(&index).unwrap();
+        }
+        copy(&whole, &index);
+        damage(&data);
+        assert_eq!(found(&data), before);
+    }
+}
+
+#[test]
+fn a_folder_without_its_description_is_no_new_folder() {
+    let data = Data::with_images(1);
+    fs::remove_file(data.path().join("medindex.json")).unwrap();
+    data.run(["status"]).assert_fails(6, "medindex.json is missing");
+}
