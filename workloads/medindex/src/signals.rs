@@ -1,23 +1,10 @@
 //! Ctrl-C and SIGTERM: the first one asks a command to finish what it has begun, the second one ends it at once.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use crate::failure::{Code, Failure};
 use crate::output::note;
-
-/// Whether the person asked to stop.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct StopFlag(Arc<AtomicBool>);
-
-impl StopFlag {
-    /// Whether to stop.
-    pub(crate) fn is_set(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
 
 /// Ctrl-C and SIGTERM, which no longer end the process once this exists.
 #[derive(Debug)]
@@ -56,14 +43,14 @@ impl StopSignals {
     }
 }
 
-/// A flag that the first signal sets, with `message` on standard error; the second signal ends the process.
-pub(crate) fn stop_flag(message: &'static str) -> Result<StopFlag, Failure> {
+/// A token that the first signal cancels, with `message` on standard error; the second signal ends the process.
+pub(crate) fn stop_token(message: &'static str) -> Result<CancellationToken, Failure> {
     let signals = StopSignals::listen()?;
-    let flag = StopFlag::default();
-    let set = flag.clone();
+    let token = CancellationToken::new();
+    let cancelled = token.clone();
     tokio::spawn(async move {
         signals.wait(message).await;
-        set.0.store(true, Ordering::Release);
+        cancelled.cancel();
     });
-    Ok(flag)
+    Ok(token)
 }

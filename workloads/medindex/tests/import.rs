@@ -55,7 +55,8 @@ fn the_summary_has_its_documented_fields() {
     let data = Data::new();
     let summary = data.run(["import", "--json", &data.images(2)]).json();
     let fields: BTreeSet<&str> = summary.as_object().unwrap().keys().map(String::as_str).collect();
-    let documented = ["stored", "duplicates", "failed", "skipped", "unused_labels", "seconds", "interrupted"];
+    let documented =
+        ["stored", "duplicates", "failed", "skipped", "unused_labels", "waiting", "seconds", "interrupted"];
     assert_eq!(fields, BTreeSet::from(documented));
 }
 

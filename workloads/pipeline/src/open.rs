@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use medindex_backends::{Fault, Queue as _};
 use medindex_backends::embedded::{EmbeddedStore, MemoryCache, StoreOptions, open_catalog};
+use medindex_backends::{Fault, Queue as _};
 use medindex_embedding::Embedder;
 use medindex_index::{Index, IndexError, IndexOptions, LogPositions};
 use medindex_proto::IdentityError;
@@ -25,6 +25,7 @@ use crate::folder::{FOLDER_FORMAT, FolderDescription, FolderError, prepare_folde
 use crate::locks::ImageLocks;
 use crate::repair::{self, RepairReport};
 use crate::settings::Settings;
+use crate::train::TrainError;
 use crate::{follow, ingest, maintain, parts, train};
 
 /// Folder of the index in a data folder.
@@ -69,6 +70,9 @@ pub enum OpenError {
         /// What does not fit.
         found: String,
     },
+    /// That a trained generation was lost with the index could not be noted.
+    #[error(transparent)]
+    ForgetGeneration(#[from] TrainError),
     /// A backend failed.
     #[error(transparent)]
     Backend(BackendError),
@@ -87,6 +91,7 @@ impl Classified for OpenError {
             | Self::Backend(BackendError::Index(IndexError::FolderLocked { .. })) => ErrorKind::Conflict,
             Self::Store { source: Fault::DiskFull { .. }, .. } => ErrorKind::Unavailable,
             Self::Folder(_) | Self::Store { .. } | Self::CompareParts { .. } => ErrorKind::Internal,
+            Self::ForgetGeneration(error) => error.kind(),
             Self::Backend(error) => error.kind(),
         }
     }
@@ -207,6 +212,9 @@ impl Parts {
         let applied = context.index.log_positions();
         let behind =
             first.iter().any(|(partition, first)| applied.get(partition).copied().unwrap_or(0) < *first);
+        if rebuild {
+            train::forget_last(&context).await?;
+        }
         if rebuild || behind {
             let rebuilt = follow::rebuild(&context).await?;
             if start == IndexStart::Stored {

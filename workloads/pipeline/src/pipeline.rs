@@ -8,6 +8,7 @@ use bytes::Bytes;
 use medindex_embedding::Embedder;
 use medindex_index::Index;
 use medindex_proto::identity::ImageId;
+use tokio_util::sync::CancellationToken;
 
 use crate::backend_error::BackendError;
 use crate::context::Context;
@@ -84,7 +85,8 @@ impl Pipeline {
         ingest::accept::wait_until_searchable(&self.context, id, deadline).await
     }
 
-    /// Imports many files; returns when each is searchable, was there already, or is listed with the reason why not.
+    /// Imports many files; returns when each is searchable, was there already, or is listed with the reason why not. Once `stop` is
+    /// cancelled it returns at once, with what was accepted kept.
     ///
     /// # Errors
     /// [`ImportError`] when a backend fails; importing again goes on.
@@ -92,8 +94,9 @@ impl Pipeline {
         &self,
         items: impl Iterator<Item = ImportItem> + Send + 'static,
         progress: ProgressCallback,
+        stop: CancellationToken,
     ) -> Result<ImportSummary, ImportError> {
-        ingest::import::import(&self.context, items, progress).await
+        ingest::import::import(&self.context, items, progress, stop).await
     }
 
     /// Finds the most similar images.

@@ -32,7 +32,9 @@ pub enum ReadError {
     #[error("the file of image {0} is not stored yet; try again in a moment")]
     AwaitFile(ImageId),
     /// Its file should be stored and is not.
-    #[error("the file of image {0} is not in the image store: it was lost, or never could be read; upload it again")]
+    #[error(
+        "the file of image {0} is not in the image store: it was lost, or never could be read; upload it again"
+    )]
     FindFile(ImageId),
     /// A size that previews do not have.
     #[error("a preview of {edge} pixels a side cannot be made; ask for 1 to {MAX_PREVIEW_EDGE}")]

@@ -121,8 +121,7 @@ impl Repair<'_> {
                 offset = last.offset + 1;
                 // One that cannot be read is the embedder's to bury.
                 let uploads = deliveries.iter().filter_map(|delivery| read_upload(&delivery.payload));
-                let uploads: BTreeMap<ImageId, NewImage> =
-                    uploads.map(|image| (image.id, image)).collect();
+                let uploads: BTreeMap<ImageId, NewImage> = uploads.map(|image| (image.id, image)).collect();
                 let unknown = self.unknown(uploads.keys().copied().collect()).await?;
                 let images: Vec<NewImage> =
                     uploads.into_values().filter(|image| unknown.contains(&image.id)).collect();

@@ -241,12 +241,17 @@ pub(crate) async fn last_report(context: &Arc<Context>) -> Result<Option<Trainin
     }
 }
 
+/// Notes that the trained generation went with a lost index, so that the next one is trained when there are images enough.
+pub(crate) async fn forget_last(context: &Arc<Context>) -> Result<(), TrainError> {
+    match last_report(context).await? {
+        Some(report) => keep_report(context, &TrainingReport { accepted: false, vectors: 0, ..report }).await,
+        None => Ok(()),
+    }
+}
+
 /// Reads back at the start how many vectors the last training saw.
 pub(crate) async fn recall_last(context: &Arc<Context>) -> Result<(), BackendError> {
-    // A generation that was accepted and is not there any more went with a lost index.
-    let is_lost = context.index.status().generation == 0;
-    let report = last_report(context).await?.filter(|report| !(report.accepted && is_lost));
-    let vectors = report.map_or(0, |report| report.vectors);
+    let vectors = last_report(context).await?.map_or(0, |report| report.vectors);
     context.trained_on.store(vectors, Ordering::Relaxed);
     Ok(())
 }

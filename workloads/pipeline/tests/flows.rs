@@ -11,6 +11,8 @@ use medindex_pipeline::{
     Classified, DeleteError, ErrorKind, GroupBy, ImageStatus, ImportItem, IngestError, Query, ReadError,
     Region, SearchError, SearchRequest, TrainError, parse_filter,
 };
+use tokio_util::sync::CancellationToken;
+
 use support::{DEADLINE, open, pattern, sample, store, upload};
 
 fn by_file(upload: &medindex_pipeline::Upload) -> SearchRequest {
@@ -262,7 +264,7 @@ async fn import_patterns(pipeline: &medindex_pipeline::Pipeline, count: u32) {
         let upload = pattern(seed);
         ImportItem { name: upload.name, label: upload.label, read: Box::new(move || Ok(upload.bytes)) }
     });
-    let summary = pipeline.import(items, Arc::new(|_| {})).await.unwrap();
+    let summary = pipeline.import(items, Arc::new(|_| {}), CancellationToken::new()).await.unwrap();
     assert_eq!((summary.stored, summary.failed.len()), (u64::from(count), 0));
 }
 
@@ -288,7 +290,7 @@ async fn an_import_reports_what_became_of_every_file() {
     let progress = Arc::new(move |progress: &medindex_pipeline::ImportProgress| {
         watched.store(progress.seen, Ordering::SeqCst);
     });
-    let summary = pipeline.import(items.into_iter(), progress).await.unwrap();
+    let summary = pipeline.import(items.into_iter(), progress, CancellationToken::new()).await.unwrap();
     assert_eq!((summary.stored, summary.duplicates), (4, 2));
     assert_eq!(summary.failed.len(), 2);
     assert!(summary.failed.iter().any(|failure| failure.name == "notes.txt"));

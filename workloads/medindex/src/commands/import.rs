@@ -8,6 +8,7 @@ use clap::Args;
 use medindex_imaging::Limits;
 use medindex_pipeline::{ImportProgress, SearchableFrames};
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use super::{Context, to_json};
 use crate::failure::{Code, Failure};
@@ -19,7 +20,7 @@ use crate::local::Local;
 use crate::output::note;
 use crate::progress::Progress;
 use crate::service::remote::Remote;
-use crate::signals::stop_flag;
+use crate::signals::stop_token;
 
 /// Import files, folders, globs, DICOM directories (DICOMDIR) and zip archives. Start it again to go on after an interruption.
 #[derive(Debug, Args)]
@@ -46,8 +47,8 @@ pub(crate) async fn run(context: &Context, asked: &ImportArguments) -> Result<Ex
     let labels = asked.read_labels()?;
     let candidates = paths::expand(&asked.paths, &limits)?;
     let total = candidates.len() as u64;
-    let stop = stop_flag("stopping: finishing what was accepted (press Ctrl-C again to end at once)")?;
-    let (items, remainder) = Items::new(candidates, labels, limits, stop);
+    let stop = stop_token("stopping after the images at work (press Ctrl-C again to end at once)")?;
+    let (items, remainder) = Items::new(candidates, labels, limits, stop.clone());
     let summary = match &context.options.server {
         Some(url) => {
             if asked.frames.is_some() {
@@ -57,10 +58,10 @@ pub(crate) async fn run(context: &Context, asked: &ImportArguments) -> Result<Ex
             }
             let server = Remote::new(url)?;
             let show = show_progress(total, &remainder);
-            let counted = remote::import(server, items, show).await?;
+            let counted = remote::import(server, items, show, stop).await?;
             complete(counted, &remainder)
         }
-        None => import_here(context, asked.frames(), items, total, &remainder).await?,
+        None => import_here(context, asked.frames(), items, total, &remainder, stop).await?,
     };
     report(context, asked, &summary)
 }
@@ -88,16 +89,19 @@ async fn import_here(
     items: Items,
     total: u64,
     remainder: &Arc<Mutex<Remainder>>,
+    stop: CancellationToken,
 ) -> Result<Summary, Failure> {
     let local = Local::open_or_create(&context.options, frames).await?;
     let show = show_progress(total, remainder);
-    let outcome = local.pipeline.import(items, show).await.map_err(|error| Failure::flow(&error));
+    let outcome = local.pipeline.import(items, show, stop).await.map_err(|error| Failure::flow(&error));
     let summary = local.close(outcome).await?;
     let failed = summary.failed.into_iter();
     let counted = Summary {
         stored: summary.stored,
         duplicates: summary.duplicates,
         failed: failed.map(|failure| Refusal { name: failure.name, reason: failure.reason }).collect(),
+        waiting: summary.waiting,
+        interrupted: summary.interrupted,
         seconds: summary.seconds,
         ..Summary::default()
     };
@@ -107,7 +111,7 @@ async fn import_here(
 /// Adds what the stream of items left behind.
 fn complete(counted: Summary, remainder: &Mutex<Remainder>) -> Summary {
     let Remainder { skipped, unused_labels, stopped } = std::mem::take(&mut *remainder.lock());
-    Summary { skipped, unused_labels, interrupted: stopped, ..counted }
+    Summary { skipped, unused_labels, interrupted: stopped || counted.interrupted, ..counted }
 }
 
 type ShowProgress = Arc<dyn Fn(&ImportProgress) + Send + Sync>;

@@ -12,12 +12,12 @@ use bytes::Bytes;
 use medindex_imaging::{Format, ImagingError, Limits};
 use medindex_pipeline::{ImportItem, ReadItemError};
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use super::labels::Labels;
 use super::summary::Refusal;
 use super::{Candidate, Source, archive, dicomdir};
 use crate::failure::describe_io;
-use crate::signals::StopFlag;
 
 /// Bytes that decide what a file is.
 const HEAD_BYTES: u64 = 64 << 10;
@@ -38,7 +38,7 @@ pub(crate) struct Items {
     candidates: std::vec::IntoIter<Candidate>,
     labels: Labels,
     limits: Limits,
-    stop: StopFlag,
+    stop: CancellationToken,
     open: Option<(PathBuf, archive::Archive)>,
     remainder: Arc<Mutex<Remainder>>,
 }
@@ -48,7 +48,7 @@ impl Items {
         candidates: Vec<Candidate>,
         labels: Labels,
         limits: Limits,
-        stop: StopFlag,
+        stop: CancellationToken,
     ) -> (Self, Arc<Mutex<Remainder>>) {
         let remainder = Arc::new(Mutex::new(Remainder::default()));
         let candidates = candidates.into_iter();
@@ -107,7 +107,7 @@ impl Iterator for Items {
 
     fn next(&mut self) -> Option<ImportItem> {
         loop {
-            if self.stop.is_set() {
+            if self.stop.is_cancelled() {
                 self.remainder.lock().stopped = self.candidates.len() > 0;
                 return None;
             }

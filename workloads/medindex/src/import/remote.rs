@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use medindex_pipeline::{ImportItem, ImportProgress};
 use parking_lot::Mutex;
 use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
 
 use super::items::Items;
 use super::summary::{Refusal, Summary};
@@ -44,6 +45,7 @@ pub(crate) async fn import(
     server: Remote,
     items: Items,
     progress: Arc<dyn Fn(&ImportProgress) + Send + Sync>,
+    stop: CancellationToken,
 ) -> Result<Summary, Failure> {
     let started = Instant::now();
     let shared = Arc::new(Shared { items: Mutex::new(items), state: Mutex::new(State::default()), progress });
@@ -57,12 +59,14 @@ pub(crate) async fn import(
         join(upload.await)?;
     }
     let waiting = Arc::clone(&shared);
-    join(tokio::task::spawn_blocking(move || waiting.wait_all(&server)).await)?;
+    join(tokio::task::spawn_blocking(move || waiting.wait_all(&server, &stop)).await)?;
     let state = std::mem::take(&mut *shared.state.lock());
     Ok(Summary {
         stored: state.counts.stored,
         duplicates: state.counts.duplicates,
         failed: state.failed,
+        waiting: state.waiting.len() as u64,
+        interrupted: !state.waiting.is_empty(),
         seconds: started.elapsed().as_secs_f64(),
         ..Summary::default()
     })
@@ -126,16 +130,21 @@ impl Shared {
         (self.progress)(&state.counts);
     }
 
-    /// Waits until every accepted image is searchable or failed.
-    fn wait_all(&self, server: &Remote) -> Result<(), Failure> {
+    /// Waits until every accepted image is searchable or failed, or the person wants to stop: then those that are left stay in the list.
+    fn wait_all(&self, server: &Remote, stop: &CancellationToken) -> Result<(), Failure> {
         let mut waiting = std::mem::take(&mut self.state.lock().waiting);
         waiting.sort();
         let before = waiting.len();
         waiting.dedup_by(|one, other| one.0 == other.0);
         self.state.lock().counts.duplicates += (before - waiting.len()) as u64;
-        for (id, name) in waiting {
+        let mut waiting = waiting.into_iter();
+        while let Some((id, name)) = waiting.next() {
             let begun = Instant::now();
             loop {
+                if stop.is_cancelled() {
+                    self.state.lock().waiting = std::iter::once((id, name)).chain(waiting).collect();
+                    return Ok(());
+                }
                 let details: Details = from_json(&server.get_now(&format!("/api/v1/images/{id}"))?)?;
                 match details.status.as_str() {
                     "indexed" => break self.stored(),

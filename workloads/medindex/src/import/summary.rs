@@ -29,6 +29,8 @@ pub(crate) struct Summary {
     pub(crate) skipped: Vec<Refusal>,
     /// Files that the label table names and that were not imported.
     pub(crate) unused_labels: Vec<String>,
+    /// Images that were accepted and are not searchable yet, because the import was stopped.
+    pub(crate) waiting: u64,
     /// Seconds it took.
     pub(crate) seconds: f64,
     /// Stopped before the last file; the same command goes on.
@@ -60,6 +62,13 @@ impl Summary {
         if !self.unused_labels.is_empty() {
             let (count, names) = (self.unused_labels.len(), shorten(&self.unused_labels));
             let _ = writeln!(text, "\n{count} files in the label table were not imported: {names}");
+        }
+        if self.waiting > 0 {
+            let _ = writeln!(
+                text,
+                "\n{} more are accepted and become searchable when the data folder is open again",
+                self.waiting
+            );
         }
         if self.interrupted {
             text.push_str("\nstopped before the last file: run the same command again to go on\n");
@@ -107,6 +116,7 @@ mod tests {
             failed: vec![refusal("a.dcm", "truncated")],
             skipped: vec![refusal("x.txt", "plain text"), refusal("y.txt", "plain text")],
             unused_labels: vec!["z.dcm".to_owned()],
+            waiting: 0,
             seconds: 1.5,
             interrupted: false,
         };

@@ -1,8 +1,9 @@
 //! Bulk import: many files through the same path as single uploads.
 //!
 //! Files are read on a thread of their own, accepted in batches, and held back while too many wait to be embedded. Guarantee: when
-//! it returns, every file is searchable, was there already, or is listed with the reason why not. Resumable: what is stored is recognised by
-//! its content, so starting again after an interruption repeats no work but reading.
+//! it returns, every file is searchable, was there already, or is listed with the reason why not. Told to stop, it returns at once:
+//! what was accepted is durable and is embedded when the folder is open again. Resumable: what is stored is recognised by its
+//! content, so starting again after an interruption repeats no work but reading.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use medindex_backends::catalog::ImageStatus;
 use medindex_proto::identity::ImageId;
 use serde::Serialize;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::backend_error::{BackendError, from_backend};
 use crate::context::Context;
@@ -75,6 +77,10 @@ pub struct ImportSummary {
     pub duplicates: u64,
     /// Files that were refused, in the order met.
     pub failed: Vec<ImportFailure>,
+    /// New images that are durable and not searchable yet: 0 unless it was told to stop.
+    pub waiting: u64,
+    /// It was told to stop before everything was done.
+    pub interrupted: bool,
     /// Seconds it took.
     pub seconds: f64,
 }
@@ -115,6 +121,7 @@ pub(crate) async fn import(
     context: &Arc<Context>,
     items: impl Iterator<Item = ImportItem> + Send + 'static,
     progress: ProgressCallback,
+    stop: CancellationToken,
 ) -> Result<ImportSummary, ImportError> {
     let started = Instant::now();
     let (sender, mut files) = mpsc::channel(BATCH);
@@ -122,20 +129,35 @@ pub(crate) async fn import(
     let mut import = Import {
         context,
         progress,
+        stop: &stop,
         counts: ImportProgress::default(),
         waiting: HashMap::new(),
         failed: Vec::new(),
     };
-    while let Some(batch) = next_batch(&mut files).await {
+    let complete = loop {
+        let batch = tokio::select! {
+            biased;
+            () = stop.cancelled() => break false,
+            batch = next_batch(&mut files) => batch,
+        };
+        let Some(batch) = batch else { break true };
         import.take(batch).await?;
         import.settle(context.settings.backlog).await?;
-    }
+    };
+    // A reader that still has a file to give learns that nobody wants it.
+    drop(files);
     reader.await?;
     import.settle(0).await?;
     catch_up(context).await?;
-    let Import { counts, failed, .. } = import;
-    let seconds = started.elapsed().as_secs_f64();
-    Ok(ImportSummary { stored: counts.stored, duplicates: counts.duplicates, failed, seconds })
+    let Import { counts, failed, waiting, .. } = import;
+    Ok(ImportSummary {
+        stored: counts.stored,
+        duplicates: counts.duplicates,
+        failed,
+        waiting: waiting.len() as u64,
+        interrupted: !complete || !waiting.is_empty(),
+        seconds: started.elapsed().as_secs_f64(),
+    })
 }
 
 /// Reads files until there are no more, or nobody wants them any more.
@@ -163,6 +185,7 @@ async fn next_batch(files: &mut mpsc::Receiver<ReadFile>) -> Option<Vec<ReadFile
 struct Import<'a> {
     context: &'a Arc<Context>,
     progress: ProgressCallback,
+    stop: &'a CancellationToken,
     counts: ImportProgress,
     /// New images that are not searchable yet, with their names.
     waiting: HashMap<ImageId, String>,
@@ -211,7 +234,7 @@ impl Import<'_> {
         (self.progress)(&self.counts);
     }
 
-    /// Waits until at most `most` images wait to be embedded.
+    /// Waits until at most `most` images wait to be embedded, or it is told to stop.
     async fn settle(&mut self, most: usize) -> Result<(), ImportError> {
         let mut changed = self.context.changed.subscribe();
         while self.waiting.len() > most {
@@ -221,6 +244,7 @@ impl Import<'_> {
                 break;
             }
             tokio::select! {
+                () = self.stop.cancelled() => break,
                 () = self.context.stop.cancelled() => return Err(ImportError::Stopped),
                 outcome = changed.changed() => if outcome.is_err() { return Err(ImportError::Stopped) },
             }
