@@ -91,6 +91,17 @@ pub enum ImagingError {
         limit: u64,
     },
 
+    /// A decoder needs more memory than `max_decoded_bytes` before it gives any pixel.
+    #[error(
+        "decoding the {format} file takes more than the limit of {limit} bytes (setting max_decoded_bytes); send it smaller"
+    )]
+    DecoderTooLarge {
+        /// The format it was read as.
+        format: Format,
+        /// The limit in force.
+        limit: u64,
+    },
+
     /// The file ends too early.
     #[error("the {format} file is truncated: {detail}; send the file again")]
     Truncated {
@@ -227,7 +238,7 @@ impl ImagingError {
             Self::ZeroSized { .. } => "zero_sized",
             Self::TooManyPixels { .. } => "too_many_pixels",
             Self::TooManyFrames { .. } => "too_many_frames",
-            Self::DecodedTooLarge { .. } => "decoded_too_large",
+            Self::DecodedTooLarge { .. } | Self::DecoderTooLarge { .. } => "decoded_too_large",
             Self::Truncated { .. } => "truncated",
             Self::Damaged { .. } => "damaged",
             Self::NoPixelData { .. } => "no_pixel_data",
@@ -251,6 +262,7 @@ impl ImagingError {
                 | Self::TooManyPixels { .. }
                 | Self::TooManyFrames { .. }
                 | Self::DecodedTooLarge { .. }
+                | Self::DecoderTooLarge { .. }
         )
     }
 

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand};
+use medindex_imaging::Limits;
 
 use crate::commands;
 
@@ -41,6 +43,44 @@ pub(crate) struct GlobalOptions {
     /// Print the result as JSON.
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    limits: LimitOptions,
+}
+
+/// What one image may cost; checked before memory is taken. A server has its own.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Limits on one image")]
+struct LimitOptions {
+    /// Bytes of a file; 512 MiB when left out.
+    #[arg(long = "max-file-bytes", global = true, value_name = "N", env = "MEDINDEX_MAX_FILE_BYTES", value_parser = limit_up_to::<u64>(u64::MAX))]
+    file_bytes: Option<u64>,
+    /// Pixels of a frame, width times height; 100 million when left out.
+    #[arg(long = "max-pixels", global = true, value_name = "N", env = "MEDINDEX_MAX_PIXELS", value_parser = limit_up_to::<u64>(u64::MAX))]
+    pixels: Option<u64>,
+    /// Frames of a file; 4096 when left out.
+    #[arg(long = "max-frames", global = true, value_name = "N", env = "MEDINDEX_MAX_FRAMES", value_parser = limit_up_to::<u32>(u32::MAX))]
+    frames: Option<u32>,
+    /// Bytes of all decoded frames of a file together; 1 GiB when left out.
+    #[arg(long = "max-decoded-bytes", global = true, value_name = "N", env = "MEDINDEX_MAX_DECODED_BYTES", value_parser = limit_up_to::<u64>(u64::MAX))]
+    decoded_bytes: Option<u64>,
+}
+
+/// A limit is at least 1: with 0 nothing could be stored.
+fn limit_up_to<T: TryFrom<u64>>(most: impl Into<u64>) -> RangedU64ValueParser<T> {
+    RangedU64ValueParser::new().range(1..=most.into())
+}
+
+impl GlobalOptions {
+    /// The limits on one image.
+    pub(crate) fn limits(&self) -> Limits {
+        let (asked, usual) = (&self.limits, Limits::default());
+        Limits {
+            max_file_bytes: asked.file_bytes.unwrap_or(usual.max_file_bytes),
+            max_pixels: asked.pixels.unwrap_or(usual.max_pixels),
+            max_frames: asked.frames.unwrap_or(usual.max_frames),
+            max_decoded_bytes: asked.decoded_bytes.unwrap_or(usual.max_decoded_bytes),
+        }
+    }
 }
 
 impl Arguments {

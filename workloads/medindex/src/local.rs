@@ -78,7 +78,9 @@ impl Local {
 /// The model and the settings of a folder.
 async fn prepare(folder: &DataFolder, options: &GlobalOptions) -> Result<(Embedder, Settings), Failure> {
     let embedder = start_embedder(models::find(&folder.choices.model)?, options.threads).await?;
-    Ok((embedder, Settings { frames: folder.choices.frames, ..Settings::default() }))
+    let settings =
+        Settings { frames: folder.choices.frames, limits: options.limits(), ..Settings::default() };
+    Ok((embedder, settings))
 }
 
 /// Loads the model on a blocking thread: its files are read and hashed.

@@ -9,9 +9,17 @@ use common::{Data, finish, medindex, picture, run, sample};
 
 #[test]
 fn the_command_line_is_checked_before_anything_is_opened() {
-    let cases: [(&[&str], &str); 14] = [
+    let cases: [(&[&str], &str); 22] = [
         (&["search", "x.png", "-k", "0"], "at least 1 result"),
+        (&["search", "x.png", "-k", "-1"], "at least 1 result"),
         (&["search", "x.png", "-k", "many"], "not a whole number"),
+        (&["search", "x.png", "--probes", "0"], "at least 1 list"),
+        (&["search", "x.png", "--roi", "-1,0,5,5"], "x,y,width,height"),
+        (&["status", "--max-pixels", "0"], "0 is not in 1.."),
+        (&["status", "--max-frames", "5000000000"], "5000000000 is not in 1.."),
+        (&["status", "--log", "inof"], "neither a level"),
+        (&["status", "--log", "bogus="], "neither a level"),
+        (&["repair", "--server", "http://127.0.0.1:1"], "leave out --server"),
         (&["search", "x.png", "--roi", "1,2,3"], "x,y,width,height"),
         (&["search", "x.png", "--roi", "1,2,0,4"], "at least 1 pixel"),
         (&["search", "x.png", "--group-by", "ward"], "study"),
@@ -79,6 +87,19 @@ fn dicom_files_without_usable_pixels_are_refused_with_the_cause() {
             "{outcome:?}"
         );
     }
+}
+
+#[test]
+fn limits_are_settings_and_what_is_over_them_is_refused() {
+    let data = Data::with_images(1);
+    let image = data.scratch("images/even/0000.png").display().to_string();
+    for (limit, words) in [("--max-pixels", "max_pixels"), ("--max-file-bytes", "limit is 9")] {
+        data.run(["search", &image, limit, "9"]).assert_fails(4, words);
+    }
+    let mut command = data.command(["search", &image]);
+    finish(command.env("MEDINDEX_MAX_DECODED_BYTES", "9")).assert_fails(4, "max_decoded_bytes");
+    data.run(["search", &sample("examples_ybr_color.dcm"), "--max-frames", "9"]).assert_fails(4, "30 frames");
+    assert_eq!(data.run(["search", &image, "--max-pixels", "2304"]).code, Some(0));
 }
 
 #[test]
@@ -153,6 +174,13 @@ fn a_folder_that_may_not_be_read_is_named() {
     };
     std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o700)).unwrap();
     outcome.assert_fails(4, "Permission denied");
+}
+
+#[test]
+fn a_path_below_a_file_is_named_as_what_cannot_be_read() {
+    let data = Data::with_images(1);
+    let below = data.scratch("images/even/0000.png/x.png").display().to_string();
+    data.run(["search", &below]).assert_fails(4, "Not a directory");
 }
 
 /// The binary where anybody may run it: its own folder may be closed to others.

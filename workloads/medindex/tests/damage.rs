@@ -134,8 +134,9 @@ fn a_lost_or_damaged_index_is_made_again_without_a_word() {
     let whole = data.scratch("whole");
     copy(&data.path().join("index"), &whole);
     let rows = |data: &Data| {
-        let files = fs::read_dir(data.path().join("index/data")).unwrap().map(|entry| entry.unwrap().path());
-        files.filter(|path| path.extension().is_some_and(|extension| extension == "rows")).next().unwrap()
+        let mut files =
+            fs::read_dir(data.path().join("index/data")).unwrap().map(|entry| entry.unwrap().path());
+        files.find(|path| path.extension().is_some_and(|extension| extension == "rows")).unwrap()
     };
     let damages: [&dyn Fn(&Data); 4] = [
         &|data| fs::remove_dir_all(data.path().join("index")).unwrap(),

@@ -180,9 +180,9 @@ pub struct Status {
     pub model_digest: String,
     /// Images by where they stand.
     pub images: ImageCounts,
-    /// Images by modality, most first.
+    /// Searchable images by modality, most first.
     pub modalities: Vec<NamedCount>,
-    /// Images by label, most first.
+    /// Searchable images by label, most first.
     pub labels: Vec<NamedCount>,
     /// Uploads waiting to be embedded.
     pub upload_lag: u64,

@@ -264,9 +264,9 @@ pub struct Page<T> {
 pub struct ImageCounts {
     /// By status; those without images are left out.
     pub by_status: Vec<(ImageStatus, u64)>,
-    /// By modality, most first; `None` where the file does not say. Images being deleted are left out.
+    /// Searchable images by modality, most first; `None` where the file does not say.
     pub by_modality: Vec<(Option<String>, u64)>,
-    /// By label, most first; `None` for the unlabelled. Images being deleted are left out.
+    /// Searchable images by label, most first; `None` for the unlabelled.
     pub by_label: Vec<(Option<String>, u64)>,
 }
 

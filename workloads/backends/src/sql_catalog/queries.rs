@@ -136,7 +136,7 @@ impl Reader<'_> {
 
     async fn counts_of(&self, column: &str) -> Result<Vec<(Option<String>, u64)>> {
         let query = QueryBuilder::new(format!(
-            "SELECT {column}, COUNT(*) AS images FROM images WHERE status <> 'deleting' \
+            "SELECT {column}, COUNT(*) AS images FROM images WHERE status = 'indexed' \
              GROUP BY {column} ORDER BY images DESC, {column}"
         ));
         self.rows(query, |row| Ok((row.try_get(0)?, unsigned("count", row.try_get(1)?)?))).await

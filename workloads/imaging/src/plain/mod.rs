@@ -37,7 +37,7 @@ pub(crate) fn decode(
         selection.of(opened.info.frames)?;
         limits.check_decoded(opened.decoder.total_bytes())?;
         let mut picture =
-            DynamicImage::from_decoder(opened.decoder).map_err(|error| refused(format, error))?;
+            DynamicImage::from_decoder(opened.decoder).map_err(|error| refused(format, error, limits))?;
         picture.apply_orientation(opened.orientation);
         let (pixels, display) = pixels_of(picture);
         let frame = Frame::new(0, opened.info.width, opened.info.height, pixels, Arc::new(display));
@@ -77,7 +77,7 @@ fn open<'a>(bytes: &'a [u8], format: Format, limits: &Limits) -> Result<Opened<'
     let mut bounds = image::Limits::no_limits();
     bounds.max_alloc = Some(limits.max_decoded_bytes);
     reader.limits(bounds);
-    let mut decoder = reader.into_decoder().map_err(|error| refused(format, error))?;
+    let mut decoder = reader.into_decoder().map_err(|error| refused(format, error, limits))?;
     let (stored_width, stored_height) = decoder.dimensions();
     limits.check_frame(stored_width, stored_height)?;
     limits.check_frames(1)?;
@@ -170,8 +170,9 @@ fn decoder_name(format: Format) -> &'static str {
 }
 
 /// The `image` crate's error in this crate's words.
-fn refused(format: Format, error: ImageError) -> ImagingError {
+fn refused(format: Format, error: ImageError, limits: &Limits) -> ImagingError {
     match error {
+        ImageError::Limits(_) => ImagingError::DecoderTooLarge { format, limit: limits.max_decoded_bytes },
         ImageError::IoError(cause) if cause.kind() == std::io::ErrorKind::UnexpectedEof => {
             ImagingError::truncated(format, "it ends before its last pixel")
         }

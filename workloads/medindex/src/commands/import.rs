@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
-use medindex_imaging::Limits;
 use medindex_pipeline::{ImportProgress, SearchableFrames};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -43,7 +42,7 @@ pub(crate) struct ImportArguments {
 }
 
 pub(crate) async fn run(context: &Context, asked: &ImportArguments) -> Result<ExitCode, Failure> {
-    let limits = Limits::default();
+    let limits = context.options.limits();
     let labels = asked.read_labels()?;
     let candidates = paths::expand(&asked.paths, &limits)?;
     let total = candidates.len() as u64;
@@ -56,7 +55,7 @@ pub(crate) async fn run(context: &Context, asked: &ImportArguments) -> Result<Ex
                     "--frames is a setting of the server's data folder; leave it out with --server",
                 ));
             }
-            let server = Remote::new(url)?;
+            let server = Remote::new(url, limits)?;
             let show = show_progress(total, &remainder);
             let counted = remote::import(server, items, show, stop).await?;
             complete(counted, &remainder)

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::{Context, from_json};
 use crate::failure::{Code, Failure};
+use crate::import::paths::unreadable;
 use crate::service::{Example, Question, Service};
 use crate::table::{Align, Table, keep_end};
 
@@ -19,7 +20,7 @@ pub(crate) struct SearchArguments {
     #[arg(value_name = "IMAGE|ID")]
     example: String,
     /// How many results.
-    #[arg(short, long, default_value_t = 10, value_parser = parse_k)]
+    #[arg(short, long, default_value_t = 10, value_parser = parse_results, allow_negative_numbers = true)]
     k: usize,
     /// Only images that match, such as `modality=CT`, `body_part=CHEST|HEAD` or `time>=2020-01-01`; several must all match.
     #[arg(long, value_name = "CONDITION")]
@@ -28,7 +29,7 @@ pub(crate) struct SearchArguments {
     #[arg(long, value_name = "WHAT", default_value = "image", value_parser = ["none", "image", "study", "patient"])]
     group_by: String,
     /// Search with this box of the example only: left, top, width and height in pixels.
-    #[arg(long, value_name = "X,Y,W,H", value_parser = parse_region)]
+    #[arg(long, value_name = "X,Y,W,H", value_parser = parse_region, allow_hyphen_values = true)]
     roi: Option<Box>,
     /// Grey window of the example: lung, mediastinum, bone, brain, `soft_tissue`, liver, file, full, or CENTER,WIDTH.
     #[arg(long, value_name = "WINDOW", allow_hyphen_values = true)]
@@ -37,7 +38,7 @@ pub(crate) struct SearchArguments {
     #[arg(long, value_name = "N")]
     frame: Option<u32>,
     /// Lists of the index to probe; more finds more, more slowly.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_probes, allow_negative_numbers = true)]
     probes: Option<usize>,
     /// Compare with every stored vector instead of scanning codes.
     #[arg(long)]
@@ -109,8 +110,11 @@ impl SearchArguments {
 
 /// A file that exists comes first, then an id.
 fn example(text: &str) -> Result<Example, Failure> {
-    if Path::new(text).exists() {
-        return Ok(Example::File(PathBuf::from(text)));
+    let path = Path::new(text);
+    match path.try_exists() {
+        Ok(true) => return Ok(Example::File(PathBuf::from(path))),
+        Ok(false) => {}
+        Err(error) => return Err(unreadable(path, &error)),
     }
     match ImageId::parse(text) {
         Ok(id) => Ok(Example::Stored(id)),
@@ -120,10 +124,18 @@ fn example(text: &str) -> Result<Example, Failure> {
     }
 }
 
-fn parse_k(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("ask for at least 1 result".to_owned()),
-        Ok(k) => Ok(k),
+fn parse_results(text: &str) -> Result<usize, String> {
+    parse_count(text, "ask for at least 1 result")
+}
+
+fn parse_probes(text: &str) -> Result<usize, String> {
+    parse_count(text, "probe at least 1 list")
+}
+
+fn parse_count(text: &str, too_few: &str) -> Result<usize, String> {
+    match text.parse::<i64>() {
+        Ok(..=0) => Err(too_few.to_owned()),
+        Ok(count) => usize::try_from(count).map_err(|error| error.to_string()),
         Err(_) => Err("not a whole number".to_owned()),
     }
 }

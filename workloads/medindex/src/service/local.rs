@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use medindex_imaging::WindowChoice;
+use medindex_imaging::{Limits, WindowChoice};
 use medindex_index::GroupBy;
 use medindex_pipeline::{Query, Region, SearchRequest, TrainingStage, parse_filter};
 use medindex_proto::identity::ImageId;
@@ -24,14 +24,14 @@ struct RolledBack {
 
 impl Local {
     pub(crate) async fn search(&self, question: &Question) -> Result<String, Failure> {
-        let request = request(question)?;
+        let request = request(question, &self.pipeline.settings().limits)?;
         let response =
             self.pipeline.search(request).await.map_err(|error| question.named(Failure::flow(&error)))?;
         to_json(&response)
     }
 
     pub(crate) async fn recognise(&self, file: PathBuf) -> Result<String, Failure> {
-        let bytes = read_image(&file)?;
+        let bytes = read_image(&file, &self.pipeline.settings().limits)?;
         let answer = self.pipeline.recognise(file_name(&file), bytes).await;
         to_json(&answer.map_err(|error| of_file(&file, &Failure::flow(&error)))?)
     }
@@ -71,9 +71,9 @@ fn words(stage: TrainingStage) -> &'static str {
 }
 
 /// The search that a question means.
-fn request(question: &Question) -> Result<SearchRequest, Failure> {
+fn request(question: &Question, limits: &Limits) -> Result<SearchRequest, Failure> {
     let query = match &question.example {
-        Example::File(path) => Query::File { name: file_name(path), bytes: read_image(path)? },
+        Example::File(path) => Query::File { name: file_name(path), bytes: read_image(path, limits)? },
         Example::Stored(id) => Query::Stored(*id),
     };
     let window = question
@@ -108,13 +108,13 @@ fn group_by(name: &str) -> Result<GroupBy, Failure> {
 }
 
 /// Reads an image file given on the command line, up to the limit on file size.
-pub(crate) fn read_image(path: &Path) -> Result<Bytes, Failure> {
+pub(crate) fn read_image(path: &Path, limits: &Limits) -> Result<Bytes, Failure> {
     let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
     if !metadata.is_file() {
         let kind = if metadata.is_dir() { "a folder" } else { "a device or a pipe" };
         return Err(Failure::new(Code::Refused, format!("{} is {kind}, not an image file", path.display())));
     }
-    read_file(path, medindex_imaging::Limits::default().max_file_bytes)
+    read_file(path, limits.max_file_bytes)
         .map_err(|error| Failure::new(Code::Refused, format!("{}: {error}", path.display())))
 }
 

@@ -70,7 +70,7 @@ impl Service {
     /// The server that `--server` names, or the data folder, which must have been imported into before.
     pub(crate) async fn open_existing(options: &GlobalOptions) -> Result<Self, Failure> {
         match &options.server {
-            Some(url) => Ok(Self::Remote(Remote::new(url)?)),
+            Some(url) => Ok(Self::Remote(Remote::new(url, options.limits())?)),
             None => Ok(Self::Local(Local::open_existing(options).await?)),
         }
     }

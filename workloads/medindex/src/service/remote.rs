@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use medindex_imaging::Limits;
 use medindex_proto::identity::ImageId;
 use serde::{Deserialize, Serialize};
 use ureq::http::Response;
@@ -26,6 +27,7 @@ const LONGEST_ANSWER: u64 = 256 << 20;
 pub(crate) struct Remote {
     agent: Agent,
     url: String,
+    limits: Limits,
 }
 
 #[derive(Deserialize)]
@@ -60,7 +62,7 @@ impl Remote {
     ///
     /// # Errors
     /// When the URL is not a plain HTTP address.
-    pub(crate) fn new(url: &str) -> Result<Self, Failure> {
+    pub(crate) fn new(url: &str, limits: Limits) -> Result<Self, Failure> {
         let url = url.trim_end_matches('/').to_owned();
         if !url.starts_with("http://") || url.len() == "http://".len() {
             let message = format!("--server '{url}' is not an address like http://127.0.0.1:8080");
@@ -73,7 +75,7 @@ impl Remote {
             .proxy(None)
             .build()
             .into();
-        Ok(Self { agent, url })
+        Ok(Self { agent, url, limits })
     }
 
     /// Runs a request on a blocking thread.
@@ -102,7 +104,7 @@ impl Remote {
 
     pub(crate) async fn recognise(&self, file: PathBuf) -> Result<String, Failure> {
         self.blocking(move |remote| {
-            let (bytes, name) = (read_image(&file)?, plain_name(&file_name(&file)));
+            let (bytes, name) = (read_image(&file, &remote.limits)?, plain_name(&file_name(&file)));
             let form = Form::new().part("file", Part::bytes(&bytes).file_name(&name));
             remote.send_form("/api/v1/recognise", form).map_err(|failure| of_file(&file, &failure))
         })
@@ -174,7 +176,7 @@ impl Remote {
         match &question.example {
             Example::Stored(_) => self.send_form("/api/v1/search", form),
             Example::File(path) => {
-                let (bytes, name) = (read_image(path)?, plain_name(&file_name(path)));
+                let (bytes, name) = (read_image(path, &self.limits)?, plain_name(&file_name(path)));
                 let form = form.part("file", Part::bytes(&bytes).file_name(&name));
                 self.send_form("/api/v1/search", form).map_err(|failure| question.named(failure))
             }
@@ -274,9 +276,9 @@ mod tests {
 
     #[test]
     fn only_plain_http_addresses_are_servers() {
-        assert!(Remote::new("http://127.0.0.1:8080/").is_ok());
+        assert!(Remote::new("http://127.0.0.1:8080/", Limits::default()).is_ok());
         for wrong in ["127.0.0.1:8080", "https://example.org", "http://"] {
-            assert_eq!(Remote::new(wrong).unwrap_err().code, Code::Usage, "{wrong}");
+            assert_eq!(Remote::new(wrong, Limits::default()).unwrap_err().code, Code::Usage, "{wrong}");
         }
     }
 
