@@ -55,6 +55,8 @@ evaluate() {
     local model=$1 images=$2 data=$work/data-$1-${2##*/}
     say "$model: importing $images"
     "$medindex" --data "$data" --model "$model" import "$images" --label-from-folder >&2
+    # The last generation of its own was learned when there were fewer images.
+    "$medindex" --data "$data" train >&2
     say "$model: evaluating"
     "$medindex" --data "$data" evaluate \
         --save "$results/retrieval-$model.json" \
