@@ -74,94 +74,75 @@ fn gather_f32_avx512(query: &[f32], rows: &[f32], indices: &[u32], products: &mu
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn dot_f16_avx512(query: &[f32], row: &[f16]) -> f32 {
-    let length = query.len().min(row.len());
-    let (query, row) = (&query[..length], &row[..length]);
-    let mut sums = [_mm512_setzero_ps(); 4];
-    let (query_blocks, query_rest) = query.as_chunks::<64>();
-    let (row_blocks, row_rest) = row.as_chunks::<64>();
-    for (q, x) in query_blocks.iter().zip(row_blocks) {
-        for (part, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: `part < 4`, so 16 values from `16 * part` lie within the 64 of both arrays.
-            let (q, x) = unsafe {
-                (
-                    _mm512_loadu_ps(q.as_ptr().add(part * 16)),
-                    _mm256_loadu_si256(x.as_ptr().add(part * 16).cast()),
-                )
-            };
-            *sum = _mm512_fmadd_ps(q, _mm512_cvtph_ps(x), *sum);
-        }
-    }
-    let mut rest = 0.0;
-    for (&q, x) in query_rest.iter().zip(row_rest) {
-        rest += q * x.to_f32();
-    }
-    let [a, b, c, d] = sums;
-    rest + _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(a, b), _mm512_add_ps(c, d)))
+    dot_avx512(query, row, |values| {
+        // SAFETY: 16 values of 2 bytes are read from an array of 16.
+        _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(values.as_ptr().cast()) })
+    })
 }
 
 #[inline]
-#[target_feature(enable = "avx512f")]
+#[target_feature(enable = "avx512f,avx512bw")]
 fn dot_f32_avx512(query: &[f32], row: &[f32]) -> f32 {
+    // SAFETY: 16 values are read from an array of 16.
+    dot_avx512(query, row, |values| unsafe { _mm512_loadu_ps(values.as_ptr()) })
+}
+
+/// Four sums of 16 values each, so that no addition waits for the one before; `load` widens 16 values of the row.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn dot_avx512<T: Copy + Into<f32>>(query: &[f32], row: &[T], load: impl Fn(&[T; 16]) -> __m512) -> f32 {
     let length = query.len().min(row.len());
-    let (query, row) = (&query[..length], &row[..length]);
     let mut sums = [_mm512_setzero_ps(); 4];
-    let (query_blocks, query_rest) = query.as_chunks::<64>();
-    let (row_blocks, row_rest) = row.as_chunks::<64>();
-    for (q, x) in query_blocks.iter().zip(row_blocks) {
-        for (part, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: `part < 4`, so 16 values from `16 * part` lie within the 64 of both arrays.
-            let (q, x) = unsafe {
-                (_mm512_loadu_ps(q.as_ptr().add(part * 16)), _mm512_loadu_ps(x.as_ptr().add(part * 16)))
-            };
-            *sum = _mm512_fmadd_ps(q, x, *sum);
+    let (query_blocks, query_rest) = query[..length].as_chunks::<64>();
+    let (row_blocks, row_rest) = row[..length].as_chunks::<64>();
+    for (query, row) in query_blocks.iter().zip(row_blocks) {
+        for ((q, x), sum) in query.as_chunks::<16>().0.iter().zip(row.as_chunks::<16>().0).zip(&mut sums) {
+            // SAFETY: 16 values are read from an array of 16.
+            let q = unsafe { _mm512_loadu_ps(q.as_ptr()) };
+            *sum = _mm512_fmadd_ps(q, load(x), *sum);
         }
     }
-    let rest: f32 = query_rest.iter().zip(row_rest).map(|(q, x)| q * x).sum();
     let [a, b, c, d] = sums;
-    rest + _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(a, b), _mm512_add_ps(c, d)))
+    dot_scalar(query_rest, row_rest)
+        + _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(a, b), _mm512_add_ps(c, d)))
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
 fn dot_f16_avx2(query: &[f32], row: &[f16]) -> f32 {
-    let length = query.len().min(row.len());
-    let (query, row) = (&query[..length], &row[..length]);
-    let mut sums = [_mm256_setzero_ps(); 4];
-    let (query_blocks, query_rest) = query.as_chunks::<32>();
-    let (row_blocks, row_rest) = row.as_chunks::<32>();
-    for (q, x) in query_blocks.iter().zip(row_blocks) {
-        for (part, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: `part < 4`, so 8 values from `8 * part` lie within the 32 of both arrays.
-            let (q, x) = unsafe {
-                (_mm256_loadu_ps(q.as_ptr().add(part * 8)), _mm_loadu_si128(x.as_ptr().add(part * 8).cast()))
-            };
-            *sum = _mm256_fmadd_ps(q, _mm256_cvtph_ps(x), *sum);
-        }
-    }
-    let mut rest = 0.0;
-    for (&q, x) in query_rest.iter().zip(row_rest) {
-        rest += q * x.to_f32();
-    }
-    rest + total(sums)
+    dot_avx2(query, row, |values| {
+        // SAFETY: 8 values of 2 bytes are read from an array of 8.
+        _mm256_cvtph_ps(unsafe { _mm_loadu_si128(values.as_ptr().cast()) })
+    })
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn dot_f32_avx2(query: &[f32], row: &[f32]) -> f32 {
+    // SAFETY: 8 values are read from an array of 8.
+    dot_avx2(query, row, |values| unsafe { _mm256_loadu_ps(values.as_ptr()) })
+}
+
+/// As [`dot_avx512`], by 8 values.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn dot_avx2<T: Copy + Into<f32>>(query: &[f32], row: &[T], load: impl Fn(&[T; 8]) -> __m256) -> f32 {
     let length = query.len().min(row.len());
-    let (query, row) = (&query[..length], &row[..length]);
     let mut sums = [_mm256_setzero_ps(); 4];
-    let (query_blocks, query_rest) = query.as_chunks::<32>();
-    let (row_blocks, row_rest) = row.as_chunks::<32>();
-    for (q, x) in query_blocks.iter().zip(row_blocks) {
-        for (part, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: `part < 4`, so 8 values from `8 * part` lie within the 32 of both arrays.
-            let (q, x) = unsafe {
-                (_mm256_loadu_ps(q.as_ptr().add(part * 8)), _mm256_loadu_ps(x.as_ptr().add(part * 8)))
-            };
-            *sum = _mm256_fmadd_ps(q, x, *sum);
+    let (query_blocks, query_rest) = query[..length].as_chunks::<32>();
+    let (row_blocks, row_rest) = row[..length].as_chunks::<32>();
+    for (query, row) in query_blocks.iter().zip(row_blocks) {
+        for ((q, x), sum) in query.as_chunks::<8>().0.iter().zip(row.as_chunks::<8>().0).zip(&mut sums) {
+            // SAFETY: 8 values are read from an array of 8.
+            let q = unsafe { _mm256_loadu_ps(q.as_ptr()) };
+            *sum = _mm256_fmadd_ps(q, load(x), *sum);
         }
     }
-    let rest: f32 = query_rest.iter().zip(row_rest).map(|(q, x)| q * x).sum();
-    rest + total(sums)
+    dot_scalar(query_rest, row_rest) + total(sums)
+}
+
+/// What is left behind the last whole block.
+#[inline]
+fn dot_scalar<T: Copy + Into<f32>>(query: &[f32], row: &[T]) -> f32 {
+    query.iter().zip(row).map(|(q, &x)| q * x.into()).sum()
 }
 
 #[inline]
