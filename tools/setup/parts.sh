@@ -131,6 +131,40 @@ make_deny() {
     place_text "$(pinned $name)" "$CACHE/bin/cargo-deny.version"
 }
 
+# ---- servers for the tests ----
+
+# Kafka, HBase and Phoenix are jars of Maven's registry (tools/servers/NAME/pom.xml); each is checked against jars.sha256 there.
+make_kafka() { make_jars kafka; }
+make_hbase() { make_jars hbase; }
+make_phoenix() { make_jars phoenix; }
+
+make_jars() {
+    local folder=$ROOT/tools/servers/$1
+    done_java || make_java
+    say "fetching the jars of $1 with Maven"
+    step "check that Maven reaches its repository (mvn help:effective-settings), then run this again" \
+        mvn --batch-mode --quiet --file "$folder/pom.xml" dependency:copy-dependencies \
+        -DoutputDirectory="$WORK/$1" -DincludeScope=runtime
+    (cd "$WORK/$1" && step "a jar is not the one that tools/servers/$1/jars.sha256 names: the registry serves another file" \
+        sha256sum --check --strict --quiet "$folder/jars.sha256")
+    mkdir -p "$CACHE/servers"
+    jars_version "$1" >"$WORK/$1/complete"
+    place_folder "$WORK/$1" "$CACHE/servers/$1"
+}
+
+make_java() {
+    local missing=()
+    command -v javac >/dev/null || missing+=(openjdk-17-jdk-headless)
+    command -v mvn >/dev/null || missing+=(maven)
+    [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
+}
+
+make_mariadb() { install_packages mariadb-server; }
+make_redis() { install_packages redis-server; }
+
+# What the crates that wrap C libraries need to build: OpenSSL for Kafka's client.
+make_native() { install_packages libssl-dev pkg-config; }
+
 AGAIN="run this again; if it fails again, the fault is in tools/setup/: please report it"
 
 place_text() { printf '%s\n' "$1" >"$WORK/text" && mv "$WORK/text" "$2"; }

@@ -7,7 +7,8 @@
 //! - [`catalog`]: what a database answers: image records, operation log, alarms, settings (`MySQL`);
 //! - [`cache`]: bounded, forgetful (Redis).
 //!
-//! [`embedded`] has the adapters of the one-process profile. The suites under `contract` (cargo feature
+//! [`embedded`] has the adapters of the one-process profile; `hbase`, `kafka`, `mysql_catalog` and `redis_cache` those of a cluster
+//! (cargo feature `cluster`). The suites under `contract` (cargo feature
 //! `contract`) say in code what a port promises; every adapter runs them unchanged.
 
 pub mod cache;
@@ -15,10 +16,20 @@ pub mod catalog;
 pub mod cells;
 #[cfg(feature = "contract")]
 pub mod contract;
+#[cfg(feature = "cluster")]
+pub mod credentials;
 pub mod embedded;
 pub mod fault;
+#[cfg(feature = "cluster")]
+pub mod hbase;
 pub mod image_store;
+#[cfg(feature = "cluster")]
+pub mod kafka;
+#[cfg(feature = "cluster")]
+pub mod mysql_catalog;
 pub mod queue;
+#[cfg(feature = "cluster")]
+pub mod redis_cache;
 pub mod sql_catalog;
 
 pub use cache::{Cache, CacheError};

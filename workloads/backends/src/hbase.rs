@@ -1,0 +1,1 @@
+//! The image store on `HBase`, through its Thrift 1 server.

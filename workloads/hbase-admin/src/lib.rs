@@ -1,0 +1,1 @@
+//! HBase administration through its Thrift 2 server: namespaces and pre-split tables.

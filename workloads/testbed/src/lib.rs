@@ -1,0 +1,16 @@
+//! Real servers on loopback for the tests, each in a process of its own, in a folder of its own, on ports of its own.
+//!
+//! Guarantees: what a test starts is stopped by its process id when the value is dropped, and killed by the kernel when the test
+//! process dies. Several servers of a kind run beside one another. A server that does not come up is an error that shows the end of its log.
+//! Assumes that `tools/setup.sh servers` was run (`make test` does).
+//!
+//! `MEDINDEX_SKIP_SERVERS=kafka,hbase` leaves the suites of those servers out, by name and with a line that says so; nothing is ever
+//! left out silently.
+
+pub mod java;
+pub mod ports;
+pub mod process;
+pub mod skip;
+
+pub use process::{Server, TestbedError};
+pub use skip::skipped;
