@@ -13,8 +13,8 @@ use utoipa::ToSchema;
 use crate::problem::Problem;
 
 /// Names of the text fields that narrow a search.
-pub(crate) const FIELDS: [&str; 10] =
-    ["id", "k", "filter", "group_by", "roi", "window", "frame", "exact", "explain", "probes"];
+pub(crate) const FIELDS: [&str; 11] =
+    ["id", "k", "filter", "group_by", "roi", "window", "frame", "exact", "explain", "probes", "whole"];
 
 /// A search from a stored image, as JSON.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -44,6 +44,8 @@ pub(crate) struct SearchById {
     /// Lists to probe; chosen by the size of the index when absent.
     #[schema(minimum = 1)]
     pub(crate) probes: Option<usize>,
+    /// Fail with 503 rather than answer without a part of the index.
+    pub(crate) whole: Option<bool>,
 }
 
 /// A box in pixels of the image, from its top left corner.
@@ -74,6 +76,7 @@ pub(crate) struct SearchOptions {
     pub(crate) exact: bool,
     pub(crate) explain: bool,
     pub(crate) probes: Option<usize>,
+    pub(crate) whole: bool,
 }
 
 impl SearchOptions {
@@ -89,6 +92,7 @@ impl SearchOptions {
             exact: text("exact").map(|exact| flag("exact", exact)).transpose()?.unwrap_or(false),
             explain: text("explain").map(|explain| flag("explain", explain)).transpose()?.unwrap_or(false),
             probes: text("probes").map(|probes| number("probes", probes)).transpose()?,
+            whole: text("whole").map(|whole| flag("whole", whole)).transpose()?.unwrap_or(false),
         })
     }
 
@@ -104,6 +108,7 @@ impl SearchOptions {
             exact: search.exact.unwrap_or(false),
             explain: search.explain.unwrap_or(false),
             probes: search.probes,
+            whole: search.whole.unwrap_or(false),
         })
     }
 
@@ -118,6 +123,7 @@ impl SearchOptions {
             filter: self.filter.unwrap_or(Filter::All),
             group_by: self.group_by.unwrap_or(all.group_by),
             probes: self.probes,
+            whole: self.whole,
             exact: self.exact,
             explain: self.explain,
             query: all.query,

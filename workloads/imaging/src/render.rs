@@ -96,6 +96,11 @@ impl Rendered {
         &self.pixels
     }
 
+    /// The bytes, without a copy.
+    pub fn into_pixels(self) -> Vec<u8> {
+        self.pixels
+    }
+
     /// Cuts out a region.
     ///
     /// # Errors

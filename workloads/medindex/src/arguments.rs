@@ -34,8 +34,8 @@ pub(crate) struct GlobalOptions {
     /// Ask the `medindex serve` at this address instead of opening the data folder, such as `http://127.0.0.1:8080`.
     #[arg(long, global = true, value_name = "URL", env = "MEDINDEX_SERVER")]
     pub(crate) server: Option<String>,
-    /// Threads to compute with; 0 for every core.
-    #[arg(long, global = true, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    /// Threads to compute with, at most 256; 0 for every core.
+    #[arg(long, global = true, value_name = "N", default_value_t = 0, hide_default_value = true, value_parser = threads_up_to(MOST_THREADS))]
     pub(crate) threads: usize,
     /// Log level on standard error: off, error, warn, info, debug, trace, or filter directives; warn for serve and off for the others when left out.
     #[arg(long, global = true, value_name = "LEVEL", env = "MEDINDEX_LOG")]
@@ -63,6 +63,13 @@ struct LimitOptions {
     /// Bytes of all decoded frames of a file together; 1 GiB when left out.
     #[arg(long = "max-decoded-bytes", global = true, value_name = "N", env = "MEDINDEX_MAX_DECODED_BYTES", value_parser = limit_up_to::<u64>(u64::MAX))]
     decoded_bytes: Option<u64>,
+}
+
+/// More threads than any machine has cores would only take memory.
+const MOST_THREADS: u64 = 256;
+
+fn threads_up_to(most: u64) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(0..=most)
 }
 
 /// A limit is at least 1: with 0 nothing could be stored.

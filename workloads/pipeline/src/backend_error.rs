@@ -5,6 +5,7 @@ use medindex_index::IndexError;
 use medindex_proto::MessageError;
 
 use crate::error::{Classified, ErrorKind};
+use crate::searcher::ShardError;
 
 /// A backend or the index could not do its part.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +25,9 @@ pub enum BackendError {
     /// The index.
     #[error(transparent)]
     Index(#[from] IndexError),
+    /// The search shards.
+    #[error(transparent)]
+    Shards(#[from] ShardError),
     /// A message could not be written.
     #[error(transparent)]
     Message(#[from] MessageError),
@@ -50,7 +54,10 @@ impl Classified for BackendError {
             Self::Catalog(CatalogError::TooLong { .. }) | Self::Index(IndexError::InvalidRequest { .. }) => {
                 ErrorKind::BadRequest
             }
-            Self::Index(IndexError::Write { .. }) => ErrorKind::Unavailable,
+            Self::Shards(ShardError::Refuse { .. }) => ErrorKind::BadRequest,
+            Self::Index(IndexError::Write { .. }) | Self::Shards(ShardError::Ask { .. }) => {
+                ErrorKind::Unavailable
+            }
             other => match other.fault() {
                 Some(Fault::DiskFull { .. } | Fault::Unavailable { .. } | Fault::Closed { .. }) => {
                     ErrorKind::Unavailable

@@ -1,7 +1,5 @@
 //! The change log `imageindexed`: what its messages say, and what they do to the index.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use half::f16;
 use medindex_backends::catalog::ImageRecord;
@@ -15,7 +13,7 @@ use medindex_proto::names::MAX_MESSAGE_BYTES;
 
 use crate::backend_error::BackendError;
 use crate::catalog_row::index_attributes;
-use crate::context::{Context, now_ms};
+use crate::core::{Core, now_ms};
 
 /// Room for everything in a message that is not a vector.
 const MESSAGE_OVERHEAD: usize = 64 << 10;
@@ -110,16 +108,14 @@ pub(crate) enum ChangeError {
 }
 
 /// What a message does to the index, in order.
-pub(crate) async fn changes_of(
-    context: &Arc<Context>,
-    delivery: &Delivery,
-) -> Result<Vec<Change>, ChangeError> {
+pub(crate) async fn changes_of(core: &Core, delivery: &Delivery) -> Result<Vec<Change>, ChangeError> {
     let message = ImageIndexed::read(&delivery.payload)?;
     let row_key = RowKey::parse(&message.row_key).map_err(identity_error)?;
+    row_key.check(core.partitions).map_err(identity_error)?;
     let id = row_key.image_id();
     match message.change {
         Some(image_indexed::Change::Indexed(indexed)) => {
-            let expected = context.model().digest();
+            let expected = core.model_digest();
             if indexed.model_digest != expected {
                 let (found, expected) = (indexed.model_digest, expected.to_owned());
                 return Err(ChangeError::OtherModel { found, expected });
@@ -129,7 +125,7 @@ pub(crate) async fn changes_of(
                 Some(indexed::Vectors::Frames(frames)) => {
                     frames.frames.into_iter().map(|frame| (frame.frame, halves(&frame.vector))).collect()
                 }
-                _ => stored_frames(context, &row_key).await?,
+                _ => stored_frames(core, &row_key).await?,
             };
             Ok(entries(&id, frames, &attributes))
         }
@@ -146,11 +142,8 @@ fn halves(bytes: &[u8]) -> Vec<f16> {
 }
 
 /// Too many frames for a message: they are read from the image store. A row that is gone was deleted meanwhile.
-async fn stored_frames(
-    context: &Arc<Context>,
-    row_key: &RowKey,
-) -> Result<Vec<(u32, Vec<f16>)>, BackendError> {
-    let row = context.ports.store.get(row_key, Columns::VECTORS).await?;
+async fn stored_frames(core: &Core, row_key: &RowKey) -> Result<Vec<(u32, Vec<f16>)>, BackendError> {
+    let row = core.ports.store.get(row_key, Columns::VECTORS).await?;
     let information = row.and_then(|row| row.information).unwrap_or_default();
     Ok(information.frames.into_iter().map(|frame| (frame.frame, frame.vector)).collect())
 }

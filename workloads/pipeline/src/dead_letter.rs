@@ -1,7 +1,5 @@
 //! What cannot be processed: kept with its reason in the dead-letter topic, named in the catalog, alarmed.
 
-use std::sync::Arc;
-
 use medindex_backends::catalog::{FailedImage, MAX_LONG_TEXT};
 use medindex_backends::queue::{Delivery, Message as QueueMessage};
 use medindex_proto::identity::ImageId;
@@ -10,7 +8,7 @@ use medindex_proto::messages::DeadLetter;
 use medindex_proto::names::{MAX_INLINE_BYTES, TOPIC_DEAD_LETTER};
 
 use crate::backend_error::BackendError;
-use crate::context::{Context, now_ms};
+use crate::core::{Core, now_ms};
 use crate::ingest::embed::mark_failed;
 
 /// Alarm for messages in the dead-letter topic.
@@ -35,12 +33,12 @@ impl DeadImage {
 }
 
 /// Publishes dead letters, marks their images failed, raises an alarm for each cause.
-pub(crate) async fn bury(context: &Arc<Context>, dead: Vec<DeadImage>) -> Result<(), BackendError> {
+pub(crate) async fn bury(core: &Core, dead: Vec<DeadImage>) -> Result<(), BackendError> {
     if dead.is_empty() {
         return Ok(());
     }
     let messages = dead.iter().map(letter).collect::<Result<Vec<_>, _>>()?;
-    context.ports.queue.publish_many(TOPIC_DEAD_LETTER, messages).await?;
+    core.ports.queue.publish_many(TOPIC_DEAD_LETTER, messages).await?;
     for image in &dead {
         let subject = image.id.map_or_else(|| image.delivery.key.clone(), |id| id.to_string());
         tracing::warn!(%subject, cause = image.cause, reason = image.reason, "image cannot be indexed");
@@ -49,12 +47,12 @@ pub(crate) async fn bury(context: &Arc<Context>, dead: Vec<DeadImage>) -> Result
     let images = if dead.len() == 1 { "image" } else { "images" };
     let detail = format!("{} {images} could not be indexed, the last because {last}", dead.len());
     // The alarm comes first: whoever sees an image failed also sees the alarm.
-    context.raise_alarm(ALARM_DEAD_LETTER, "", &detail).await;
+    core.raise_alarm(ALARM_DEAD_LETTER, "", &detail).await;
     let failed = dead.iter().filter_map(|image| {
         let id = image.id?;
         Some(FailedImage { id, reason: image.reason.chars().take(MAX_LONG_TEXT).collect() })
     });
-    mark_failed(context, failed.collect()).await?;
+    mark_failed(core, failed.collect()).await?;
     Ok(())
 }
 

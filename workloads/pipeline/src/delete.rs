@@ -6,14 +6,14 @@
 use std::sync::Arc;
 
 use medindex_backends::catalog::{ImageRecord, Operation};
-use medindex_proto::identity::ImageId;
+use medindex_proto::identity::{ImageId, RowKey};
 use medindex_proto::names::{TOPIC_IMAGE_INDEXED, recognition_cache_key};
 
 use crate::backend_error::{BackendError, from_backend};
 use crate::change::tombstone_message;
-use crate::context::{Context, now_ms};
+use crate::context::Context;
+use crate::core::{Core, now_ms};
 use crate::error::{Classified, ErrorKind};
-use crate::follow::catch_up;
 use crate::report::Deleted;
 
 /// Name of a deletion in the operation log.
@@ -70,29 +70,33 @@ async fn delete_all(context: &Arc<Context>, ids: Vec<ImageId>) -> Result<Vec<Ima
         gone.extend(present);
     }
     if !gone.is_empty() {
-        catch_up(context).await?;
+        let ends = context.ports.queue.end_offsets(TOPIC_IMAGE_INDEXED).await?;
+        context.searcher.catch_up(&ends).await?;
     }
     Ok(gone)
 }
 
 /// Removes all that is left of images that are marked as deleting; the caller holds their locks.
-pub(crate) async fn remove(context: &Arc<Context>, records: &[ImageRecord]) -> Result<(), BackendError> {
-    let ports = &context.ports;
-    let tombstones = records
-        .iter()
-        .map(|record| tombstone_message(&record.image.id, &record.image.row_key))
-        .collect::<Result<Vec<_>, _>>()?;
-    ports.queue.publish_many(TOPIC_IMAGE_INDEXED, tombstones).await?;
-    let rows: Vec<_> = records.iter().map(|record| record.image.row_key.clone()).collect();
-    ports.store.delete_many(&rows).await?;
+pub(crate) async fn remove(core: &Core, records: &[ImageRecord]) -> Result<(), BackendError> {
+    let ports = &core.ports;
+    let ids: Vec<ImageId> = records.iter().map(|record| record.image.id).collect();
+    withdraw(core, &ids).await?;
     let keys: Vec<String> =
         records.iter().map(|record| recognition_cache_key(&hex::encode(record.image.md5))).collect();
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     ports.cache.delete_many(&keys).await?;
-    let ids: Vec<ImageId> = records.iter().map(|record| record.image.id).collect();
     ports.catalog.delete_images(&ids).await?;
     ports.catalog.append_operations(ids.iter().map(deletion).collect()).await?;
     Ok(())
+}
+
+/// Takes images out of every index and out of the image store.
+pub(crate) async fn withdraw(core: &Core, ids: &[ImageId]) -> Result<(), BackendError> {
+    let rows: Vec<RowKey> = ids.iter().map(|id| core.row_key(id)).collect();
+    let tombstones = ids.iter().zip(&rows).map(|(id, row)| tombstone_message(id, row));
+    let tombstones = tombstones.collect::<Result<Vec<_>, _>>()?;
+    core.ports.queue.publish_many(TOPIC_IMAGE_INDEXED, tombstones).await?;
+    Ok(core.ports.store.delete_many(&rows).await?)
 }
 
 fn deletion(id: &ImageId) -> Operation {

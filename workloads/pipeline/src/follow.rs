@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use medindex_backends::queue::{Delivery, positions_after};
-use medindex_backends::{Columns, Follower, QueueError};
+use medindex_backends::{Columns, Follower, Positions, QueueError};
 use medindex_index::{Change, LogPositions};
 use medindex_proto::identity::{ImageId, RowKey};
 use medindex_proto::names::TOPIC_IMAGE_INDEXED;
@@ -15,9 +15,9 @@ use medindex_proto::names::TOPIC_IMAGE_INDEXED;
 use crate::backend_error::BackendError;
 use crate::catalog_row::index_attributes;
 use crate::change::{ChangeError, changes_of, entries};
-use crate::context::Context;
 use crate::dead_letter::{DeadImage, bury};
 use crate::retry::Backoff;
+use crate::shard::Shard;
 
 /// Messages applied to the index at once.
 const BATCH: usize = 512;
@@ -27,57 +27,57 @@ const POLL: Duration = Duration::from_secs(1);
 const PAGE: usize = 512;
 
 /// Runs until the context stops.
-pub(crate) async fn run(context: Arc<Context>) {
+pub(crate) async fn run(shard: Arc<Shard>) {
     let mut backoff = Backoff::default();
-    while !context.stop.is_cancelled() {
-        let error = match follow(&context, &mut backoff).await {
+    while !shard.stop.is_cancelled() {
+        let error = match follow(&shard, &mut backoff).await {
             Ok(()) => return,
             Err(error) => error,
         };
         tracing::error!(%error, "following the change log is interrupted and will be tried again");
-        *context.follower.failure.lock() = Some(error.to_string());
+        *shard.follower.failure.lock() = Some(error.to_string());
         if let BackendError::Queue(QueueError::OutOfRange { .. }) = error
-            && let Err(error) = rebuild(&context).await
+            && let Err(error) = rebuild(&shard).await
         {
             tracing::error!(%error, "the index cannot be rebuilt");
         }
         tokio::select! {
-            () = context.stop.cancelled() => {}
+            () = shard.stop.cancelled() => {}
             () = backoff.wait() => {}
         }
     }
 }
 
 /// Follows until the context stops, or a backend fails.
-async fn follow(context: &Arc<Context>, backoff: &mut Backoff) -> Result<(), BackendError> {
-    let mut follower = open(context).await?;
+async fn follow(shard: &Arc<Shard>, backoff: &mut Backoff) -> Result<(), BackendError> {
+    let mut follower = open(shard).await?;
     loop {
         let deliveries = tokio::select! {
-            () = context.stop.cancelled() => return Ok(()),
+            () = shard.stop.cancelled() => return Ok(()),
             deliveries = follower.poll(BATCH, POLL) => deliveries?,
         };
         if !deliveries.is_empty() {
-            apply(context, &deliveries).await?;
+            apply(shard, &deliveries).await?;
         }
         backoff.reset();
-        *context.follower.failure.lock() = None;
+        *shard.follower.failure.lock() = None;
     }
 }
 
-async fn open(context: &Arc<Context>) -> Result<Box<dyn Follower>, BackendError> {
-    let mut from = context.index.log_positions();
+async fn open(shard: &Arc<Shard>) -> Result<Box<dyn Follower>, BackendError> {
+    let mut from = shard.index.log_positions();
     // A partition that the index knows nothing of is read from its beginning; the queue follows only what is named.
-    for partition in 0..context.partitions {
+    for &partition in &shard.held {
         from.entry(partition).or_insert(0);
     }
-    Ok(context.ports.queue.follow(TOPIC_IMAGE_INDEXED, from).await?)
+    Ok(shard.ports.queue.follow(TOPIC_IMAGE_INDEXED, from).await?)
 }
 
 /// Applies the changes of a run of messages to the index.
-async fn apply(context: &Arc<Context>, deliveries: &[Delivery]) -> Result<(), BackendError> {
+async fn apply(shard: &Arc<Shard>, deliveries: &[Delivery]) -> Result<(), BackendError> {
     let (mut changes, mut dead) = (Vec::new(), Vec::new());
     for delivery in deliveries {
-        match changes_of(context, delivery).await {
+        match changes_of(shard, delivery).await {
             Ok(more) => changes.extend(more),
             Err(ChangeError::Backend(error)) => return Err(error),
             Err(error) => {
@@ -85,20 +85,20 @@ async fn apply(context: &Arc<Context>, deliveries: &[Delivery]) -> Result<(), Ba
             }
         }
     }
-    bury(context, dead).await?;
-    apply_changes(context, changes, positions_after(deliveries)).await
+    bury(shard, dead).await?;
+    apply_changes(shard, changes, positions_after(deliveries)).await
 }
 
 async fn apply_changes(
-    context: &Arc<Context>,
+    shard: &Arc<Shard>,
     changes: Vec<Change>,
     positions: LogPositions,
 ) -> Result<(), BackendError> {
     let count = changes.len();
-    let index = Arc::clone(&context.index);
+    let index = Arc::clone(&shard.index);
     tokio::task::spawn_blocking(move || index.apply(&changes, &positions)).await??;
-    context.follower.count(count);
-    context.announce_change();
+    shard.follower.count(count);
+    shard.announce_applied();
     Ok(())
 }
 
@@ -112,37 +112,38 @@ pub(crate) struct Rebuilt {
 }
 
 /// Reads every stored vector back into the index, then goes on from where the log stood when it began.
-pub(crate) async fn rebuild(context: &Arc<Context>) -> Result<Rebuilt, BackendError> {
-    let ends = context.ports.queue.end_offsets(TOPIC_IMAGE_INDEXED).await?;
+pub(crate) async fn rebuild(shard: &Arc<Shard>) -> Result<Rebuilt, BackendError> {
+    let ends = shard.ports.queue.end_offsets(TOPIC_IMAGE_INDEXED).await?;
     let mut rebuilt = Rebuilt::default();
-    for partition in 0..context.partitions {
+    for &partition in &shard.held {
         let mut after: Option<RowKey> = None;
         loop {
-            let page = context.ports.store.scan(partition, Columns::VECTORS, after.as_ref(), PAGE).await?;
+            let page = shard.ports.store.scan(partition, Columns::VECTORS, after.as_ref(), PAGE).await?;
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
             let full = page.len() == PAGE;
-            let (changes, unknown) = page_changes(context, &page).await?;
+            let (changes, unknown) = page_changes(shard, &page).await?;
             rebuilt.rows += page.len() as u64;
             rebuilt.unknown += unknown;
-            apply_changes(context, changes, LogPositions::new()).await?;
+            apply_changes(shard, changes, LogPositions::new()).await?;
             if !full {
                 break;
             }
         }
     }
-    apply_changes(context, Vec::new(), ends).await?;
+    let ends = ends.into_iter().filter(|(partition, _)| shard.held.contains(partition)).collect();
+    apply_changes(shard, Vec::new(), ends).await?;
     tracing::info!(?rebuilt, "the index was rebuilt from the image store");
     Ok(rebuilt)
 }
 
 /// Entries of the rows that the catalog still has, and how many it does not know.
 async fn page_changes(
-    context: &Arc<Context>,
+    shard: &Arc<Shard>,
     page: &[(RowKey, medindex_backends::ImageRow)],
 ) -> Result<(Vec<Change>, u64), BackendError> {
     let ids: Vec<ImageId> = page.iter().map(|(row_key, _)| row_key.image_id()).collect();
-    let records = context.ports.catalog.images(&ids).await?;
+    let records = shard.ports.catalog.images(&ids).await?;
     let (mut changes, mut unknown) = (Vec::new(), 0);
     for ((row_key, row), record) in page.iter().zip(records) {
         let Some(record) = record else {
@@ -157,27 +158,21 @@ async fn page_changes(
 }
 
 /// Changes that are not searchable yet.
-pub(crate) async fn lag(context: &Context) -> Result<u64, BackendError> {
-    let ends = context.ports.queue.end_offsets(TOPIC_IMAGE_INDEXED).await?;
-    let applied = context.index.log_positions();
-    Ok(ends
-        .iter()
-        .map(|(partition, end)| end.saturating_sub(applied.get(partition).copied().unwrap_or(0)))
-        .sum())
+pub(crate) async fn lag(shard: &Shard) -> Result<u64, BackendError> {
+    let ends = shard.ports.queue.end_offsets(TOPIC_IMAGE_INDEXED).await?;
+    Ok(lag_of(&ends, &shard.held, &shard.index.log_positions()))
 }
 
-/// Waits until everything that is in the change log now is searchable.
-pub(crate) async fn catch_up(context: &Arc<Context>) -> Result<(), BackendError> {
-    let ends = context.ports.queue.end_offsets(TOPIC_IMAGE_INDEXED).await?;
-    let mut changed = context.changed.subscribe();
-    loop {
-        let applied = context.index.log_positions();
-        if ends.iter().all(|(partition, end)| applied.get(partition).copied().unwrap_or(0) >= *end) {
-            return Ok(());
-        }
-        tokio::select! {
-            () = context.stop.cancelled() => return Ok(()),
-            outcome = changed.changed() => if outcome.is_err() { return Ok(()) },
-        }
-    }
+/// Changes before `ends` that are not applied, in the partitions given.
+pub(crate) fn lag_of(ends: &Positions, partitions: &[u32], applied: &LogPositions) -> u64 {
+    let behind = |partition: &u32| {
+        let end = ends.get(partition).copied().unwrap_or(0);
+        end.saturating_sub(applied.get(partition).copied().unwrap_or(0))
+    };
+    partitions.iter().map(behind).sum()
+}
+
+/// Whether everything before these positions is applied, in the partitions that the shard holds.
+pub(crate) fn has_applied(shard: &Shard, ends: &Positions) -> bool {
+    lag_of(ends, &shard.held, &shard.index.log_positions()) == 0
 }

@@ -10,19 +10,24 @@ mod backend_error;
 mod catalog_row;
 mod change;
 mod context;
+mod core;
 mod dead_letter;
 mod delete;
+mod description;
 mod digest;
+mod embedding;
 mod error;
 mod flight;
 mod folder;
 mod follow;
+mod generations;
 mod ingest;
 mod locks;
 mod maintain;
 mod open;
 mod parts;
 mod pipeline;
+mod published_training;
 mod read;
 mod recognise;
 mod repair;
@@ -30,24 +35,31 @@ mod report;
 mod retry;
 mod row_meta;
 mod search;
+mod searcher;
 mod settings;
+mod shard;
+mod shard_open;
 mod status;
 mod train;
 
+pub use self::core::{Core, Ports, SettingsError};
 pub use backend_error::BackendError;
-pub use context::Ports;
 pub use delete::DeleteError;
+pub use description::{DescriptionError, IndexDescription, await_description, register_model};
+pub use embedding::{Embedding, EmbeddingError, Quantizers};
 pub use error::{Classified, ErrorKind};
 pub use folder::{FOLDER_FILE, FOLDER_FORMAT, FolderDescription, FolderError, describe_folder};
+pub use generations::{GenerationError, GenerationPointer, PublishedQuantizer};
 pub use ingest::{
-    ImportError, ImportFailure, ImportItem, ImportProgress, ImportSummary, IngestError, ProgressCallback,
-    ReadItemError, Upload,
+    EmbedWorker, ImportError, ImportFailure, ImportItem, ImportProgress, ImportSummary, IngestError,
+    ProgressCallback, ReadItemError, Upload, upload_lag,
 };
 pub use medindex_imaging::{Region, WindowChoice};
 pub use medindex_index::{Filter, GroupBy};
 pub use medindex_proto::identity::ImageId;
 pub use open::OpenError;
 pub use pipeline::Pipeline;
+pub use published_training::train_and_publish;
 pub use read::{ImagePage, ListRequest, MAX_LIST, MAX_PREVIEW_EDGE, PreviewRequest, ReadError, StoredVector};
 pub use recognise::RecogniseError;
 pub use repair::{LostImage, RepairReport};
@@ -59,5 +71,8 @@ pub use search::{
     ExplainReport, FILTER_FIELDS, FilterError, Hit, Query, QueryDescription, SearchError, SearchRequest,
     SearchResponse, all_of, parse_filter,
 };
+pub use searcher::{Found, Searcher, ShardError};
 pub use settings::{SearchableFrames, Settings, TrainingPolicy};
+pub use shard::Shard;
+pub use shard_open::ShardOptions;
 pub use train::{FEWEST_IMAGES, TrainError, TrainingStage};

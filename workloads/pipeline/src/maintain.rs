@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use medindex_index::LogPositions;
 use medindex_proto::names::{TOPIC_IMAGE_INDEXED, TOPIC_IMAGE_UPLOAD};
 
 use crate::backend_error::BackendError;
-use crate::context::Context;
 use crate::ingest::embed::GROUP;
+use crate::shard::Shard;
 use crate::train;
 
 /// How often upkeep looks whether there is something to do when nothing wakes it.
@@ -18,42 +19,42 @@ const PERIOD: Duration = Duration::from_secs(30);
 const ALARM_MAINTENANCE: &str = "maintenance_failed";
 
 /// Runs until the context stops.
-pub(crate) async fn run(context: Arc<Context>) {
-    let mut changed = context.changed.subscribe();
+pub(crate) async fn run(shard: Arc<Shard>) {
+    let mut changed = shard.changed.subscribe();
     let mut period = tokio::time::interval(PERIOD);
     let mut alarmed = false;
     loop {
         let due = tokio::select! {
-            () = context.stop.cancelled() => return,
+            () = shard.stop.cancelled() => return,
             _ = period.tick() => true,
             outcome = changed.changed() => {
                 if outcome.is_err() { return }
-                context.follower.since_snapshot.load(Ordering::Relaxed) >= context.settings.snapshot_every
+                shard.follower.since_snapshot.load(Ordering::Relaxed) >= shard.settings.snapshot_every
             }
         };
         if !due {
             continue;
         }
-        match upkeep(&context).await {
+        match upkeep(&shard).await {
             Ok(()) if alarmed => {
-                context.clear_alarm(ALARM_MAINTENANCE, "").await;
+                shard.clear_alarm(ALARM_MAINTENANCE, "").await;
                 alarmed = false;
             }
             Ok(()) => {}
             Err(error) => {
-                context.raise_alarm(ALARM_MAINTENANCE, "", &error.to_string()).await;
+                shard.raise_alarm(ALARM_MAINTENANCE, "", &error.to_string()).await;
                 alarmed = true;
             }
         }
     }
 }
 
-async fn upkeep(context: &Arc<Context>) -> Result<(), BackendError> {
-    if context.follower.since_snapshot.load(Ordering::Relaxed) > 0 {
-        snapshot(context).await?;
+async fn upkeep(shard: &Arc<Shard>) -> Result<(), BackendError> {
+    if shard.follower.since_snapshot.load(Ordering::Relaxed) > 0 {
+        snapshot(shard).await?;
     }
-    if train::is_due(context) {
-        match train::train(context, &|_| {}).await {
+    if shard.alone && train::is_due(shard) {
+        match train::train(shard, &|_| {}).await {
             Ok(report) => tracing::info!(?report, "the index trained itself"),
             Err(error) => tracing::warn!(%error, "the index could not train itself"),
         }
@@ -62,16 +63,24 @@ async fn upkeep(context: &Arc<Context>) -> Result<(), BackendError> {
 }
 
 /// Makes the index durable and drops what the queue no longer needs.
-pub(crate) async fn snapshot(context: &Arc<Context>) -> Result<(), BackendError> {
-    let counted = context.follower.since_snapshot.load(Ordering::Relaxed);
-    let index = Arc::clone(&context.index);
+pub(crate) async fn snapshot(shard: &Arc<Shard>) -> Result<(), BackendError> {
+    let counted = shard.follower.since_snapshot.load(Ordering::Relaxed);
+    let index = Arc::clone(&shard.index);
     let positions = tokio::task::spawn_blocking(move || {
         index.maintain()?;
         index.snapshot()
     })
     .await??;
-    context.follower.since_snapshot.fetch_sub(counted, Ordering::Relaxed);
-    let queue = &context.ports.queue;
+    shard.follower.since_snapshot.fetch_sub(counted, Ordering::Relaxed);
+    if shard.alone {
+        trim_queue(shard, positions).await?;
+    }
+    Ok(())
+}
+
+/// Drops the messages that nobody needs any more. On a cluster the queue's own retention does it.
+async fn trim_queue(shard: &Shard, positions: LogPositions) -> Result<(), BackendError> {
+    let queue = &shard.ports.queue;
     for (partition, before) in positions {
         queue.trim(TOPIC_IMAGE_INDEXED, partition, before).await?;
     }

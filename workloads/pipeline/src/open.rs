@@ -2,29 +2,27 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use medindex_backends::embedded::{EmbeddedStore, MemoryCache, StoreOptions, open_catalog};
 use medindex_backends::{Fault, Queue as _};
-use medindex_embedding::Embedder;
+use medindex_embedding::{Embedder, Manifest};
 use medindex_index::{Index, IndexError, IndexOptions, LogPositions};
-use medindex_proto::IdentityError;
-use medindex_proto::identity::check_partitions;
 use medindex_proto::names::{
-    MAX_INLINE_BYTES, TOPIC_DEAD_LETTER, TOPIC_IMAGE_INDEXED, TOPIC_IMAGE_UPLOAD, TOPIC_OPERATION_LOG,
+    TOPIC_DEAD_LETTER, TOPIC_IMAGE_INDEXED, TOPIC_IMAGE_UPLOAD, TOPIC_OPERATION_LOG,
 };
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::backend_error::{BackendError, from_backend};
-use crate::context::{Context, FollowerState, Ports};
+use crate::context::Context;
+use crate::core::{Core, Ports, SettingsError};
+use crate::embedding::{Embedding, Quantizers};
 use crate::error::{Classified, ErrorKind};
 use crate::flight::SingleFlight;
 use crate::folder::{FOLDER_FORMAT, FolderDescription, FolderError, prepare_folder};
-use crate::locks::ImageLocks;
+use crate::ingest::embed;
 use crate::repair::{self, RepairReport};
+use crate::searcher::Searcher;
 use crate::settings::Settings;
+use crate::shard::Shard;
 use crate::train::TrainError;
 use crate::{follow, ingest, maintain, parts, train};
 
@@ -34,19 +32,9 @@ pub(crate) const INDEX_FOLDER: &str = "index";
 /// Why a data folder could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// A setting is out of its range.
-    #[error("setting {name} is {value}, but must be {range}")]
-    CheckSetting {
-        /// The setting.
-        name: &'static str,
-        /// Its value.
-        value: String,
-        /// What it may be.
-        range: String,
-    },
-    /// The number of partitions cannot be.
+    /// The settings cannot be used.
     #[error(transparent)]
-    CheckPartitions(#[from] IdentityError),
+    CheckSettings(#[from] SettingsError),
     /// The folder cannot be used.
     #[error(transparent)]
     Folder(#[from] FolderError),
@@ -83,7 +71,7 @@ from_backend!(OpenError);
 impl Classified for OpenError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::CheckSetting { .. } | Self::CheckPartitions(_) => ErrorKind::BadRequest,
+            Self::CheckSettings(_) => ErrorKind::BadRequest,
             Self::Folder(FolderError::CheckModel { .. } | FolderError::Recognise { .. }) => {
                 ErrorKind::BadRequest
             }
@@ -103,24 +91,30 @@ pub(crate) async fn open_embedded(
     embedder: Embedder,
     settings: Settings,
 ) -> Result<Arc<Context>, OpenError> {
-    let parts = Parts::open(folder, &embedder, &settings, Check::Refuse).await?;
-    let context = parts.into_context(folder, embedder, settings, IndexStart::Stored).await?;
-    parts::check_counts(&context, folder).await?;
-    start(&context).await?;
-    Ok(context)
+    let core = open_core(folder, &embedder, settings, Check::Refuse).await?;
+    let shard = open_shard(core, folder, IndexStart::Stored).await?;
+    parts::check_counts(&shard, folder).await?;
+    start(&shard, Arc::new(embedder.clone())).await?;
+    Ok(Arc::new(Context {
+        core: Arc::clone(&shard.core),
+        embedding: Arc::new(embedder),
+        searcher: Arc::clone(&shard) as Arc<dyn Searcher>,
+        recognitions: SingleFlight::new(),
+        shard: Some(shard),
+    }))
 }
 
 /// Makes a damaged data folder whole again, as far as its parts allow; nothing else may have it open.
 pub(crate) async fn repair_embedded(
     folder: &Path,
-    embedder: Embedder,
+    embedder: &Embedder,
     settings: Settings,
 ) -> Result<RepairReport, OpenError> {
-    let parts = Parts::open(folder, &embedder, &settings, Check::Leave).await?;
-    let repaired = repair::repair(&parts.ports, parts.partitions, &settings).await?;
-    let context = parts.into_context(folder, embedder, settings, IndexStart::Anew).await?;
-    maintain::snapshot(&context).await?;
-    Ok(RepairReport { searchable: context.index.image_count() as u64, ..repaired })
+    let core = open_core(folder, embedder, settings, Check::Leave).await?;
+    let repaired = repair::repair(&core.ports, core.partitions, &core.settings).await?;
+    let shard = open_shard(core, folder, IndexStart::Anew).await?;
+    maintain::snapshot(&shard).await?;
+    Ok(RepairReport { searchable: shard.index.image_count() as u64, ..repaired })
 }
 
 /// What is done about parts that are missing.
@@ -141,134 +135,78 @@ enum IndexStart {
     Anew,
 }
 
-/// The parts of a data folder that hold what cannot be made again.
-struct Parts {
-    ports: Ports,
-    partitions: u32,
-}
-
-impl Parts {
-    async fn open(
-        folder: &Path,
-        embedder: &Embedder,
-        settings: &Settings,
-        check: Check,
-    ) -> Result<Self, OpenError> {
-        check_settings(settings)?;
-        let wanted = describe_wanted(embedder, settings)?;
-        let path = folder.to_owned();
-        let description = tokio::task::spawn_blocking(move || prepare_folder(&path, wanted)).await??;
-        if check == Check::Refuse {
-            parts::check_files(folder)?;
-        }
-        // The store's lock comes first: it keeps a second process from everything else in the folder.
-        let store = EmbeddedStore::open_with(folder, StoreOptions::default())
-            .await
-            .map_err(|source| OpenError::Store { folder: folder.to_owned(), source })?;
-        for topic in [TOPIC_IMAGE_UPLOAD, TOPIC_IMAGE_INDEXED, TOPIC_DEAD_LETTER, TOPIC_OPERATION_LOG] {
-            store.create_topic(topic, description.partitions).await?;
-        }
-        if check == Check::Refuse {
-            parts::check_catalog(folder, &store).await?;
-        }
-        let ports = Ports {
-            store: Arc::new(store.clone()),
-            queue: Arc::new(store),
-            catalog: Arc::new(open_catalog(folder).await?),
-            cache: Arc::new(MemoryCache::new(settings.cache_bytes)),
-        };
-        Ok(Self { ports, partitions: description.partitions })
+/// Opens the parts of a data folder that hold what cannot be made again.
+async fn open_core(
+    folder: &Path,
+    embedder: &Embedder,
+    settings: Settings,
+    check: Check,
+) -> Result<Arc<Core>, OpenError> {
+    let model = embedder.model().manifest().clone();
+    let wanted = describe_wanted(&model, &settings);
+    let path = folder.to_owned();
+    let description = tokio::task::spawn_blocking(move || prepare_folder(&path, wanted)).await??;
+    if check == Check::Refuse {
+        parts::check_files(folder)?;
     }
-
-    /// Adds the index, which can be made again from the others, and brings it up to the log where it is too old for that.
-    async fn into_context(
-        self,
-        folder: &Path,
-        embedder: Embedder,
-        settings: Settings,
-        start: IndexStart,
-    ) -> Result<Arc<Context>, OpenError> {
-        let Self { ports, partitions } = self;
-        let log = ports.queue.end_offsets(TOPIC_IMAGE_INDEXED).await?;
-        let (index, rebuild) = open_index(folder.join(INDEX_FOLDER), &embedder, log, start).await?;
-        let context = Arc::new(Context {
-            settings,
-            partitions,
-            ports,
-            embedder,
-            index: Arc::new(index),
-            locks: ImageLocks::new(),
-            recognitions: SingleFlight::new(),
-            training: tokio::sync::Mutex::new(()),
-            trained_on: AtomicU64::new(0),
-            follower: FollowerState::default(),
-            stop: CancellationToken::new(),
-            tasks: TaskTracker::new(),
-            changed: watch::Sender::new(0),
-        });
-        train::recall_last(&context).await?;
-        // A lost or restored index folder is behind what the log still has: it is filled before anyone searches.
-        let first = context.ports.queue.first_offsets(TOPIC_IMAGE_INDEXED).await?;
-        let applied = context.index.log_positions();
-        let behind =
-            first.iter().any(|(partition, first)| applied.get(partition).copied().unwrap_or(0) < *first);
-        if rebuild {
-            train::forget_last(&context).await?;
-        }
-        if rebuild || behind {
-            let rebuilt = follow::rebuild(&context).await?;
-            if start == IndexStart::Stored {
-                parts::check_rebuilt(folder, rebuilt)?;
-            }
-        }
-        Ok(context)
+    // The store's lock comes first: it keeps a second process from everything else in the folder.
+    let store = EmbeddedStore::open_with(folder, StoreOptions::default())
+        .await
+        .map_err(|source| OpenError::Store { folder: folder.to_owned(), source })?;
+    for topic in [TOPIC_IMAGE_UPLOAD, TOPIC_IMAGE_INDEXED, TOPIC_DEAD_LETTER, TOPIC_OPERATION_LOG] {
+        store.create_topic(topic, description.partitions).await?;
     }
-}
-
-fn check_settings(settings: &Settings) -> Result<(), OpenError> {
-    let wrong = |name, value: String, range: &str| {
-        Err(OpenError::CheckSetting { name, value, range: range.to_owned() })
+    if check == Check::Refuse {
+        parts::check_catalog(folder, &store).await?;
+    }
+    let ports = Ports {
+        store: Arc::new(store.clone()),
+        queue: Arc::new(store),
+        catalog: Arc::new(open_catalog(folder).await?),
+        cache: Arc::new(MemoryCache::new(settings.cache_bytes)),
     };
-    check_partitions(settings.partitions)?;
-    if settings.batch == 0 {
-        return wrong("batch", settings.batch.to_string(), "at least 1");
-    }
-    if settings.inline_bytes > MAX_INLINE_BYTES {
-        let range = format!("at most {MAX_INLINE_BYTES}");
-        return wrong("inline_bytes", settings.inline_bytes.to_string(), &range);
-    }
-    if settings.max_results == 0 {
-        return wrong("max_results", settings.max_results.to_string(), "at least 1");
-    }
-    let training = &settings.training;
-    if !(0.0..=1.0).contains(&training.recall_gate) {
-        return wrong("recall_gate", training.recall_gate.to_string(), "0 to 1");
-    }
-    if training.growth < 2 {
-        return wrong("growth", training.growth.to_string(), "at least 2");
-    }
-    Ok(())
+    Ok(Core::new(settings, description.partitions, ports, model)?)
 }
 
-fn describe_wanted(embedder: &Embedder, settings: &Settings) -> Result<FolderDescription, OpenError> {
-    let model = embedder.model();
-    Ok(FolderDescription {
+/// Opens the index, which can be made again from the rest, and brings it up to the log where it is too old for that.
+async fn open_shard(core: Arc<Core>, folder: &Path, start: IndexStart) -> Result<Arc<Shard>, OpenError> {
+    let log = core.ports.queue.end_offsets(TOPIC_IMAGE_INDEXED).await?;
+    let (index, rebuild) = open_index(folder.join(INDEX_FOLDER), &core, log, start).await?;
+    let held = (0..core.partitions).collect();
+    let shard = Shard::new(core, held, true, index);
+    train::recall_last(&shard).await?;
+    // A lost or restored index folder is behind what the log still has: it is filled before anyone searches.
+    let first = shard.ports.queue.first_offsets(TOPIC_IMAGE_INDEXED).await?;
+    let behind = follow::lag_of(&first, &shard.held, &shard.index.log_positions()) > 0;
+    if rebuild {
+        train::forget_last(&shard).await?;
+    }
+    if rebuild || behind {
+        let rebuilt = follow::rebuild(&shard).await?;
+        if start == IndexStart::Stored {
+            parts::check_rebuilt(folder, rebuilt)?;
+        }
+    }
+    Ok(shard)
+}
+
+fn describe_wanted(model: &Manifest, settings: &Settings) -> FolderDescription {
+    FolderDescription {
         format: FOLDER_FORMAT,
-        model: model.manifest().name.clone(),
-        model_digest: model.digest().to_owned(),
-        partitions: check_partitions(settings.partitions)?,
-    })
+        model: model.name.clone(),
+        model_digest: model.digest(),
+        partitions: settings.partitions,
+    }
 }
 
 /// Opens the index; one that is damaged, or has applied more than the log has, is made anew, to be filled from the image store.
 async fn open_index(
     folder: PathBuf,
-    embedder: &Embedder,
+    core: &Core,
     log: LogPositions,
     start: IndexStart,
 ) -> Result<(Index, bool), OpenError> {
-    let model = embedder.model();
-    let options = IndexOptions::new(model.dimension(), model.digest());
+    let options = IndexOptions::new(core.model().embedding.dimension, core.model_digest());
     let open = move || -> Result<(Index, bool), IndexError> {
         match Index::open(&folder, options.clone()) {
             Ok(_) if start == IndexStart::Anew => {}
@@ -294,11 +232,12 @@ fn is_ahead(index: &Index, log: &LogPositions) -> bool {
 }
 
 /// Starts what runs in the background.
-async fn start(context: &Arc<Context>) -> Result<(), OpenError> {
-    let consumer = context.ports.queue.consumer(TOPIC_IMAGE_UPLOAD, ingest::embed::GROUP).await?;
-    context.tasks.spawn(ingest::embed::run(Arc::clone(context), consumer));
-    context.tasks.spawn(follow::run(Arc::clone(context)));
-    context.tasks.spawn(maintain::run(Arc::clone(context)));
-    context.tasks.spawn(ingest::sweep::run(Arc::clone(context)));
+async fn start(shard: &Arc<Shard>, embedding: Arc<dyn Embedding>) -> Result<(), OpenError> {
+    let core = Arc::clone(&shard.core);
+    let quantizers = Arc::clone(shard) as Arc<dyn Quantizers>;
+    embed::EmbedWorker { core: Arc::clone(&core), embedding, quantizers }.start().await?;
+    core.tasks.spawn(follow::run(Arc::clone(shard)));
+    core.tasks.spawn(maintain::run(Arc::clone(shard)));
+    core.tasks.spawn(ingest::sweep::run(Arc::clone(&core)));
     Ok(())
 }

@@ -11,10 +11,10 @@ use medindex_backends::catalog::ImageStatus;
 use medindex_backends::embedded::{CATALOG_FILE, STORE_FILE};
 use medindex_proto::names::TOPIC_IMAGE_UPLOAD;
 
-use crate::context::Context;
 use crate::folder::FolderError;
 use crate::follow::{self, Rebuilt};
 use crate::open::{INDEX_FOLDER, OpenError};
+use crate::shard::Shard;
 
 /// Refuses a folder where a file is missing that must be there because of those that are.
 pub(crate) fn check_files(folder: &Path) -> Result<(), OpenError> {
@@ -47,11 +47,11 @@ fn is_there(folder: &Path, name: &str) -> Result<bool, OpenError> {
 }
 
 /// Compares how many images the index and the catalog have.
-pub(crate) async fn check_counts(context: &Context, folder: &Path) -> Result<(), OpenError> {
-    let counts = context.ports.catalog.counts().await?;
+pub(crate) async fn check_counts(shard: &Shard, folder: &Path) -> Result<(), OpenError> {
+    let counts = shard.ports.catalog.counts().await?;
     // A change that waits in the log may add an image or remove one.
-    let waiting = follow::lag(context).await?;
-    let index = std::sync::Arc::clone(&context.index);
+    let waiting = follow::lag(shard).await?;
+    let index = std::sync::Arc::clone(&shard.index);
     let images = tokio::task::spawn_blocking(move || index.image_count()).await? as u64;
     let searchable = counts.of_status(ImageStatus::Indexed);
     let known =

@@ -12,7 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backend_error::BackendError;
 use crate::context::Context;
+use crate::core::Core;
 use crate::delete::{self, DeleteError};
+use crate::embedding::Embedding;
+use crate::flight::SingleFlight;
 use crate::ingest::import::ProgressCallback;
 use crate::ingest::{self, ImportError, ImportItem, ImportSummary, IngestError, Upload};
 use crate::open::{self, OpenError};
@@ -21,9 +24,10 @@ use crate::recognise::{self, RecogniseError};
 use crate::repair::RepairReport;
 use crate::report::{Accepted, Deleted, ImageDetails, ImageStatus, Recognition, Status, TrainingReport};
 use crate::search::{self, SearchError, SearchRequest, SearchResponse};
+use crate::searcher::Searcher;
 use crate::settings::Settings;
 use crate::train::{self, TrainError, TrainingStage};
-use crate::{maintain, status};
+use crate::{generations, maintain, status};
 
 /// All flows over one set of backends. Cheap to clone; clones share everything.
 #[derive(Clone)]
@@ -40,6 +44,13 @@ impl Pipeline {
         Ok(Self { context: open::open_embedded(folder, embedder, settings).await? })
     }
 
+    /// The flows of a gateway: accepts uploads, asks embedders and search shards, sends again what got stuck. The others run elsewhere.
+    pub fn connect(core: Arc<Core>, embedding: Arc<dyn Embedding>, searcher: Arc<dyn Searcher>) -> Self {
+        core.tasks.spawn(ingest::sweep::run(Arc::clone(&core)));
+        let recognitions = SingleFlight::new();
+        Self { context: Arc::new(Context { core, embedding, searcher, recognitions, shard: None }) }
+    }
+
     /// Repairs a data folder that lost its image store or its catalog, or got an older one back: saves what the rest holds, and
     /// makes the index anew. It changes nothing else, and nothing at all where nothing is wrong.
     ///
@@ -50,7 +61,7 @@ impl Pipeline {
         embedder: Embedder,
         settings: Settings,
     ) -> Result<RepairReport, OpenError> {
-        open::repair_embedded(folder, embedder, settings).await
+        open::repair_embedded(folder, &embedder, settings).await
     }
 
     /// Stops the background tasks and makes the index durable. Call it once, before the process ends; what was acknowledged is safe
@@ -59,10 +70,11 @@ impl Pipeline {
     /// # Errors
     /// [`BackendError`] when the last snapshot cannot be written.
     pub async fn shutdown(&self) -> Result<(), BackendError> {
-        self.context.stop.cancel();
-        self.context.tasks.close();
-        self.context.tasks.wait().await;
-        maintain::snapshot(&self.context).await
+        self.context.core.end().await;
+        match &self.context.shard {
+            Some(shard) => maintain::snapshot(shard).await,
+            None => Ok(()),
+        }
     }
 
     /// Accepts an upload; it is durable when this returns, and becomes searchable in the background.
@@ -123,7 +135,8 @@ impl Pipeline {
         &self,
         progress: &(dyn Fn(TrainingStage) + Send + Sync),
     ) -> Result<TrainingReport, TrainError> {
-        train::train(&self.context, progress).await
+        let shard = self.context.shard.as_ref().ok_or(TrainError::Delegate)?;
+        train::train(shard, progress).await
     }
 
     /// Goes back to the generation before; returns its number.
@@ -131,7 +144,10 @@ impl Pipeline {
     /// # Errors
     /// [`TrainError::RollBack`] when there is none.
     pub async fn roll_back(&self) -> Result<u64, TrainError> {
-        train::roll_back(&self.context).await
+        match &self.context.shard {
+            Some(shard) => train::roll_back(shard).await,
+            None => generations::roll_back(&self.context).await.map_err(TrainError::from),
+        }
     }
 
     /// Deletes an image everywhere.
@@ -216,13 +232,8 @@ impl Pipeline {
         &self.context.settings
     }
 
-    /// The index, for evaluations.
-    pub fn index(&self) -> &Arc<Index> {
-        &self.context.index
-    }
-
-    /// The model in use.
-    pub fn embedder(&self) -> &Embedder {
-        &self.context.embedder
+    /// The index, for evaluations; `None` where search shards in other processes hold it.
+    pub fn index(&self) -> Option<&Arc<Index>> {
+        self.context.shard.as_ref().map(|shard| shard.index())
     }
 }

@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use medindex_embedding::EmbedError;
 use medindex_imaging::{FrameSelection, ImagingError};
 use medindex_proto::names::recognition_cache_key;
 
 use crate::backend_error::BackendError;
 use crate::context::Context;
 use crate::digest::digest_content;
+use crate::embedding::EmbeddingError;
 use crate::error::{Classified, ErrorKind};
 use crate::ingest::error::imaging_kind;
 use crate::ingest::prepare::prepare;
@@ -31,7 +31,7 @@ pub enum RecogniseError {
     Decode(ImagingError),
     /// The model failed.
     #[error(transparent)]
-    Embed(EmbedError),
+    Embed(EmbeddingError),
     /// Its neighbours could not be found.
     #[error(transparent)]
     Search(#[from] SearchError),
@@ -44,7 +44,7 @@ impl Classified for RecogniseError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Decode(error) => imaging_kind(error),
-            Self::Embed(_) => ErrorKind::Internal,
+            Self::Embed(error) => error.kind(),
             Self::Search(error) => error.kind(),
             Self::Backend(error) => error.kind(),
         }
@@ -88,8 +88,14 @@ async fn cached(context: &Arc<Context>, key: &str) -> Option<Recognition> {
             return None;
         }
     };
-    let current =
-        found.model == context.model_name() && found.generation == context.index.status().generation;
+    let generation = match context.searcher.generation().await {
+        Ok(generation) => generation,
+        Err(error) => {
+            tracing::warn!(%error, "the generation cannot be told; computing the recognition anew");
+            return None;
+        }
+    };
+    let current = found.model == context.model_name() && found.generation == generation;
     current.then_some(Recognition { cached: true, ..found })
 }
 
@@ -139,7 +145,7 @@ async fn compute(
 }
 
 async fn classify(context: &Arc<Context>, bytes: Bytes) -> Result<Vec<ClassScore>, RecogniseError> {
-    if !context.model().recognises() {
+    if context.model().classification.is_none() {
         return Ok(Vec::new());
     }
     let worker = Arc::clone(context);
@@ -151,7 +157,7 @@ async fn classify(context: &Arc<Context>, bytes: Bytes) -> Result<Vec<ClassScore
     .await?
     .map_err(RecogniseError::Decode)?;
     let Some(frame) = frame else { return Ok(Vec::new()) };
-    let classes = context.embedder.classify(frame.image).await.map_err(RecogniseError::Embed)?;
+    let classes = context.embedding.classify(frame.image).await.map_err(RecogniseError::Embed)?;
     let mut scores: Vec<ClassScore> = classes
         .into_iter()
         .map(|class| ClassScore { label: class.label, probability: class.probability })

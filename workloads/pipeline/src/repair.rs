@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use crate::backend_error::BackendError;
 use crate::catalog_row::describe;
-use crate::context::{Ports, now_ms};
+use crate::core::{Ports, now_ms};
 use crate::delete::DELETE_ACTION;
 use crate::digest::digest_content;
 use crate::ingest::embed::GROUP;

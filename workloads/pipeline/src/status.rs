@@ -1,9 +1,9 @@
 //! How the system stands, for people and for probes.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use medindex_backends::catalog::ImageStatus as RecordStatus;
+use medindex_proto::names::TOPIC_IMAGE_INDEXED;
 
 use crate::backend_error::BackendError;
 use crate::context::Context;
@@ -12,6 +12,9 @@ use crate::{follow, ingest, train};
 
 pub(crate) async fn status(context: &Arc<Context>) -> Result<Status, BackendError> {
     let catalog = &context.ports.catalog;
+    let index = context.searcher.status().await?;
+    let ends = context.ports.queue.end_offsets(TOPIC_IMAGE_INDEXED).await?;
+    let partitions: Vec<u32> = (0..context.partitions).collect();
     let counts = catalog.counts().await?;
     let alarms = catalog.open_alarms().await?;
     let shown = |alarm: medindex_backends::catalog::Alarm| Alarm {
@@ -23,7 +26,7 @@ pub(crate) async fn status(context: &Arc<Context>) -> Result<Status, BackendErro
     Ok(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         model: context.model_name(),
-        model_digest: context.model().digest().to_owned(),
+        model_digest: context.model_digest().to_owned(),
         images: ImageCounts {
             received: counts.of_status(RecordStatus::Received),
             indexed: counts.of_status(RecordStatus::Indexed),
@@ -32,9 +35,9 @@ pub(crate) async fn status(context: &Arc<Context>) -> Result<Status, BackendErro
         modalities: named(counts.by_modality),
         labels: named(counts.by_label),
         upload_lag: ingest::embed::lag(context).await?,
-        index_lag: follow::lag(context).await?,
+        index_lag: follow::lag_of(&ends, &partitions, &index.log_positions),
         partitions: context.partitions,
-        index: context.index.status(),
+        index,
         training: train::last_report(context).await?,
         alarms: alarms.into_iter().map(shown).collect(),
         intended_use: INTENDED_USE,
@@ -51,21 +54,11 @@ pub(crate) async fn unready(context: &Arc<Context>) -> Option<String> {
     if context.stop.is_cancelled() {
         return Some("the process is shutting down".to_owned());
     }
-    if let Some(failure) = context.follower.failure.lock().clone() {
-        return Some(format!("the index does not follow the change log: {failure}"));
-    }
     if let Err(error) = context.ports.catalog.setting(train::REPORT_SETTING).await {
         return Some(error.to_string());
     }
-    if context.follower.caught_up.load(Ordering::Relaxed) {
-        return None;
+    if let Some(reason) = context.embedding.unready().await {
+        return Some(reason);
     }
-    match follow::lag(context).await {
-        Ok(0) => {
-            context.follower.caught_up.store(true, Ordering::Relaxed);
-            None
-        }
-        Ok(lag) => Some(format!("the index is catching up: {lag} changes are left")),
-        Err(error) => Some(error.to_string()),
-    }
+    context.searcher.unready().await
 }

@@ -13,9 +13,12 @@ use medindex_index::{Index, IndexError, SearchRequest};
 use serde::Serialize;
 
 use crate::backend_error::{BackendError, from_backend};
-use crate::context::Context;
+use crate::core::Core;
 use crate::error::{Classified, ErrorKind};
+use crate::generations::GenerationError;
 use crate::report::TrainingReport;
+use crate::settings::TrainingPolicy;
+use crate::shard::Shard;
 
 /// Setting that keeps the last report.
 pub(crate) const REPORT_SETTING: &str = "training.report";
@@ -58,6 +61,14 @@ pub enum TrainError {
     /// There is no generation to go back to.
     #[error("there is no earlier generation to go back to")]
     RollBack,
+    /// This process does not hold the index.
+    #[error(
+        "this index is trained by its trainer: start the program medindex-trainer, or wait until the operator does"
+    )]
+    Delegate,
+    /// The generation could not be published.
+    #[error(transparent)]
+    Publish(Box<GenerationError>),
     /// The report could not be written down.
     #[error("the training's report cannot be written: {0}")]
     WriteReport(#[source] serde_json::Error),
@@ -71,10 +82,21 @@ pub enum TrainError {
 
 from_backend!(TrainError);
 
+impl From<GenerationError> for TrainError {
+    fn from(error: GenerationError) -> Self {
+        match error {
+            GenerationError::RollBack => Self::RollBack,
+            GenerationError::Backend(error) => Self::Backend(error),
+            error => Self::Publish(Box::new(error)),
+        }
+    }
+}
+
 impl Classified for TrainError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Start | Self::Sample { .. } | Self::RollBack => ErrorKind::Conflict,
+            Self::Start | Self::Sample { .. } | Self::RollBack | Self::Delegate => ErrorKind::Conflict,
+            Self::Publish(error) => error.kind(),
             Self::Learn(_) | Self::WriteReport(_) => ErrorKind::Internal,
             Self::Backend(error) => error.kind(),
         }
@@ -82,13 +104,13 @@ impl Classified for TrainError {
 }
 
 /// Whether the policy asks for a training now.
-pub(crate) fn is_due(context: &Context) -> bool {
-    let policy = &context.settings.training;
-    if !policy.automatic || context.training.try_lock().is_err() {
+pub(crate) fn is_due(shard: &Shard) -> bool {
+    let policy = &shard.settings.training;
+    if !policy.automatic || shard.training.try_lock().is_err() {
         return false;
     }
-    let status = context.index.status();
-    let trained_on = context.trained_on.load(Ordering::Relaxed) as usize;
+    let status = shard.index.status();
+    let trained_on = shard.trained_on.load(Ordering::Relaxed) as usize;
     let needed = if trained_on == 0 { policy.first_at } else { trained_on.saturating_mul(policy.growth) };
     status.entries >= needed.max(FEWEST_IMAGES)
 }
@@ -104,59 +126,102 @@ const SEED: u64 = 0x4d49_4458;
 
 /// Learns, builds, measures and swaps in a new generation.
 pub(crate) async fn train(
-    context: &Arc<Context>,
+    shard: &Arc<Shard>,
     progress: &(dyn Fn(TrainingStage) + Send + Sync),
 ) -> Result<TrainingReport, TrainError> {
-    let _running = context.training.try_lock().map_err(|_| TrainError::Start)?;
-    let started = Instant::now();
-    progress(TrainingStage::Sample);
-    let (sample, held_out) = draw_sample(context).await?;
-    let learned_from = sample.rows();
-    progress(TrainingStage::Learn);
-    let quantizer = learn(context, sample).await?;
-    let (generation, lists) = (quantizer.generation(), quantizer.coarse().lists());
-    let code_bytes = quantizer.product().shape().code_bytes();
-    progress(TrainingStage::Build);
-    blocking(context, move |index| index.build_generation(quantizer, &|_| {})).await?;
-    progress(TrainingStage::Measure);
-    let recall_at_10 = measure(context, generation, held_out).await?;
-    let recall_gate = context.settings.training.recall_gate;
-    let accepted = recall_at_10 >= recall_gate;
-    if accepted {
-        progress(TrainingStage::Swap);
-        blocking(context, move |index| index.activate(generation)).await?;
-    }
-    let report = TrainingReport {
-        generation,
-        accepted,
-        sample: learned_from,
-        vectors: context.index.len() as u64,
-        lists,
-        code_bytes,
-        recall_at_10,
-        recall_gate,
-        seconds: started.elapsed().as_secs_f64(),
+    let _running = shard.training.try_lock().map_err(|_| TrainError::Start)?;
+    let training = Training {
+        index: &shard.index,
+        policy: &shard.settings.training,
+        generation: next_generation(shard, &shard.index).await?,
+        expected_vectors: shard.index.len(),
     };
-    keep_report(context, &report).await?;
+    let (_, report) = training.build(progress).await?;
+    if report.accepted {
+        progress(TrainingStage::Swap);
+        let generation = report.generation;
+        blocking(&shard.index, move |index| index.activate(generation)).await?;
+    }
+    keep_report(shard, &report).await?;
+    shard.trained_on.store(report.vectors, Ordering::Relaxed);
     Ok(report)
 }
 
-/// Vectors to learn from, and others to ask with afterwards.
-async fn draw_sample(context: &Arc<Context>) -> Result<(Matrix, Matrix), TrainError> {
-    let found = context.index.len();
-    if found < FEWEST_IMAGES {
-        return Err(TrainError::Sample { found, needed: FEWEST_IMAGES });
+/// One training, on the vectors of an index.
+pub(crate) struct Training<'a> {
+    /// What is learned from, and what recall is measured on.
+    pub(crate) index: &'a Arc<Index>,
+    pub(crate) policy: &'a TrainingPolicy,
+    /// Number of the new generation.
+    pub(crate) generation: u64,
+    /// Vectors that the generation is for.
+    pub(crate) expected_vectors: usize,
+}
+
+impl Training<'_> {
+    /// Learns a quantizer, builds its generation beside the one that answers, and measures it.
+    pub(crate) async fn build(
+        &self,
+        progress: &(dyn Fn(TrainingStage) + Send + Sync),
+    ) -> Result<(Quantizer, TrainingReport), TrainError> {
+        let started = Instant::now();
+        progress(TrainingStage::Sample);
+        let (sample, held_out) = self.draw_sample().await?;
+        let learned_from = sample.rows();
+        progress(TrainingStage::Learn);
+        let quantizer = self.learn(sample).await?;
+        let built = quantizer.clone();
+        progress(TrainingStage::Build);
+        blocking(self.index, move |index| index.build_generation(built, &|_| {})).await?;
+        progress(TrainingStage::Measure);
+        let recall_at_10 = measure(self.index, self.generation, held_out).await?;
+        let recall_gate = self.policy.recall_gate;
+        let report = TrainingReport {
+            generation: self.generation,
+            accepted: recall_at_10 >= recall_gate,
+            sample: learned_from,
+            vectors: self.expected_vectors as u64,
+            lists: quantizer.coarse().lists(),
+            code_bytes: quantizer.product().shape().code_bytes(),
+            recall_at_10,
+            recall_gate,
+            seconds: started.elapsed().as_secs_f64(),
+        };
+        Ok((quantizer, report))
     }
-    let policy = &context.settings.training;
-    // At most a tenth is held out, so that small collections still learn from most of what they have.
-    let held_out = policy.held_out.clamp(1, found.div_ceil(10));
-    let learn_from = policy.sample.max(FEWEST_IMAGES).min(found - held_out);
-    let drawn = blocking(context, move |index| Ok(index.sample_vectors(learn_from + held_out, SEED))).await?;
-    // Rows come in the order they are stored in: every n-th is held out, so that both parts are spread alike.
-    let every = (drawn.rows() / held_out).max(1);
-    let (asked, learned): (Vec<usize>, Vec<usize>) =
-        (0..drawn.rows()).partition(|row| row % every == every - 1 && row / every < held_out);
-    Ok((rows_of(&drawn, &learned), rows_of(&drawn, &asked)))
+
+    /// Vectors to learn from, and others to ask with afterwards.
+    async fn draw_sample(&self) -> Result<(Matrix, Matrix), TrainError> {
+        let found = self.index.len();
+        if found < FEWEST_IMAGES {
+            return Err(TrainError::Sample { found, needed: FEWEST_IMAGES });
+        }
+        // At most a tenth is held out, so that small collections still learn from most of what they have.
+        let held_out = self.policy.held_out.clamp(1, found.div_ceil(10));
+        let learn_from = self.policy.sample.max(FEWEST_IMAGES).min(found - held_out);
+        let drawn =
+            blocking(self.index, move |index| Ok(index.sample_vectors(learn_from + held_out, SEED))).await?;
+        // Rows come in the order they are stored in: every n-th is held out, so that both parts are spread alike.
+        let every = (drawn.rows() / held_out).max(1);
+        let (asked, learned): (Vec<usize>, Vec<usize>) =
+            (0..drawn.rows()).partition(|row| row % every == every - 1 && row / every < held_out);
+        Ok((rows_of(&drawn, &learned), rows_of(&drawn, &asked)))
+    }
+
+    async fn learn(&self, sample: Matrix) -> Result<Quantizer, TrainError> {
+        let parameters = TrainingParameters {
+            generation: self.generation,
+            dimension: sample.columns().min(CODED_COMPONENTS),
+            sub_quantizers: SUB_QUANTIZERS,
+            bits: 4,
+            expected_vectors: self.expected_vectors,
+            seed: SEED,
+            ..TrainingParameters::default()
+        };
+        tokio::task::spawn_blocking(move || Quantizer::train(&sample, &parameters, &|_| {}))
+            .await?
+            .map_err(TrainError::Learn)
+    }
 }
 
 fn rows_of(matrix: &Matrix, rows: &[usize]) -> Matrix {
@@ -167,38 +232,26 @@ fn rows_of(matrix: &Matrix, rows: &[usize]) -> Matrix {
     chosen
 }
 
-/// Learns a quantizer; its number is above every one that was used before.
-async fn learn(context: &Arc<Context>, sample: Matrix) -> Result<Quantizer, TrainError> {
-    let last = last_report(context).await?.map_or(0, |report| report.generation);
-    let status = context.index.status();
+/// A number above every one that was used before.
+pub(crate) async fn next_generation(core: &Core, index: &Index) -> Result<u64, TrainError> {
+    let last = last_report(core).await?.map_or(0, |report| report.generation);
+    let status = index.status();
     let known = [Some(last), Some(status.generation), status.previous_generation, status.built_generation];
-    let generation = known.into_iter().flatten().max().unwrap_or(0) + 1;
-    let parameters = TrainingParameters {
-        generation,
-        dimension: sample.columns().min(CODED_COMPONENTS),
-        sub_quantizers: SUB_QUANTIZERS,
-        bits: 4,
-        expected_vectors: context.index.len(),
-        seed: SEED,
-        ..TrainingParameters::default()
-    };
-    tokio::task::spawn_blocking(move || Quantizer::train(&sample, &parameters, &|_| {}))
-        .await?
-        .map_err(TrainError::Learn)
+    Ok(known.into_iter().flatten().max().unwrap_or(0) + 1)
 }
 
 /// Runs something long on the index off the async threads.
 async fn blocking<T: Send + 'static>(
-    context: &Arc<Context>,
+    index: &Arc<Index>,
     work: impl FnOnce(&Index) -> Result<T, IndexError> + Send + 'static,
 ) -> Result<T, TrainError> {
-    let index = Arc::clone(&context.index);
+    let index = Arc::clone(index);
     Ok(tokio::task::spawn_blocking(move || work(&index)).await??)
 }
 
 /// Share of the exact nearest neighbours that the built generation finds, the query itself left out.
-async fn measure(context: &Arc<Context>, generation: u64, held_out: Matrix) -> Result<f64, TrainError> {
-    blocking(context, move |index| {
+async fn measure(index: &Arc<Index>, generation: u64, held_out: Matrix) -> Result<f64, TrainError> {
+    blocking(index, move |index| {
         let mut requests = Vec::with_capacity(held_out.rows());
         for row in 0..held_out.rows() {
             let vector = held_out.row(row).to_vec();
@@ -212,26 +265,25 @@ async fn measure(context: &Arc<Context>, generation: u64, held_out: Matrix) -> R
 }
 
 /// Goes back to the generation before; returns the one that answers then, 0 for exact search.
-pub(crate) async fn roll_back(context: &Arc<Context>) -> Result<u64, TrainError> {
-    let _running = context.training.try_lock().map_err(|_| TrainError::Start)?;
-    let status = context.index.status();
+pub(crate) async fn roll_back(shard: &Arc<Shard>) -> Result<u64, TrainError> {
+    let _running = shard.training.try_lock().map_err(|_| TrainError::Start)?;
+    let status = shard.index.status();
     if status.generation == 0 && status.previous_generation.is_none() {
         return Err(TrainError::RollBack);
     }
-    blocking(context, Index::rollback).await
+    blocking(&shard.index, Index::rollback).await
 }
 
 /// Keeps a report for people, and the size of the training for the policy.
-async fn keep_report(context: &Arc<Context>, report: &TrainingReport) -> Result<(), TrainError> {
+pub(crate) async fn keep_report(core: &Core, report: &TrainingReport) -> Result<(), TrainError> {
     let text = serde_json::to_string(report).map_err(TrainError::WriteReport)?;
-    context.ports.catalog.put_setting(REPORT_SETTING, &text).await?;
-    context.trained_on.store(report.vectors, Ordering::Relaxed);
+    core.ports.catalog.put_setting(REPORT_SETTING, &text).await?;
     Ok(())
 }
 
 /// The last training's report.
-pub(crate) async fn last_report(context: &Arc<Context>) -> Result<Option<TrainingReport>, BackendError> {
-    let Some(text) = context.ports.catalog.setting(REPORT_SETTING).await? else { return Ok(None) };
+pub(crate) async fn last_report(core: &Core) -> Result<Option<TrainingReport>, BackendError> {
+    let Some(text) = core.ports.catalog.setting(REPORT_SETTING).await? else { return Ok(None) };
     match serde_json::from_str(&text) {
         Ok(report) => Ok(Some(report)),
         Err(error) => {
@@ -242,16 +294,19 @@ pub(crate) async fn last_report(context: &Arc<Context>) -> Result<Option<Trainin
 }
 
 /// Notes that the trained generation went with a lost index, so that the next one is trained when there are images enough.
-pub(crate) async fn forget_last(context: &Arc<Context>) -> Result<(), TrainError> {
-    match last_report(context).await? {
-        Some(report) => keep_report(context, &TrainingReport { accepted: false, vectors: 0, ..report }).await,
+pub(crate) async fn forget_last(shard: &Arc<Shard>) -> Result<(), TrainError> {
+    match last_report(shard).await? {
+        Some(report) => {
+            shard.trained_on.store(0, Ordering::Relaxed);
+            keep_report(shard, &TrainingReport { accepted: false, vectors: 0, ..report }).await
+        }
         None => Ok(()),
     }
 }
 
 /// Reads back at the start how many vectors the last training saw.
-pub(crate) async fn recall_last(context: &Arc<Context>) -> Result<(), BackendError> {
-    let vectors = last_report(context).await?.map_or(0, |report| report.vectors);
-    context.trained_on.store(vectors, Ordering::Relaxed);
+pub(crate) async fn recall_last(shard: &Arc<Shard>) -> Result<(), BackendError> {
+    let vectors = last_report(shard).await?.map_or(0, |report| report.vectors);
+    shard.trained_on.store(vectors, Ordering::Relaxed);
     Ok(())
 }

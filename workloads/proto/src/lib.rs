@@ -16,3 +16,10 @@ pub use message::{Message, MessageError};
 pub mod messages {
     include!(concat!(env!("OUT_DIR"), "/medindex.v1.rs"));
 }
+
+/// gRPC services generated from `proto/medindex/v1/services.proto`.
+#[cfg(feature = "services")]
+#[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub)]
+pub mod services {
+    include!(concat!(env!("OUT_DIR"), "/services/medindex.v1.rs"));
+}

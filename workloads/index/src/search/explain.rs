@@ -1,5 +1,7 @@
 //! How an answer was found: counters and times of one search.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 /// How a filter was applied.
@@ -66,7 +68,7 @@ pub struct Explain {
     /// The quantizer's generation; 0 when none is active yet.
     pub generation: u64,
     /// The kernel that scanned codes, such as `avx512-vbmi`; empty when no codes were scanned.
-    pub kernel: &'static str,
+    pub kernel: Cow<'static, str>,
     /// Immutable segments searched.
     pub segments: usize,
     /// Rows in the append tail.

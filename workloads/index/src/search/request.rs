@@ -72,6 +72,8 @@ pub struct Hit {
     pub key: EntryKey,
     /// 1 - cosine similarity of the raw embeddings, 0 (same direction) to 2 (opposite).
     pub distance: f32,
+    /// The digest of its group; 0 without grouping. Hits of several indexes with one digest are of one group, so that answers can be merged.
+    pub group: u64,
 }
 
 /// The answer to a [`SearchRequest`].

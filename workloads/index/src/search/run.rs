@@ -8,9 +8,10 @@ use crate::index::{Generation, Index, IndexError, View};
 use crate::search::coded::{Coded, QUERIES_AT_ONCE, default_probes, microseconds, search_together};
 use crate::search::exact::{Asked, score_segments};
 use crate::search::filtered::search_filtered;
+use crate::search::found::group_of;
 use crate::search::lists::Scanned;
 use crate::search::query::Query;
-use crate::search::{Explain, Hit, SearchRequest, SearchResponse, StepTimes};
+use crate::search::{Explain, GroupBy, Hit, SearchRequest, SearchResponse, StepTimes};
 use crate::segment::SegmentView;
 
 impl Index {
@@ -133,12 +134,13 @@ impl<'q, 'a> Answer<'q, 'a> {
         let Coded { query, exact, scanned, mut times, reranked, .. } = self.coded;
         let Asked { found, scored, .. } = exact;
         let places = found.into_nearest();
-        let key_of =
-            |segment: usize, row: usize| view.all().nth(segment).map(|view| view.segment.keys()[row]);
+        let group_by = query.request.group_by;
         let mut hits: Vec<Hit> = places
             .into_iter()
             .filter_map(|(distance, place)| {
-                Some(Hit { key: key_of(place.segment as usize, place.at as usize)?, distance })
+                let (segment, row) = (&view.all().nth(place.segment as usize)?.segment, place.at as usize);
+                let group = if group_by == GroupBy::None { 0 } else { group_of(segment, row, group_by) };
+                Some(Hit { key: segment.keys()[row], distance, group })
             })
             .collect();
         hits.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance).then(a.key.cmp(&b.key)));
@@ -158,7 +160,7 @@ fn explain(
     let generation = view.generation.as_deref();
     Explain {
         generation: generation.map_or(0, Generation::number),
-        kernel: generation.filter(|_| scanned.codes > 0).map_or("", Generation::kernel_name),
+        kernel: generation.filter(|_| scanned.codes > 0).map_or("", Generation::kernel_name).into(),
         segments: view.segments.len(),
         tail_rows: view.tail_rows(),
         entries: query.live,

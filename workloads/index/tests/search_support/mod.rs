@@ -167,7 +167,7 @@ impl Model {
         hits.sort_by(|a, b| a.0.total_cmp(&b.0));
         let mut groups = BTreeSet::new();
         hits.retain(|(_, entry)| groups.insert(Self::group(entry, request.group_by)));
-        hits.into_iter().map(|(distance, entry)| Hit { key: entry.key, distance }).collect()
+        hits.into_iter().map(|(distance, entry)| Hit { key: entry.key, distance, group: 0 }).collect()
     }
 
     /// Compares an exact answer: the right number of hits, the right distances, hits that exist and match.

@@ -77,7 +77,9 @@ async fn evaluate(pipeline: &Pipeline, asked: &EvaluateArguments) -> Result<Repo
     let pixels = if asked.no_pixels { None } else { Some(read_pixels(pipeline, &corpus).await?) };
 
     let status = pipeline.status().await.map_err(|error| Failure::flow(&error))?;
-    let index = Arc::clone(pipeline.index());
+    let index = pipeline.index().map(Arc::clone).ok_or_else(|| {
+        Failure::usage("evaluate reads the data folder itself: leave --server (MEDINDEX_SERVER) out")
+    })?;
     let measure = move || -> Result<(Corpus, Vec<usize>, Vec<Ranking>), Failure> {
         let rankings = measure(&index, &corpus, pixels.as_ref(), &queries)?;
         Ok((corpus, queries, rankings))

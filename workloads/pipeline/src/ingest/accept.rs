@@ -20,13 +20,17 @@ use rayon::prelude::*;
 
 use crate::backend_error::BackendError;
 use crate::catalog_row::{self, describe};
-use crate::context::{Context, now_ms};
+use crate::context::Context;
+use crate::core::now_ms;
 use crate::digest::{ContentDigests, digest_content};
 use crate::ingest::IngestError;
 use crate::report::{Accepted, ImageStatus};
 
 /// Alarm for uploads that the queue does not take.
 pub(crate) const ALARM_SEND: &str = "send_failed";
+
+/// How often an image that is waited for is looked at when nothing wakes the one who waits.
+pub(crate) const LOOK: Duration = Duration::from_millis(100);
 
 /// A file that someone wants to be searchable.
 #[derive(Debug, Clone)]
@@ -234,12 +238,12 @@ pub(crate) async fn wait_until_searchable(
         loop {
             let record = context.ports.catalog.image(id).await?.ok_or(IngestError::FindImage(*id))?;
             let status = catalog_row::status(record.status);
-            let searchable =
-                status != ImageStatus::Indexed || !context.index.frames(*id.as_bytes()).is_empty();
+            let searchable = status != ImageStatus::Indexed || context.searcher.holds(id).await?;
             if status != ImageStatus::Received && searchable {
                 return Ok(status);
             }
-            if changed.changed().await.is_err() {
+            // On a cluster nobody tells this process: it looks again.
+            if let Ok(Err(_)) = tokio::time::timeout(LOOK, changed.changed()).await {
                 return Err(IngestError::AwaitSearchable(*id));
             }
         }

@@ -5,6 +5,7 @@
 //! row says `indexed`: a crash between the two repeats the change instead of losing it. What cannot be decoded goes to the
 //! dead-letter topic with its reason and never blocks its partition; a backend that fails is tried again.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use medindex_backends::catalog::{FailedImage, ImageRecord, ImageStatus, IndexedI
 use medindex_backends::queue::{Delivery, positions_after};
 use medindex_backends::{Columns, Consumer, FrameVector, ImageInformation, ImageRow};
 use medindex_index::quantizer::Quantizer;
+use medindex_proto::MessageError;
 use medindex_proto::identity::{ImageId, RowKey};
 use medindex_proto::message::Message;
 use medindex_proto::messages::{ImageUpload, image_upload};
@@ -22,8 +24,10 @@ use medindex_proto::names::{TOPIC_IMAGE_INDEXED, TOPIC_IMAGE_UPLOAD};
 use crate::backend_error::BackendError;
 use crate::catalog_row::describe;
 use crate::change::indexed_message;
-use crate::context::{Context, now_ms};
+use crate::core::{Core, now_ms};
 use crate::dead_letter::{DeadImage, bury};
+use crate::delete::withdraw;
+use crate::embedding::{Embedding, Quantizers};
 use crate::ingest::prepare::{Prepared, prepare_many};
 use crate::retry::Backoff;
 use crate::row_meta::RowMeta;
@@ -33,6 +37,36 @@ pub(crate) const GROUP: &str = "embedder";
 /// How long a poll waits for the first message.
 const POLL: Duration = Duration::from_secs(1);
 
+/// What embedding needs beside the core.
+pub struct EmbedWorker {
+    /// Ports and settings.
+    pub core: Arc<Core>,
+    /// The model.
+    pub embedding: Arc<dyn Embedding>,
+    /// Who knows the generation of the codes.
+    pub quantizers: Arc<dyn Quantizers>,
+}
+
+impl Deref for EmbedWorker {
+    type Target = Core;
+    fn deref(&self) -> &Core {
+        &self.core
+    }
+}
+
+impl EmbedWorker {
+    /// Joins the group of embedders and embeds in the background until the core stops.
+    ///
+    /// # Errors
+    /// [`BackendError`] when the queue does not answer.
+    pub async fn start(self) -> Result<(), BackendError> {
+        let consumer = self.ports.queue.consumer(TOPIC_IMAGE_UPLOAD, GROUP).await?;
+        let tasks = self.tasks.clone();
+        tasks.spawn(run(self, consumer));
+        Ok(())
+    }
+}
+
 /// An image on its way through the embedder.
 struct Job {
     delivery: Delivery,
@@ -41,17 +75,17 @@ struct Job {
     inline: bool,
 }
 
-/// Runs until the context stops.
-pub(crate) async fn run(context: Arc<Context>, mut consumer: Box<dyn Consumer>) {
+/// Runs until the core stops.
+async fn run(worker: EmbedWorker, mut consumer: Box<dyn Consumer>) {
     let mut backoff = Backoff::default();
     loop {
         let polled = tokio::select! {
-            () = context.stop.cancelled() => return,
-            polled = consumer.poll(context.settings.batch, POLL) => polled,
+            () = worker.stop.cancelled() => return,
+            polled = consumer.poll(worker.settings.batch, POLL) => polled,
         };
         let outcome = match polled {
             Ok(deliveries) if deliveries.is_empty() => continue,
-            Ok(deliveries) => process_and_commit(&context, consumer.as_mut(), &deliveries).await,
+            Ok(deliveries) => process_and_commit(&worker, consumer.as_mut(), &deliveries).await,
             Err(error) => Err(error.into()),
         };
         match outcome {
@@ -62,7 +96,7 @@ pub(crate) async fn run(context: Arc<Context>, mut consumer: Box<dyn Consumer>) 
                     tracing::error!(%error, "the queue cannot be rewound");
                 }
                 tokio::select! {
-                    () = context.stop.cancelled() => return,
+                    () = worker.stop.cancelled() => return,
                     () = backoff.wait() => {}
                 }
             }
@@ -71,27 +105,27 @@ pub(crate) async fn run(context: Arc<Context>, mut consumer: Box<dyn Consumer>) 
 }
 
 async fn process_and_commit(
-    context: &Arc<Context>,
+    worker: &EmbedWorker,
     consumer: &mut dyn Consumer,
     deliveries: &[Delivery],
 ) -> Result<(), BackendError> {
-    process(context, deliveries).await?;
+    process(worker, deliveries).await?;
     consumer.commit(&positions_after(deliveries)).await?;
-    context.announce_change();
+    worker.announce_change();
     Ok(())
 }
 
 /// Takes a batch of messages through all steps but the commit.
-async fn process(context: &Arc<Context>, deliveries: &[Delivery]) -> Result<(), BackendError> {
-    let jobs = collect_jobs(context, deliveries).await?;
+async fn process(worker: &EmbedWorker, deliveries: &[Delivery]) -> Result<(), BackendError> {
+    let jobs = collect_jobs(worker, deliveries).await?;
     if jobs.is_empty() {
         return Ok(());
     }
     let files: Vec<Bytes> = jobs.iter().map(|job| job.bytes.clone()).collect();
-    let worker = Arc::clone(context);
+    let core = Arc::clone(&worker.core);
     let prepared = tokio::task::spawn_blocking(move || {
-        let settings = &worker.settings;
-        prepare_many(&files, &settings.limits, settings.frames.selection(), worker.model())
+        let settings = &core.settings;
+        prepare_many(&files, &settings.limits, settings.frames.selection(), core.model())
     })
     .await?;
     let (mut good, mut dead) = (Vec::new(), Vec::new());
@@ -101,17 +135,17 @@ async fn process(context: &Arc<Context>, deliveries: &[Delivery]) -> Result<(), 
             Err(error) => dead.push(dead_image(job, error.code(), &error.to_string())),
         }
     }
-    let (embedded, refused) = embed(context, good).await;
+    let (embedded, refused) = embed(worker, good).await;
     dead.extend(refused);
-    store(context, embedded).await?;
-    bury(context, dead).await
+    store(worker, embedded).await?;
+    bury(worker, dead).await
 }
 
 /// Reads the messages and the bytes they refer to; passes over what was deleted or is searchable already.
-async fn collect_jobs(context: &Arc<Context>, deliveries: &[Delivery]) -> Result<Vec<Job>, BackendError> {
+async fn collect_jobs(worker: &EmbedWorker, deliveries: &[Delivery]) -> Result<Vec<Job>, BackendError> {
     let (mut wanted, mut dead) = (Vec::new(), Vec::new());
     for delivery in deliveries {
-        match read_upload(delivery) {
+        match read_upload(delivery, worker.partitions) {
             Ok((id, upload)) => wanted.push((id, upload, delivery)),
             Err(error) => {
                 dead.push(DeadImage::unreadable(delivery.clone(), "unreadable", &error.to_string()));
@@ -119,7 +153,7 @@ async fn collect_jobs(context: &Arc<Context>, deliveries: &[Delivery]) -> Result
         }
     }
     let ids: Vec<ImageId> = wanted.iter().map(|(id, ..)| *id).collect();
-    let records = context.ports.catalog.images(&ids).await?;
+    let records = worker.ports.catalog.images(&ids).await?;
     let (mut jobs, mut seen) = (Vec::new(), std::collections::HashSet::new());
     for ((id, upload, delivery), record) in wanted.into_iter().zip(records) {
         let Some(record) = record.filter(|record| record.status == ImageStatus::Received) else { continue };
@@ -128,7 +162,7 @@ async fn collect_jobs(context: &Arc<Context>, deliveries: &[Delivery]) -> Result
         }
         let (bytes, inline) = match upload.content {
             Some(image_upload::Content::Inline(bytes)) => (Some(bytes), true),
-            _ => (stored_bytes(context, &record.image.row_key).await?, false),
+            _ => (stored_bytes(worker, &record.image.row_key).await?, false),
         };
         match bytes {
             Some(bytes) => jobs.push(Job { delivery: delivery.clone(), record, bytes, inline }),
@@ -140,19 +174,20 @@ async fn collect_jobs(context: &Arc<Context>, deliveries: &[Delivery]) -> Result
             }),
         }
     }
-    bury(context, dead).await?;
+    bury(worker, dead).await?;
     Ok(jobs)
 }
 
-fn read_upload(delivery: &Delivery) -> Result<(ImageId, ImageUpload), medindex_proto::MessageError> {
+fn read_upload(delivery: &Delivery, partitions: u32) -> Result<(ImageId, ImageUpload), MessageError> {
+    let wrong = |source| MessageError::Identity { kind: ImageUpload::KIND, source };
     let upload = ImageUpload::read(&delivery.payload)?;
-    let id = ImageId::parse(&upload.image_id)
-        .map_err(|source| medindex_proto::MessageError::Identity { kind: ImageUpload::KIND, source })?;
+    let id = ImageId::parse(&upload.image_id).map_err(wrong)?;
+    RowKey::parse(&upload.row_key).and_then(|row_key| row_key.check(partitions)).map_err(wrong)?;
     Ok((id, upload))
 }
 
-async fn stored_bytes(context: &Arc<Context>, row_key: &RowKey) -> Result<Option<Bytes>, BackendError> {
-    Ok(context.ports.store.get(row_key, Columns::BYTES).await?.and_then(|row| row.bytes))
+async fn stored_bytes(worker: &EmbedWorker, row_key: &RowKey) -> Result<Option<Bytes>, BackendError> {
+    Ok(worker.ports.store.get(row_key, Columns::BYTES).await?.and_then(|row| row.bytes))
 }
 
 fn dead_image(job: Job, cause: &'static str, reason: &str) -> DeadImage {
@@ -167,7 +202,7 @@ struct Embedded {
 }
 
 /// Embeds all frames of a batch together.
-async fn embed(context: &Arc<Context>, jobs: Vec<(Job, Prepared)>) -> (Vec<Embedded>, Vec<DeadImage>) {
+async fn embed(worker: &EmbedWorker, jobs: Vec<(Job, Prepared)>) -> (Vec<Embedded>, Vec<DeadImage>) {
     let (mut images, mut layout) = (Vec::new(), Vec::with_capacity(jobs.len()));
     for (job, prepared) in jobs {
         let description = describe(&prepared.info);
@@ -178,14 +213,14 @@ async fn embed(context: &Arc<Context>, jobs: Vec<(Job, Prepared)>) -> (Vec<Embed
         }
         layout.push((job, description, numbers));
     }
-    let mut vectors = context.embedder.embed_each(images).await.into_iter();
+    let mut vectors = worker.embedding.embed_each(images).await.into_iter();
     let (mut embedded, mut dead) = (Vec::new(), Vec::new());
     for (job, prepared_description, numbers) in layout {
         let outcomes: Result<Vec<_>, _> =
             vectors.by_ref().take(numbers.len()).collect::<Vec<_>>().into_iter().collect();
         match outcomes {
             Ok(outcomes) => {
-                let information = information(context, &job.record.image, &numbers, &outcomes);
+                let information = information(worker, &job.record.image, &numbers, &outcomes);
                 embedded.push(Embedded { job, information, prepared_description });
             }
             Err(error) => dead.push(dead_image(job, "embedding", &error.to_string())),
@@ -195,12 +230,12 @@ async fn embed(context: &Arc<Context>, jobs: Vec<(Job, Prepared)>) -> (Vec<Embed
 }
 
 fn information(
-    context: &Context,
+    worker: &EmbedWorker,
     image: &NewImage,
     numbers: &[u32],
     vectors: &[Vec<f32>],
 ) -> ImageInformation {
-    let quantizer = context.index.quantizer();
+    let quantizer = worker.quantizers.current();
     let (generation, codes) = encoded(quantizer.as_deref(), vectors);
     let frames = numbers.iter().zip(vectors).zip(codes).map(|((&frame, vector), code)| FrameVector {
         frame,
@@ -210,7 +245,7 @@ fn information(
     ImageInformation {
         generation,
         frames: frames.collect(),
-        meta_json: RowMeta::write(image, context.model().digest()),
+        meta_json: RowMeta::write(image, worker.model_digest()),
     }
 }
 
@@ -232,17 +267,17 @@ fn encoded(quantizer: Option<&Quantizer>, vectors: &[Vec<f32>]) -> (u64, Vec<Vec
 }
 
 /// Writes rows, changes and catalog, under the locks of the images, so that a deletion comes before or after.
-async fn store(context: &Arc<Context>, embedded: Vec<Embedded>) -> Result<(), BackendError> {
+async fn store(worker: &EmbedWorker, embedded: Vec<Embedded>) -> Result<(), BackendError> {
     let ids: Vec<ImageId> = embedded.iter().map(|image| image.job.record.image.id).collect();
-    let _guards = context.locks.lock(&ids).await;
-    let records = context.ports.catalog.images(&ids).await?;
+    let _guards = worker.locks.lock(&ids).await;
+    let records = worker.ports.catalog.images(&ids).await?;
     let (mut rows, mut messages, mut indexed) = (Vec::new(), Vec::new(), Vec::new());
     for (image, record) in embedded.into_iter().zip(records) {
         let Some(mut record) = record.filter(|record| record.status == ImageStatus::Received) else {
             continue;
         };
         record.image.description = image.prepared_description;
-        messages.push(indexed_message(&record, &image.information, context.model().digest())?);
+        messages.push(indexed_message(&record, &image.information, worker.model_digest())?);
         indexed.push(IndexedImage {
             id: record.image.id,
             indexed_at_ms: now_ms(),
@@ -252,25 +287,41 @@ async fn store(context: &Arc<Context>, embedded: Vec<Embedded>) -> Result<(), Ba
         let bytes = image.job.inline.then_some(image.job.bytes);
         rows.push((record.image.row_key, ImageRow { bytes, information: Some(image.information) }));
     }
-    context.ports.store.put_many(rows).await?;
-    context.ports.queue.publish_many(TOPIC_IMAGE_INDEXED, messages).await?;
-    context.ports.catalog.mark_indexed(indexed).await?;
-    Ok(())
+    worker.ports.store.put_many(rows).await?;
+    worker.ports.queue.publish_many(TOPIC_IMAGE_INDEXED, messages).await?;
+    worker.ports.catalog.mark_indexed(indexed).await?;
+    withdraw_deleted(worker, &ids).await
+}
+
+/// Takes back what was written for images that were deleted meanwhile. In one process the locks keep the two apart; a gateway in another process
+/// may have marked, withdrawn and forgotten an image between the look at its record and the writes.
+async fn withdraw_deleted(worker: &EmbedWorker, ids: &[ImageId]) -> Result<(), BackendError> {
+    let records = worker.ports.catalog.images(ids).await?;
+    let is_gone = |record: &Option<ImageRecord>| {
+        record.as_ref().is_none_or(|record| record.status == ImageStatus::Deleting)
+    };
+    let gone: Vec<ImageId> =
+        ids.iter().zip(&records).filter(|(_, record)| is_gone(record)).map(|(id, _)| *id).collect();
+    if gone.is_empty() {
+        return Ok(());
+    }
+    tracing::info!(images = gone.len(), "images were deleted while they were embedded");
+    withdraw(worker, &gone).await
 }
 
 /// Marks images failed with their reasons.
-pub(crate) async fn mark_failed(
-    context: &Arc<Context>,
-    failed: Vec<FailedImage>,
-) -> Result<(), BackendError> {
-    context.ports.catalog.mark_failed(failed).await?;
-    context.announce_change();
+pub(crate) async fn mark_failed(core: &Core, failed: Vec<FailedImage>) -> Result<(), BackendError> {
+    core.ports.catalog.mark_failed(failed).await?;
+    core.announce_change();
     Ok(())
 }
 
 /// Uploads that wait to be embedded.
-pub(crate) async fn lag(context: &Context) -> Result<u64, BackendError> {
-    let queue = &context.ports.queue;
+///
+/// # Errors
+/// [`BackendError`] when the queue does not answer.
+pub async fn lag(core: &Core) -> Result<u64, BackendError> {
+    let queue = &core.ports.queue;
     let ends = queue.end_offsets(TOPIC_IMAGE_UPLOAD).await?;
     let done = queue.committed(TOPIC_IMAGE_UPLOAD, GROUP).await?;
     Ok(ends.iter().map(|(partition, end)| end - done.get(partition).copied().unwrap_or(0).min(*end)).sum())

@@ -12,6 +12,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use medindex_backends::catalog::ImageStatus;
 use medindex_proto::identity::ImageId;
+use medindex_proto::names::TOPIC_IMAGE_INDEXED;
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -19,9 +20,8 @@ use tokio_util::sync::CancellationToken;
 use crate::backend_error::{BackendError, from_backend};
 use crate::context::Context;
 use crate::error::{Classified, ErrorKind};
-use crate::follow::catch_up;
 use crate::ingest::IngestError;
-use crate::ingest::accept::{Upload, accept_many};
+use crate::ingest::accept::{LOOK, Upload, accept_many};
 use crate::report::ImageStatus as ShownStatus;
 
 /// Files accepted at once.
@@ -148,7 +148,8 @@ pub(crate) async fn import(
     drop(files);
     reader.await?;
     import.settle(0).await?;
-    catch_up(context).await?;
+    let ends = context.ports.queue.end_offsets(TOPIC_IMAGE_INDEXED).await?;
+    context.searcher.catch_up(&ends).await?;
     let Import { counts, failed, waiting, .. } = import;
     Ok(ImportSummary {
         stored: counts.stored,
@@ -247,6 +248,8 @@ impl Import<'_> {
                 () = self.stop.cancelled() => break,
                 () = self.context.stop.cancelled() => return Err(ImportError::Stopped),
                 outcome = changed.changed() => if outcome.is_err() { return Err(ImportError::Stopped) },
+                // On a cluster nobody tells this process.
+                () = tokio::time::sleep(LOOK) => {}
             }
         }
         Ok(())

@@ -11,6 +11,7 @@ pub(crate) mod prepare;
 pub(crate) mod sweep;
 
 pub use accept::Upload;
+pub use embed::{EmbedWorker, lag as upload_lag};
 pub use error::IngestError;
 pub use import::{
     ImportError, ImportFailure, ImportItem, ImportProgress, ImportSummary, ProgressCallback, ReadItemError,

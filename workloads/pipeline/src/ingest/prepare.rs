@@ -1,7 +1,7 @@
 //! From a file's bytes to rendered frames, off the async threads.
 
 use bytes::Bytes;
-use medindex_embedding::Model;
+use medindex_embedding::Manifest;
 use medindex_imaging::{Decoded, FrameSelection, ImageInfo, ImagingError, Limits, Rendered, WindowChoice};
 use rayon::prelude::*;
 
@@ -27,7 +27,7 @@ pub(crate) fn prepare(
     limits: &Limits,
     selection: FrameSelection,
     window: Option<&WindowChoice>,
-    model: &Model,
+    model: &Manifest,
 ) -> Result<Prepared, ImagingError> {
     let Decoded { info, frames } = medindex_imaging::decode(bytes, limits, selection)?;
     let chosen = window.copied().unwrap_or_else(|| model.window_for(info.attributes.image_type.as_deref()));
@@ -43,7 +43,7 @@ pub(crate) fn prepare_many(
     files: &[Bytes],
     limits: &Limits,
     selection: FrameSelection,
-    model: &Model,
+    model: &Manifest,
 ) -> Vec<Result<Prepared, ImagingError>> {
     files.par_iter().map(|bytes| prepare(bytes, limits, selection, None, model)).collect()
 }

@@ -8,7 +8,7 @@ use medindex_backends::catalog::{FailedImage, ImageFilter, ImageRecord, ImageSta
 use medindex_proto::names::TOPIC_IMAGE_UPLOAD;
 
 use crate::backend_error::BackendError;
-use crate::context::{Context, now_ms};
+use crate::core::{Core, now_ms};
 use crate::delete::remove;
 use crate::ingest::accept::{ALARM_SEND, upload_message};
 use crate::ingest::embed::{lag, mark_failed};
@@ -17,30 +17,30 @@ const PERIOD: Duration = Duration::from_secs(15);
 const PAGE: usize = 256;
 
 /// Runs until the context stops.
-pub(crate) async fn run(context: Arc<Context>) {
+pub(crate) async fn run(core: Arc<Core>) {
     let mut period = tokio::time::interval(PERIOD);
     loop {
         tokio::select! {
-            () = context.stop.cancelled() => return,
+            () = core.stop.cancelled() => return,
             _ = period.tick() => {}
         }
-        if let Err(error) = sweep(&context).await {
+        if let Err(error) = sweep(&core).await {
             tracing::error!(%error, "sweeping is interrupted and will be tried again");
         }
     }
 }
 
 /// One round. Images are only looked at while nothing waits in the queue: what waits there is not lost.
-pub(crate) async fn sweep(context: &Arc<Context>) -> Result<(), BackendError> {
-    finish_deletions(context).await?;
-    if lag(context).await? > 0 {
+pub(crate) async fn sweep(core: &Core) -> Result<(), BackendError> {
+    finish_deletions(core).await?;
+    if lag(core).await? > 0 {
         return Ok(());
     }
-    let before = now_ms() - context.settings.resend_after.as_millis() as i64;
-    let stale = context.ports.catalog.stale_received(before, PAGE).await?;
+    let before = now_ms() - core.settings.resend_after.as_millis() as i64;
+    let stale = core.ports.catalog.stale_received(before, PAGE).await?;
     let (mut messages, mut lost) = (Vec::new(), Vec::new());
     for record in stale {
-        if has_bytes(context, &record).await? {
+        if has_bytes(core, &record).await? {
             messages.push(upload_message(&record.image, None)?);
         } else {
             let reason = "its upload was cut off before it was complete; upload it again".to_owned();
@@ -48,28 +48,28 @@ pub(crate) async fn sweep(context: &Arc<Context>) -> Result<(), BackendError> {
         }
     }
     if !lost.is_empty() {
-        mark_failed(context, lost).await?;
+        mark_failed(core, lost).await?;
     }
     if !messages.is_empty() {
         tracing::info!(images = messages.len(), "sending images again that were not embedded");
-        context.ports.queue.publish_many(TOPIC_IMAGE_UPLOAD, messages).await?;
-        context.clear_alarm(ALARM_SEND, TOPIC_IMAGE_UPLOAD).await;
+        core.ports.queue.publish_many(TOPIC_IMAGE_UPLOAD, messages).await?;
+        core.clear_alarm(ALARM_SEND, TOPIC_IMAGE_UPLOAD).await;
     }
     Ok(())
 }
 
-async fn has_bytes(context: &Arc<Context>, record: &ImageRecord) -> Result<bool, BackendError> {
-    let row = context.ports.store.get(&record.image.row_key, Columns::BYTES).await?;
+async fn has_bytes(core: &Core, record: &ImageRecord) -> Result<bool, BackendError> {
+    let row = core.ports.store.get(&record.image.row_key, Columns::BYTES).await?;
     Ok(row.is_some_and(|row| row.bytes.is_some()))
 }
 
-async fn finish_deletions(context: &Arc<Context>) -> Result<(), BackendError> {
+async fn finish_deletions(core: &Core) -> Result<(), BackendError> {
     let filter = ImageFilter { status: Some(ImageStatus::Deleting), ..ImageFilter::default() };
-    let page = context.ports.catalog.list_images(&filter, ListOrder::OldestFirst, None, PAGE).await?;
+    let page = core.ports.catalog.list_images(&filter, ListOrder::OldestFirst, None, PAGE).await?;
     if page.items.is_empty() {
         return Ok(());
     }
     let ids: Vec<_> = page.items.iter().map(|record| record.image.id).collect();
-    let _guards = context.locks.lock(&ids).await;
-    remove(context, &page.items).await
+    let _guards = core.locks.lock(&ids).await;
+    remove(core, &page.items).await
 }

@@ -1,10 +1,10 @@
 //! Why a search was not answered.
 
-use medindex_embedding::EmbedError;
 use medindex_imaging::ImagingError;
 use medindex_proto::identity::ImageId;
 
 use crate::backend_error::{BackendError, from_backend};
+use crate::embedding::EmbeddingError;
 use crate::error::{Classified, ErrorKind};
 use crate::ingest::error::imaging_kind;
 
@@ -38,13 +38,26 @@ pub enum SearchError {
     Decode(ImagingError),
     /// The model failed on the query.
     #[error(transparent)]
-    Embed(EmbedError),
+    Embed(EmbeddingError),
+    /// A part of the index did not answer, and the whole was asked for.
+    #[error(
+        "partitions {} did not answer, and the whole index was asked for; try again in a moment, or take a partial answer",
+        shown(missing)
+    )]
+    CheckWhole {
+        /// Partitions that did not answer.
+        missing: Vec<u32>,
+    },
     /// A backend failed.
     #[error(transparent)]
     Backend(BackendError),
 }
 
 from_backend!(SearchError);
+
+fn shown(partitions: &[u32]) -> String {
+    partitions.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
+}
 
 impl Classified for SearchError {
     fn kind(&self) -> ErrorKind {
@@ -59,7 +72,8 @@ impl Classified for SearchError {
                 | ImagingError::NoSuchFrame { .. },
             ) => ErrorKind::BadRequest,
             Self::Decode(error) => imaging_kind(error),
-            Self::Embed(_) => ErrorKind::Internal,
+            Self::Embed(error) => error.kind(),
+            Self::CheckWhole { .. } => ErrorKind::Unavailable,
             Self::Backend(error) => error.kind(),
         }
     }

@@ -7,8 +7,7 @@ use bytes::Bytes;
 use medindex_backends::Columns;
 use medindex_backends::catalog::{ImageRecord, ImageStatus};
 use medindex_imaging::{FrameSelection, ImagingError, Rendered};
-use medindex_index::EntryKey;
-use medindex_proto::identity::ImageId;
+use medindex_proto::identity::{ImageId, RowKey};
 
 use crate::context::Context;
 use crate::ingest::prepare::prepare;
@@ -37,7 +36,11 @@ pub(crate) async fn query_vector(
         Query::Stored(id) => {
             let record = stored_record(context, id).await?;
             let whole = request.region.is_none() && request.window.is_none();
-            let stored = if whole { stored_vector(context, id, request.frame) } else { None };
+            let stored = if whole {
+                stored_vector(context, &record.image.row_key, request.frame).await?
+            } else {
+                None
+            };
             let query = match stored {
                 Some(vector) => {
                     QueryVector { vector, name: String::new(), id: None, decode_us: 0, embed_us: 0 }
@@ -57,15 +60,20 @@ async fn stored_record(context: &Arc<Context>, id: &ImageId) -> Result<ImageReco
     }
 }
 
-/// The indexed vector of a stored image: of the frame asked for, else of the frame in the middle.
-fn stored_vector(context: &Context, id: &ImageId, frame: Option<u32>) -> Option<Vec<f32>> {
-    let key = if let Some(frame) = frame {
-        EntryKey::new(*id.as_bytes(), frame)
-    } else {
-        let frames = context.index.frames(*id.as_bytes());
-        *frames.get(frames.len() / 2)?
+/// The stored vector of an image: of the frame asked for, else of the frame in the middle.
+async fn stored_vector(
+    context: &Context,
+    row_key: &RowKey,
+    frame: Option<u32>,
+) -> Result<Option<Vec<f32>>, SearchError> {
+    let row = context.ports.store.get(row_key, Columns::VECTORS).await?;
+    let Some(information) = row.and_then(|row| row.information) else { return Ok(None) };
+    let frames = information.frames;
+    let found = match frame {
+        Some(number) => frames.iter().find(|each| each.frame == number),
+        None => frames.get(frames.len() / 2),
     };
-    Some(context.index.vector(key)?.iter().map(|value| value.to_f32()).collect())
+    Ok(found.map(|found| found.vector.iter().map(|value| value.to_f32()).collect()))
 }
 
 async fn embed_stored(
@@ -91,7 +99,7 @@ async fn embed_file(
         .await?
         .map_err(SearchError::Decode)?;
     let decoded = Instant::now();
-    let vector = context.embedder.embed(image).await.map_err(SearchError::Embed)?;
+    let vector = context.embedding.embed(image).await.map_err(SearchError::Embed)?;
     Ok(QueryVector {
         vector,
         name: String::new(),

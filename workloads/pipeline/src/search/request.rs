@@ -41,6 +41,8 @@ pub struct SearchRequest {
     pub probes: Option<usize>,
     /// Compare with every stored vector instead of scanning codes.
     pub exact: bool,
+    /// Fail rather than answer without a part of the index.
+    pub whole: bool,
     /// Fill [`SearchResponse::explain`].
     pub explain: bool,
 }
@@ -58,6 +60,7 @@ impl SearchRequest {
             group_by: GroupBy::Image,
             probes: None,
             exact: false,
+            whole: false,
             explain: false,
         }
     }

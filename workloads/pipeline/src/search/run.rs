@@ -11,6 +11,7 @@ use medindex_proto::identity::ImageId;
 use crate::context::Context;
 use crate::search::query::{QueryVector, query_vector};
 use crate::search::{ExplainReport, Hit, QueryDescription, SearchError, SearchRequest, SearchResponse};
+use crate::searcher::Found;
 
 /// Results asked for beyond `k`, in case some were deleted a moment ago.
 const SPARE: usize = 8;
@@ -34,8 +35,8 @@ pub(crate) async fn search(
     Ok(SearchResponse {
         query: QueryDescription { id: query.id, name: query.name, region: request.region, k: request.k },
         generation: answer.explain.generation,
-        partial: false,
-        missing_partitions: Vec::new(),
+        partial: !answer.missing_partitions.is_empty(),
+        missing_partitions: answer.missing_partitions,
         took_ms: started.elapsed().as_secs_f64() * 1e3,
         results,
         explain,
@@ -57,7 +58,7 @@ async fn ask_index(
     context: &Arc<Context>,
     request: &SearchRequest,
     query: &QueryVector,
-) -> Result<index::SearchResponse, SearchError> {
+) -> Result<Found, SearchError> {
     let question = index::SearchRequest {
         filter: request.filter.clone(),
         group_by: request.group_by,
@@ -66,8 +67,11 @@ async fn ask_index(
         exclude: query.id.map(|id| *id.as_bytes()),
         ..index::SearchRequest::new(query.vector.clone(), request.k + SPARE)
     };
-    let index = Arc::clone(&context.index);
-    Ok(tokio::task::spawn_blocking(move || index.search(&question)).await??)
+    let found = context.searcher.search(question).await?;
+    if request.whole && !found.missing_partitions.is_empty() {
+        return Err(SearchError::CheckWhole { missing: found.missing_partitions });
+    }
+    Ok(found)
 }
 
 /// The first `k` hits that the catalog still has, with its data.

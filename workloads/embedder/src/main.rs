@@ -1,0 +1,22 @@
+//! `medindex-embedder`: embeds uploads from the queue, and queries over gRPC, on the same model and session.
+//!
+//! Embedders of an index are one consumer group: each takes some partitions, and others take over when one goes. Guarantees: see
+//! `medindex_pipeline::EmbedWorker`; a model other than the index's ends the program with a message that names both.
+
+mod arguments;
+mod metrics;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::arguments::Arguments;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some("--print-settings") {
+        return medindex_runtime::print_settings(&Arguments::command());
+    }
+    medindex_runtime::finish("medindex-embedder", run::run(Arguments::parse()).await)
+}

@@ -1,0 +1,81 @@
+//! From settings to a running gateway, and its end in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use medindex_gateway::{ServeError, listen, serve};
+use medindex_pipeline::{BackendError, Core, DescriptionError, Pipeline, SettingsError, await_description};
+use medindex_rpc::remote_embedder::RemoteEmbedder;
+use medindex_rpc::scatter::Scatter;
+use medindex_rpc::topology::Topology;
+use medindex_runtime::connect::{ConnectError, connect};
+use medindex_runtime::logging::LoggingError;
+use medindex_runtime::operation::{ListenError, OperationServer, Readiness};
+use medindex_runtime::shutdown::stop_on_signals;
+
+use crate::arguments::Arguments;
+
+/// Why the gateway ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    #[error(transparent)]
+    StartLog(#[from] LoggingError),
+    #[error("cannot listen to signals: {0}")]
+    ListenSignals(std::io::Error),
+    #[error(transparent)]
+    ListenOperation(#[from] ListenError),
+    #[error(transparent)]
+    Listen(#[from] ServeError),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    CompareIndex(#[from] DescriptionError),
+    #[error(transparent)]
+    CheckSettings(#[from] SettingsError),
+    #[error(transparent)]
+    Close(#[from] BackendError),
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<(), RunError> {
+    medindex_runtime::logging::start(&arguments.operation.log, arguments.operation.log_format)?;
+    let stop = stop_on_signals().map_err(RunError::ListenSignals)?;
+    let readiness = Readiness::default();
+    let registry = prometheus_client::registry::Registry::default();
+    let address = arguments.operation.operation_listen;
+    let operation = OperationServer::start(address, readiness.clone(), registry, stop.clone()).await?;
+    // The port first: a taken one is known before anything is waited for.
+    let settings = arguments.gateway();
+    let listener = listen(&settings).await?;
+
+    let ports = connect(&arguments.backends, &readiness, &stop).await?;
+    readiness.unready("waiting for the first embedder to register its model");
+    let partitions = arguments.backends.index.partitions;
+    let description = await_description(ports.store.as_ref(), partitions, &stop).await?;
+    let core = Core::new(arguments.settings(), partitions, ports, description.model()?)?;
+    let pipeline = connect_flows(&arguments, core).await;
+
+    let probed = pipeline.clone();
+    operation.ask(Arc::new(move || {
+        let pipeline = probed.clone();
+        Box::pin(async move { pipeline.unready().await })
+    }));
+    readiness.ready();
+    tracing::info!(listen = %settings.listen, "serving");
+    serve(listener, pipeline.clone(), settings, stop.cancelled_owned()).await;
+    readiness.unready("shutting down");
+    Ok(pipeline.shutdown().await?)
+}
+
+/// The flows over embedders and search shards in other processes.
+async fn connect_flows(arguments: &Arguments, core: Arc<Core>) -> Pipeline {
+    let (partitions, digest) = (core.partitions(), core.model_digest().to_owned());
+    let topology = Topology::new(arguments.search.clone(), partitions, &digest);
+    topology.refresh().await;
+    tokio::spawn(Arc::clone(&topology).run(core.stop().clone()));
+    let deadline = Duration::from_millis(arguments.embed_milliseconds);
+    let embedders = RemoteEmbedder::new(arguments.embedders.clone(), &digest, deadline);
+    embedders.refresh().await;
+    tokio::spawn(Arc::clone(&embedders).run(core.stop().clone()));
+    let scatter = Scatter::new(topology, partitions, &digest, arguments.scatter());
+    Pipeline::connect(core, embedders, Arc::new(scatter))
+}

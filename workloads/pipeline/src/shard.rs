@@ -1,0 +1,179 @@
+//! A search shard: an index that follows the change log for some partitions, or for all.
+//!
+//! In one process one shard holds everything; on a cluster each search pod holds one.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use medindex_backends::Positions;
+use medindex_index::quantizer::Quantizer;
+use medindex_index::{Index, IndexStatus, SearchRequest};
+use medindex_proto::identity::ImageId;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::backend_error::BackendError;
+use crate::core::Core;
+use crate::embedding::Quantizers;
+use crate::searcher::{Found, Searcher};
+use crate::{follow, maintain};
+
+/// An index that follows the change log.
+pub struct Shard {
+    pub(crate) core: Arc<Core>,
+    /// Partitions that it holds, ascending.
+    pub(crate) held: Vec<u32>,
+    /// It is the only one there is: it trains itself and trims the queue behind it.
+    pub(crate) alone: bool,
+    pub(crate) index: Arc<Index>,
+    pub(crate) follower: FollowerState,
+    pub(crate) training: tokio::sync::Mutex<()>,
+    /// Vectors there were at the last training; 0 before the first.
+    pub(crate) trained_on: AtomicU64,
+    /// Why it has not loaded yet; `None` once it has.
+    pub(crate) loading: Mutex<Option<String>>,
+    /// Bumped whenever changes were applied.
+    pub(crate) applied: watch::Sender<u64>,
+}
+
+/// How far the index follows the change log.
+#[derive(Default)]
+pub(crate) struct FollowerState {
+    /// Changes applied since the last snapshot.
+    pub(crate) since_snapshot: AtomicU64,
+    /// The index had everything that was in the change log, once since the start.
+    pub(crate) caught_up: AtomicBool,
+    /// Why the follower stopped, if it did.
+    pub(crate) failure: Mutex<Option<String>>,
+}
+
+impl FollowerState {
+    pub(crate) fn count(&self, changes: usize) -> u64 {
+        self.since_snapshot.fetch_add(changes as u64, Ordering::Relaxed) + changes as u64
+    }
+}
+
+impl Deref for Shard {
+    type Target = Core;
+    fn deref(&self) -> &Core {
+        &self.core
+    }
+}
+
+impl Shard {
+    pub(crate) fn new(core: Arc<Core>, held: Vec<u32>, alone: bool, index: Index) -> Arc<Self> {
+        Arc::new(Self {
+            core,
+            held,
+            alone,
+            index: Arc::new(index),
+            follower: FollowerState::default(),
+            training: tokio::sync::Mutex::new(()),
+            trained_on: AtomicU64::new(0),
+            loading: Mutex::new(None),
+            applied: watch::Sender::new(0),
+        })
+    }
+
+    /// Partitions that it holds, ascending.
+    pub fn partitions_held(&self) -> &[u32] {
+        &self.held
+    }
+
+    /// Its name in alarms and logs: the partitions that it holds.
+    pub fn name(&self) -> String {
+        let held: Vec<String> = self.held.iter().map(u32::to_string).collect();
+        format!("partitions {}", held.join(","))
+    }
+
+    /// The index.
+    pub fn index(&self) -> &Arc<Index> {
+        &self.index
+    }
+
+    /// Wakes those who wait for the index.
+    pub(crate) fn announce_applied(&self) {
+        self.applied.send_modify(|version| *version = version.wrapping_add(1));
+        self.core.announce_change();
+    }
+
+    /// Ends the background tasks and makes the index durable; what was applied is safe without it.
+    ///
+    /// # Errors
+    /// [`BackendError`] when the last snapshot cannot be written.
+    pub async fn close(self: &Arc<Self>) -> Result<(), BackendError> {
+        self.core.end().await;
+        maintain::snapshot(self).await
+    }
+
+    /// Changes of the log that the index has not applied.
+    ///
+    /// # Errors
+    /// [`BackendError`] when the queue does not answer.
+    pub async fn lag(&self) -> Result<u64, BackendError> {
+        follow::lag(self).await
+    }
+}
+
+#[async_trait]
+impl Searcher for Shard {
+    async fn search(&self, question: SearchRequest) -> Result<Found, BackendError> {
+        let index = Arc::clone(&self.index);
+        let answer = tokio::task::spawn_blocking(move || index.search(&question)).await??;
+        Ok(Found { hits: answer.hits, explain: answer.explain, missing_partitions: Vec::new() })
+    }
+
+    async fn holds(&self, id: &ImageId) -> Result<bool, BackendError> {
+        Ok(!self.index.frames(*id.as_bytes()).is_empty())
+    }
+
+    async fn generation(&self) -> Result<u64, BackendError> {
+        Ok(self.index.status().generation)
+    }
+
+    async fn status(&self) -> Result<IndexStatus, BackendError> {
+        Ok(self.index.status())
+    }
+
+    async fn catch_up(&self, ends: &Positions) -> Result<(), BackendError> {
+        let mut applied = self.applied.subscribe();
+        while !follow::has_applied(self, ends) {
+            tokio::select! {
+                () = self.stop.cancelled() => break,
+                outcome = applied.changed() => if outcome.is_err() { break },
+            }
+        }
+        Ok(())
+    }
+
+    async fn unready(&self) -> Option<String> {
+        if self.stop.is_cancelled() {
+            return Some("the process is shutting down".to_owned());
+        }
+        if let Some(reason) = self.loading.lock().clone() {
+            return Some(format!("the index is not loaded: {reason}"));
+        }
+        if let Some(failure) = self.follower.failure.lock().clone() {
+            return Some(format!("the index does not follow the change log: {failure}"));
+        }
+        if self.follower.caught_up.load(Ordering::Relaxed) {
+            return None;
+        }
+        match follow::lag(self).await {
+            Ok(0) => {
+                self.follower.caught_up.store(true, Ordering::Relaxed);
+                None
+            }
+            Ok(lag) => Some(format!("the index is catching up: {lag} changes are left")),
+            Err(error) => Some(error.to_string()),
+        }
+    }
+}
+
+impl Quantizers for Shard {
+    fn current(&self) -> Option<Arc<Quantizer>> {
+        self.index.quantizer()
+    }
+}

@@ -1,0 +1,147 @@
+//! Opening a search shard on a cluster: what its own disk has, else everything from the image store.
+//!
+//! The shard exists at once and says why it is not ready; it loads in the background. Guarantees: nothing that does not fit the memory limit is
+//! loaded, and a process is never killed for it; a folder of other partitions or another model is made anew. What fails is tried again, ever
+//! more slowly, and is an alarm meanwhile.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use medindex_backends::Positions;
+use medindex_backends::catalog::ImageStatus;
+use medindex_index::{Index, IndexError, IndexOptions};
+use medindex_proto::names::TOPIC_IMAGE_INDEXED;
+
+use crate::backend_error::BackendError;
+use crate::core::Core;
+use crate::retry::Backoff;
+use crate::shard::Shard;
+use crate::{follow, generations, maintain};
+
+/// Alarm for a shard that cannot load.
+const ALARM_LOAD: &str = "shard_not_loading";
+/// Main memory for an entry beside the mapped files while it is loaded: lists, codes and tail (`make bench-engine` measures 43 bytes for codes
+/// of 32; the tail and the merge of segments hold entries a second time).
+const BYTES_PER_ENTRY: u64 = 128;
+/// What a process needs before the first entry.
+const BASE_BYTES: u64 = 64 << 20;
+
+/// Where a shard keeps its index, and what it may use.
+#[derive(Debug, Clone)]
+pub struct ShardOptions {
+    /// Folder of the index.
+    pub folder: PathBuf,
+    /// Partitions that it holds.
+    pub partitions: Vec<u32>,
+    /// Main memory that the process may use, in bytes; no limit when `None`.
+    pub memory_limit: Option<u64>,
+}
+
+impl Shard {
+    /// Opens a shard of a cluster and starts its background tasks; it loads and follows from then on.
+    ///
+    /// # Errors
+    /// [`BackendError::Index`] when the folder cannot be used at all.
+    pub async fn open(core: Arc<Core>, options: ShardOptions) -> Result<Arc<Self>, BackendError> {
+        let ShardOptions { folder, mut partitions, memory_limit } = options;
+        partitions.sort_unstable();
+        partitions.dedup();
+        let settings = IndexOptions::new(core.model().embedding.dimension, core.model_digest());
+        let held = partitions.clone();
+        let index = tokio::task::spawn_blocking(move || open_index(&folder, &settings, &held)).await??;
+        let shard = Self::new(core, partitions, false, index);
+        *shard.loading.lock() = Some("it has not begun to load".to_owned());
+        shard.tasks.spawn(load_and_follow(Arc::clone(&shard), memory_limit));
+        Ok(shard)
+    }
+}
+
+/// What the folder has, unless it is of other partitions or damaged.
+fn open_index(folder: &std::path::Path, options: &IndexOptions, held: &[u32]) -> Result<Index, IndexError> {
+    match Index::open(folder, options.clone()) {
+        Ok(index) => {
+            let stored: Vec<u32> = index.log_positions().keys().copied().collect();
+            if stored.is_empty() || stored == held {
+                return Ok(index);
+            }
+            tracing::warn!(?stored, ?held, "the folder has other partitions; the index is loaded anew");
+        }
+        Err(error) if error.is_damage() => {
+            tracing::warn!(%error, "the index is damaged; it is loaded anew");
+        }
+        Err(IndexError::OtherModel { .. }) => {
+            tracing::warn!("the folder is of another model; it is loaded anew");
+        }
+        Err(error) => return Err(error),
+    }
+    Index::recreate(folder, options.clone())
+}
+
+async fn load_and_follow(shard: Arc<Shard>, memory_limit: Option<u64>) {
+    let mut backoff = Backoff::default();
+    let mut alarmed = false;
+    while let Err(reason) = load(&shard, memory_limit).await {
+        tracing::error!(%reason, "the shard cannot load and tries again");
+        *shard.loading.lock() = Some(reason.clone());
+        if !alarmed {
+            shard.raise_alarm(ALARM_LOAD, &shard.name(), &reason).await;
+            alarmed = true;
+        }
+        tokio::select! {
+            () = shard.stop.cancelled() => return,
+            () = backoff.wait() => {}
+        }
+    }
+    if alarmed {
+        shard.clear_alarm(ALARM_LOAD, &shard.name()).await;
+    }
+    *shard.loading.lock() = None;
+    shard.tasks.spawn(follow::run(Arc::clone(&shard)));
+    shard.tasks.spawn(maintain::run(Arc::clone(&shard)));
+    shard.tasks.spawn(generations::follow_with_shard(Arc::clone(&shard)));
+}
+
+/// Brings the index near enough to the log that following it does the rest.
+async fn load(shard: &Arc<Shard>, memory_limit: Option<u64>) -> Result<(), String> {
+    if let Some(limit) = memory_limit {
+        check_memory(shard, limit).await?;
+    }
+    let told = |error: BackendError| error.to_string();
+    // The generation first: what is loaded then gets its lists at once.
+    generations::bring_up_to_date(shard).await.map_err(|error| error.to_string())?;
+    let queue = &shard.ports.queue;
+    let ends = queue.end_offsets(TOPIC_IMAGE_INDEXED).await.map_err(|error| told(error.into()))?;
+    let first = queue.first_offsets(TOPIC_IMAGE_INDEXED).await.map_err(|error| told(error.into()))?;
+    if must_rebuild(shard, &first, &ends) {
+        *shard.loading.lock() = Some("it loads all entries from the image store".to_owned());
+        follow::rebuild(shard).await.map_err(told)?;
+        maintain::snapshot(shard).await.map_err(told)?;
+    }
+    Ok(())
+}
+
+/// Whether following the log from where the index stands would leave entries out, or the index is ahead of a log that was made anew.
+fn must_rebuild(shard: &Shard, first: &Positions, ends: &Positions) -> bool {
+    let applied = shard.index.log_positions();
+    let of = |positions: &Positions, partition: u32| positions.get(&partition).copied().unwrap_or(0);
+    shard.held.iter().any(|&partition| {
+        let Some(&applied) = applied.get(&partition) else { return of(ends, partition) > 0 };
+        applied < of(first, partition) || applied > of(ends, partition)
+    })
+}
+
+/// Refuses to load more than fits.
+async fn check_memory(shard: &Shard, limit: u64) -> Result<(), String> {
+    let counts = shard.ports.catalog.counts().await.map_err(|error| error.to_string())?;
+    let images = counts.of_status(ImageStatus::Indexed);
+    let entries = images * shard.held.len() as u64 / u64::from(shard.partitions);
+    let needed = BASE_BYTES + entries * BYTES_PER_ENTRY;
+    if needed <= limit {
+        return Ok(());
+    }
+    Err(format!(
+        "its {entries} images need about {} MiB of memory, the limit is {} MiB: give search more memory, or more shards",
+        needed >> 20,
+        limit >> 20
+    ))
+}

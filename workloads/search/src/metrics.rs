@@ -1,0 +1,67 @@
+//! What a search shard measures.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use medindex_pipeline::Shard;
+use medindex_runtime::operation::Gauges;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// The gauges; set when they are asked for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Metrics {
+    entries: Gauge,
+    tail_rows: Gauge,
+    segments: Gauge,
+    coded_segments: Gauge,
+    generation: Gauge,
+    memory: Gauge,
+    mapped: Gauge,
+    lag: Gauge,
+}
+
+impl Metrics {
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let registry = registry.sub_registry_with_prefix("medindex_search");
+        registry.register("entries", "Entries that can be found", metrics.entries.clone());
+        registry.register("tail_rows", "Rows in the append tail", metrics.tail_rows.clone());
+        registry.register("segments", "Immutable segments", metrics.segments.clone());
+        registry.register(
+            "coded_segments",
+            "Segments that are searched by codes",
+            metrics.coded_segments.clone(),
+        );
+        registry.register(
+            "generation",
+            "Generation that answers, 0 for exact search",
+            metrics.generation.clone(),
+        );
+        registry.register("memory_bytes", "Main memory beside the mapped files", metrics.memory.clone());
+        registry.register("mapped_bytes", "Size of the mapped files", metrics.mapped.clone());
+        registry.register("index_lag", "Changes that cannot be found yet", metrics.lag.clone());
+        metrics
+    }
+
+    pub(crate) fn gauges(self, shard: Arc<Shard>) -> Gauges {
+        Arc::new(move || {
+            let (metrics, shard) = (self.clone(), Arc::clone(&shard));
+            let measure = async move {
+                let status = shard.index().status();
+                metrics.entries.set(status.entries as i64);
+                metrics.tail_rows.set(status.tail_rows as i64);
+                metrics.segments.set(status.segments as i64);
+                metrics.coded_segments.set(status.coded_segments as i64);
+                metrics.generation.set(status.generation as i64);
+                metrics.memory.set(status.memory_bytes as i64);
+                metrics.mapped.set(status.mapped_bytes as i64);
+                match shard.lag().await {
+                    Ok(lag) => _ = metrics.lag.set(lag as i64),
+                    Err(error) => tracing::warn!(%error, "the lag cannot be measured"),
+                }
+            };
+            Box::pin(measure) as Pin<Box<dyn Future<Output = ()> + Send>>
+        })
+    }
+}

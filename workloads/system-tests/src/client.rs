@@ -1,0 +1,109 @@
+//! A user of a gateway, over HTTP.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use ureq::Agent;
+use ureq::unversioned::multipart::{Form, Part};
+
+/// Talks to one gateway.
+#[derive(Debug, Clone)]
+pub struct Client {
+    agent: Agent,
+    base: String,
+}
+
+/// An answer: the status and the body as JSON.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Status of HTTP.
+    pub status: u16,
+    /// Body.
+    pub body: Value,
+}
+
+impl Client {
+    /// A client of the gateway on a port of this machine.
+    pub fn new(port: u16) -> Self {
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(60)))
+            .build()
+            .new_agent();
+        Self { agent, base: format!("http://127.0.0.1:{port}") }
+    }
+
+    /// Uploads a file; an error where no answer came.
+    pub fn try_upload(&self, name: &str, bytes: &[u8], label: Option<&str>) -> Result<Answer, ureq::Error> {
+        let mut form = Form::new().part("file", Part::bytes(bytes).file_name(name));
+        if let Some(label) = label {
+            form = form.text("label", label);
+        }
+        answer(self.agent.post(format!("{}/api/v1/images", self.base)).send(form)?)
+    }
+
+    /// Uploads a file; returns its id.
+    pub fn upload(&self, name: &str, bytes: &[u8], label: Option<&str>) -> String {
+        let answer = self.try_upload(name, bytes, label).unwrap();
+        assert_eq!(answer.status, 202, "{}", answer.body);
+        answer.body["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Searches with a file; `more` are further fields of the form.
+    pub fn try_search(&self, bytes: &[u8], more: &[(&str, &str)]) -> Result<Answer, ureq::Error> {
+        let mut form = Form::new().part("file", Part::bytes(bytes).file_name("query"));
+        for (field, value) in more {
+            form = form.text(field, value);
+        }
+        answer(self.agent.post(format!("{}/api/v1/search", self.base)).send(form)?)
+    }
+
+    /// Searches with a file.
+    pub fn search(&self, bytes: &[u8], more: &[(&str, &str)]) -> Value {
+        let answer = self.try_search(bytes, more).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.body
+    }
+
+    /// Searches from a stored image.
+    pub fn try_search_stored(&self, id: &str) -> Result<Answer, ureq::Error> {
+        let form = Form::new().text("id", id);
+        answer(self.agent.post(format!("{}/api/v1/search", self.base)).send(form)?)
+    }
+
+    /// Recognises a file.
+    pub fn recognise(&self, bytes: &[u8]) -> Answer {
+        let form = Form::new().part("file", Part::bytes(bytes).file_name("query"));
+        answer(self.agent.post(format!("{}/api/v1/recognise", self.base)).send(form).unwrap()).unwrap()
+    }
+
+    /// Gets a JSON document.
+    pub fn get(&self, path: &str) -> Answer {
+        answer(self.agent.get(format!("{}{path}", self.base)).call().unwrap()).unwrap()
+    }
+
+    /// Deletes an image.
+    pub fn delete(&self, id: &str) -> Answer {
+        answer(self.agent.delete(format!("{}/api/v1/images/{id}", self.base)).call().unwrap()).unwrap()
+    }
+
+    /// Waits until an image is searchable or failed; returns its status.
+    pub fn wait_for(&self, id: &str, patience: Duration) -> String {
+        let deadline = Instant::now() + patience;
+        loop {
+            let answer = self.get(&format!("/api/v1/images/{id}"));
+            let status = answer.body["status"].as_str().unwrap_or_default().to_owned();
+            if status == "indexed" || status == "failed" {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "image {id} is still {status}: {}", answer.body);
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+}
+
+fn answer(mut response: ureq::http::Response<ureq::Body>) -> Result<Answer, ureq::Error> {
+    let status = response.status().as_u16();
+    let text = response.body_mut().read_to_string()?;
+    Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) })
+}

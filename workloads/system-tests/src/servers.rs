@@ -1,0 +1,110 @@
+//! The servers of an index, and what has to be on them before its programs start.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use medindex_backends::Queue as _;
+use medindex_backends::kafka::{KafkaOptions, KafkaQueue, TopicOptions};
+use medindex_hbase_admin::{Compression, HbaseAdmin, TimeLimits, tables};
+use medindex_proto::names::{
+    TOPIC_DEAD_LETTER, TOPIC_IMAGE_INDEXED, TOPIC_IMAGE_UPLOAD, TOPIC_OPERATION_LOG,
+};
+use medindex_testbed::hbase::Hbase;
+use medindex_testbed::kafka::{Kafka, Listener};
+use medindex_testbed::mariadb::{MariaDb, MariaDbOptions};
+use medindex_testbed::redis::{Redis, RedisOptions};
+use tempfile::TempDir;
+
+/// Partitions of the index under test.
+pub const PARTITIONS: u32 = 9;
+/// Its name.
+pub const INDEX: &str = "medindex";
+
+/// Running servers.
+pub struct Servers {
+    /// Kafka.
+    pub kafka: Kafka,
+    /// `HBase`.
+    pub hbase: Hbase,
+    /// `MariaDB`.
+    pub mariadb: MariaDb,
+    /// Redis.
+    pub redis: Redis,
+    folder: TempDir,
+}
+
+impl Servers {
+    /// Starts all servers, Kafka with `brokers` brokers, and makes topics, tables and the database.
+    pub async fn start(brokers: usize) -> Self {
+        let hbase = std::thread::spawn(Hbase::start);
+        let kafka = Kafka::start(brokers).unwrap();
+        let mariadb = MariaDb::start(MariaDbOptions::default()).unwrap();
+        let redis = Redis::standalone(RedisOptions::default()).unwrap();
+        let hbase = hbase.join().unwrap().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let servers = Self { kafka, hbase, mariadb, redis, folder };
+        servers.make_catalog();
+        servers.make_tables();
+        servers.make_topics(brokers).await;
+        servers
+    }
+
+    fn make_catalog(&self) {
+        self.mariadb.create_database(INDEX, "utf8mb4_bin").unwrap();
+        self.mariadb.set_user("medindex", "a secret of the test").unwrap();
+        fs::write(self.user_file(), "medindex\n").unwrap();
+        fs::write(self.password_file(), "a secret of the test\n").unwrap();
+    }
+
+    fn make_tables(&self) {
+        let mut admin = HbaseAdmin::new(self.hbase.thrift2(), TimeLimits::default());
+        admin.ensure_namespace(INDEX).unwrap();
+        admin.ensure_table(&tables::image_table(INDEX, PARTITIONS, Compression::Snappy)).unwrap();
+        admin.ensure_table(&tables::segment_table(INDEX, Compression::Snappy)).unwrap();
+    }
+
+    async fn make_topics(&self, brokers: usize) {
+        let copies = if brokers == 1 { (1, 1) } else { (3, 2) };
+        let topic = TopicOptions { replication: copies.0, min_in_sync: copies.1, ..TopicOptions::default() };
+        let mut options = KafkaOptions::new(self.kafka.bootstrap(Listener::Plain));
+        options.prefix = format!("{INDEX}.");
+        options.topics.insert(TOPIC_IMAGE_INDEXED.to_owned(), topic.clone().compacted());
+        options.topic = topic;
+        let queue = KafkaQueue::open(options).await.unwrap();
+        for topic in [TOPIC_IMAGE_UPLOAD, TOPIC_IMAGE_INDEXED, TOPIC_DEAD_LETTER, TOPIC_OPERATION_LOG] {
+            queue.create_topic(topic, PARTITIONS).await.unwrap();
+        }
+    }
+
+    fn user_file(&self) -> PathBuf {
+        self.folder.path().join("mysql-user")
+    }
+
+    fn password_file(&self) -> PathBuf {
+        self.folder.path().join("mysql-password")
+    }
+
+    /// Arguments by which every program finds the servers.
+    pub fn arguments(&self) -> Vec<String> {
+        vec![
+            format!("--index={INDEX}"),
+            format!("--partitions={PARTITIONS}"),
+            format!("--kafka-bootstrap={}", self.kafka.bootstrap(Listener::Plain)),
+            format!("--hbase-thrift={}", self.hbase.thrift1()),
+            format!("--mysql-server=127.0.0.1:{}", self.mariadb.port()),
+            format!("--mysql-user-file={}", self.user_file().display()),
+            format!("--mysql-password-file={}", self.password_file().display()),
+            format!("--redis-servers=127.0.0.1:{}", self.redis.ports()[0]),
+        ]
+    }
+
+    /// Waits for something with a deadline.
+    pub fn wait_until(what: &str, patience: Duration, mut done: impl FnMut() -> bool) {
+        let deadline = std::time::Instant::now() + patience;
+        while !done() {
+            assert!(std::time::Instant::now() < deadline, "waited over {patience:?} for {what}");
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! One training, from connecting to the report.
+
+use std::io::Write as _;
+
+use medindex_pipeline::{
+    Core, DescriptionError, SettingsError, TrainError, await_description, train_and_publish,
+};
+use medindex_runtime::connect::{ConnectError, connect};
+use medindex_runtime::logging::LoggingError;
+use medindex_runtime::operation::{ListenError, OperationServer, Readiness};
+use medindex_runtime::shutdown::stop_on_signals;
+use prometheus_client::registry::Registry;
+
+use crate::arguments::Arguments;
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    #[error(transparent)]
+    StartLog(#[from] LoggingError),
+    #[error("cannot listen to signals: {0}")]
+    ListenSignals(std::io::Error),
+    #[error(transparent)]
+    ListenOperation(#[from] ListenError),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    CompareIndex(#[from] DescriptionError),
+    #[error(transparent)]
+    CheckSettings(#[from] SettingsError),
+    #[error("no folder for the sample can be made: {0}; give one with --scratch")]
+    MakeScratch(std::io::Error),
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    #[error("the report cannot be printed: {0}")]
+    PrintReport(std::io::Error),
+    #[error("stopped before the training was done; nothing was published")]
+    Stop,
+}
+
+/// What became of the training.
+pub(crate) enum Outcome {
+    /// The generation is active.
+    Published,
+    /// Its recall is under the gate.
+    Refused,
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<Outcome, RunError> {
+    medindex_runtime::logging::start(&arguments.operation.log, arguments.operation.log_format)?;
+    let stop = stop_on_signals().map_err(RunError::ListenSignals)?;
+    let readiness = Readiness::default();
+    let listen = arguments.operation.operation_listen;
+    let _operation =
+        OperationServer::start(listen, readiness.clone(), Registry::default(), stop.clone()).await?;
+    let ports = connect(&arguments.backends, &readiness, &stop).await?;
+    let partitions = arguments.backends.index.partitions;
+    let description = await_description(ports.store.as_ref(), partitions, &stop).await?;
+    let core = Core::new(arguments.settings(), partitions, ports, description.model()?)?;
+    let scratch = match &arguments.scratch {
+        Some(folder) => tempfile::tempdir_in(folder),
+        None => tempfile::tempdir(),
+    }
+    .map_err(RunError::MakeScratch)?;
+    readiness.ready();
+    let progress = |stage| tracing::info!(?stage, "training");
+    let report = tokio::select! {
+        report = train_and_publish(&core, scratch.path(), &progress) => report?,
+        () = stop.cancelled() => return Err(RunError::Stop),
+    };
+    let text = serde_json::to_string_pretty(&report).map_err(|error| RunError::PrintReport(error.into()))?;
+    writeln!(std::io::stdout(), "{text}").map_err(RunError::PrintReport)?;
+    core.end().await;
+    Ok(if report.accepted { Outcome::Published } else { Outcome::Refused })
+}
