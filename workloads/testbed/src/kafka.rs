@@ -46,7 +46,7 @@ pub struct KafkaOptions {
 pub enum Listener {
     /// Without any protection.
     Plain,
-    /// TLS, and a user with a password (`SASL_SSL`, SCRAM-SHA-512).
+    /// TLS, and a user with a password (`SASL_SSL`, SCRAM-SHA-512), which is asked for again every three seconds.
     Scram,
     /// TLS with a certificate of the client's.
     MutualTls,
@@ -296,6 +296,7 @@ ssl.truststore.location={}
 listener.name.mutual.ssl.client.auth=required
 listener.name.scram.sasl.enabled.mechanisms=SCRAM-SHA-512
 listener.name.scram.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.scram.scram-sha-512.connections.max.reauth.ms=3000
 ",
                 keystore.display(),
                 certificates.authority.display(),

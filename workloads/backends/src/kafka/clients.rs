@@ -24,6 +24,8 @@ use crate::fault::Fault;
 const SLICE: Duration = Duration::from_secs(2);
 /// Wait before a request is sent again.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How often it is looked for other credentials while the server refuses those there are.
+const REFUSED_CHECK: Duration = Duration::from_secs(1);
 /// Events of the library taken at once.
 const EVENTS: usize = 256;
 
@@ -39,9 +41,8 @@ pub(super) struct Clients {
 impl Clients {
     fn new(options: &KafkaOptions, faults: &Faults) -> Result<Self, Fault> {
         let config = options.client()?;
-        let start = Instant::now();
         let context = Context::default();
-        let failed = |error| faults.explain(error, &context.troubles, start);
+        let failed = |error| faults.explain(error, &context.troubles);
         let producer = options.producer(&config).create_with_context(context.clone()).map_err(failed)?;
         let reader = config.create_with_context(context.clone()).map_err(failed)?;
         Ok(Self { config, context, producer, reader })
@@ -69,13 +70,16 @@ impl Clients {
             let outcome = question(&self.reader, left.min(SLICE));
             self.drain();
             let error = match outcome {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    self.context.troubles.forget();
+                    return Ok(answer);
+                }
                 Err(error) => error,
             };
-            let refused = self.context.troubles.refusal_since(start).is_some();
+            let refused = self.context.troubles.refusal().is_some();
             let again = code(&error).is_some_and(is_transient) && !refused;
             if !again || left <= PAUSE {
-                return Err(faults.explain(error, &self.context.troubles, start));
+                return Err(faults.explain(error, &self.context.troubles));
             }
             thread::park_timeout(PAUSE);
         }
@@ -134,8 +138,8 @@ impl Shared {
     /// At intervals, and at once when the server refuses the client or the client gave up.
     fn is_check_due(&self, clients: &Clients) -> bool {
         let mut checked = self.checked.lock();
-        let refused = clients.context.troubles.refusal_since(*checked).is_some();
-        let due = refused
+        let is_refused = clients.context.troubles.refusal().is_some();
+        let due = (is_refused && checked.elapsed() >= REFUSED_CHECK)
             || checked.elapsed() >= self.options.check_credentials
             || clients.producer.client().fatal_error().is_some();
         if due {

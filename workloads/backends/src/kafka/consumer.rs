@@ -59,7 +59,6 @@ impl KafkaConsumer {
         if let Some(client) = self.client.as_ref().filter(|_| generation == self.generation) {
             return Ok(Arc::clone(client));
         }
-        let start = Instant::now();
         let context = Context::default();
         let config = self.shared.options.member(&clients.config, &self.shared.full_name(&self.group));
         let joined =
@@ -67,8 +66,7 @@ impl KafkaConsumer {
                 client.subscribe(&[&self.shared.full_name(&self.topic)])?;
                 Ok(Arc::new(client))
             });
-        let client =
-            joined.map_err(|error| failed(self.shared.faults.explain(error, &context.troubles, start)))?;
+        let client = joined.map_err(|error| failed(self.shared.faults.explain(error, &context.troubles)))?;
         discard(self.client.replace(Arc::clone(&client)));
         (self.context, self.generation, self.pending) = (context, generation, None);
         Ok(client)
@@ -84,6 +82,7 @@ impl KafkaConsumer {
 
     /// What is there after the first message: up to `max` in all, and not much more bytes than are fetched ahead.
     async fn gather(&mut self, client: &Client, first: Delivery, max: usize) -> Vec<Delivery> {
+        self.context.troubles.forget();
         let mut taken = Vec::new();
         let mut bytes = self.take(first, &mut taken);
         while taken.len() < max && bytes < self.shared.options.prefetch_bytes {
@@ -118,13 +117,11 @@ impl KafkaConsumer {
         if matches!(error, KafkaError::MessageConsumptionFatal(_)) {
             discard(self.client.take());
         }
-        Err(read_error(&self.topic, self.explain(error, Instant::now())))
+        Err(read_error(&self.topic, self.explain(error)))
     }
 
-    fn explain(&self, error: KafkaError, start: Instant) -> Fault {
-        // The library tells the reason just before the error itself.
-        let start = start.checked_sub(Duration::from_secs(5)).unwrap_or(start);
-        self.shared.faults.explain(error, &self.context.troubles, start)
+    fn explain(&self, error: KafkaError) -> Fault {
+        self.shared.faults.explain(error, &self.context.troubles)
     }
 
     fn reassigned(&self, partition: u32) -> QueueError {
@@ -181,12 +178,11 @@ impl Consumer for KafkaConsumer {
         let failed =
             |source| QueueError::Commit { topic: self.topic.to_string(), group: self.group.clone(), source };
         let (name, positions) = (self.shared.full_name(&self.topic), positions.clone());
-        let start = Instant::now();
         let call = move || client.commit(&list(&name, &positions)?, CommitMode::Sync);
         match self.run(call).await.map_err(failed)? {
             Ok(()) => Ok(()),
             Err(error) if code(&error).is_some_and(is_loss) => Err(self.reassigned(first)),
-            Err(error) => Err(failed(self.explain(error, start))),
+            Err(error) => Err(failed(self.explain(error))),
         }
     }
 
@@ -200,7 +196,7 @@ impl Consumer for KafkaConsumer {
         if list.count() == 0 {
             return Ok(());
         }
-        let (start, patience) = (Instant::now(), self.shared.options.request_timeout);
+        let patience = self.shared.options.request_timeout;
         let call = move || {
             let mut committed = client.committed_offsets(list, patience)?;
             for (place, offset) in committed.to_topic_map() {
@@ -215,7 +211,7 @@ impl Consumer for KafkaConsumer {
                 .try_for_each(rdkafka::topic_partition_list::TopicPartitionListElem::error)
         };
         let outcome = self.run(call).await.map_err(|source| read_error(&self.topic, source))?;
-        outcome.map_err(|error| read_error(&self.topic, self.explain(error, start)))
+        outcome.map_err(|error| read_error(&self.topic, self.explain(error)))
     }
 
     async fn assignment(&mut self) -> Result<Vec<u32>> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rdkafka::ClientContext;
@@ -21,7 +21,10 @@ pub(super) struct Trouble {
     pub(super) reason: String,
 }
 
-/// The latest errors of a client: an action that merely timed out is explained by them.
+/// How long an error explains later ones: the library tells the same error of a broker every 30 s at most.
+const MEMORY: Duration = Duration::from_secs(40);
+
+/// The latest errors of a client since it last got what it asked for: an action that merely timed out is explained by them.
 #[derive(Debug, Default)]
 pub(super) struct Troubles {
     latest: Mutex<Option<Trouble>>,
@@ -34,17 +37,26 @@ impl Troubles {
         if is_refusal(code, reason) {
             *self.refusal.lock() = Some(trouble.clone());
         }
-        *self.latest.lock() = Some(trouble);
+        // That all brokers are down says less than why the last one is.
+        if code != RDKafkaErrorCode::AllBrokersDown || self.latest().is_none() {
+            *self.latest.lock() = Some(trouble);
+        }
     }
 
-    /// The latest error since then.
-    pub(super) fn since(&self, start: Instant) -> Option<Trouble> {
-        self.latest.lock().clone().filter(|trouble| trouble.at >= start)
+    /// The server answered: what was before explains nothing any more.
+    pub(super) fn forget(&self) {
+        *self.latest.lock() = None;
+        *self.refusal.lock() = None;
     }
 
-    /// The latest refusal of credentials or certificates since then.
-    pub(super) fn refusal_since(&self, start: Instant) -> Option<Trouble> {
-        self.refusal.lock().clone().filter(|trouble| trouble.at >= start)
+    /// The latest error.
+    pub(super) fn latest(&self) -> Option<Trouble> {
+        self.latest.lock().clone().filter(|trouble| trouble.at.elapsed() < MEMORY)
+    }
+
+    /// The latest refusal of credentials, certificates or rights.
+    pub(super) fn refusal(&self) -> Option<Trouble> {
+        self.refusal.lock().clone().filter(|trouble| trouble.at.elapsed() < MEMORY)
     }
 }
 

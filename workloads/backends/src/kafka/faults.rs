@@ -1,7 +1,5 @@
 //! What Kafka's errors mean for a caller.
 
-use std::time::Instant;
-
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use super::context::Troubles;
@@ -17,22 +15,21 @@ pub(super) struct Faults {
 }
 
 impl Faults {
-    /// Explains an error of an action that began at `start`.
-    pub(super) fn explain(&self, error: KafkaError, troubles: &Troubles, start: Instant) -> Fault {
+    /// Explains an error by what the client told beside it.
+    pub(super) fn explain(&self, error: KafkaError, troubles: &Troubles) -> Fault {
         let place = self.place.clone();
         let Some(code) = code(&error) else { return Fault::Failed { place, source: error.into() } };
         if is_refusal(code, "") {
-            let reason =
-                troubles.refusal_since(start).map_or_else(|| error.to_string(), |trouble| trouble.reason);
+            let reason = troubles.refusal().map_or_else(|| error.to_string(), |trouble| trouble.reason);
             return self.refused(&reason);
         }
         if !is_transient(code) {
             return Fault::Failed { place, source: advice(code, &error).into() };
         }
-        if let Some(refusal) = troubles.refusal_since(start) {
+        if let Some(refusal) = troubles.refusal() {
             return self.refused(&refusal.reason);
         }
-        match troubles.since(start) {
+        match troubles.latest() {
             Some(trouble) => {
                 Fault::Unavailable { place, source: format!("{error} ({})", trouble.reason).into() }
             }
@@ -81,6 +78,11 @@ pub(super) fn is_refusal(code: Code, reason: &str) -> bool {
         | Code::ClusterAuthorizationFailed => true,
         // A broker that dies during the handshake breaks it as well.
         Code::SSL => !reason.contains("isconnected") && !reason.contains("reset by peer"),
+        // In TLS 1.3 the server looks at the client's certificate after the handshake.
+        Code::BrokerTransportFailure => {
+            let alerts = ["certificate", "unknown ca", "access denied", "handshake failure"];
+            reason.contains(" alert ") && alerts.iter().any(|alert| reason.contains(alert))
+        }
         _ => false,
     }
 }

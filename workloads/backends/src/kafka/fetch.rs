@@ -103,16 +103,15 @@ pub(super) async fn read_from(
     let (context, patience) = (clients.context.clone(), shared.options.request_timeout);
     let name = shared.full_name(topic);
     let topic: Arc<str> = topic.into();
-    let start = Instant::now();
     let reading = spawn_blocking(move || {
         let reader: BaseConsumer<Context> = config.create_with_context(context)?;
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&name, partition as i32, Offset::Offset(offset as i64))?;
         reader.assign(&list)?;
-        read(&reader, &topic, end, max, start + patience)
+        read(&reader, &topic, end, max, Instant::now() + patience)
     });
     let outcome = reading.await.map_err(|error| failed(shared.faults.failed(error.to_string())))?;
-    outcome.map_err(|error| failed(shared.faults.explain(error, &clients.context.troubles, start)))
+    outcome.map_err(|error| failed(shared.faults.explain(error, &clients.context.troubles)))
 }
 
 /// Reads until `max` messages or the end that was there at the beginning.

@@ -69,7 +69,6 @@ impl KafkaFollower {
         if let Some(client) = self.client.as_ref().filter(|_| generation == self.generation) {
             return Ok(Arc::clone(client));
         }
-        let start = Instant::now();
         let context = Context::default();
         let name = self.shared.full_name(&self.topic);
         let config = self.shared.options.follower(&clients.config);
@@ -78,8 +77,7 @@ impl KafkaFollower {
                 client.assign(&list(&name, &self.positions)?)?;
                 Ok(Arc::new(client))
             });
-        let client =
-            begun.map_err(|error| failed(self.shared.faults.explain(error, &context.troubles, start)))?;
+        let client = begun.map_err(|error| failed(self.shared.faults.explain(error, &context.troubles)))?;
         discard(self.client.replace(Arc::clone(&client)));
         (self.context, self.generation, self.pending) = (context, generation, None);
         Ok(client)
@@ -100,14 +98,12 @@ impl KafkaFollower {
             }
             _ => {}
         }
-        // The library tells the reason just before the error itself.
-        let now = Instant::now();
-        let start = now.checked_sub(Duration::from_secs(5)).unwrap_or(now);
-        Err(read_error(&self.topic, self.shared.faults.explain(error, &self.context.troubles, start)))
+        Err(read_error(&self.topic, self.shared.faults.explain(error, &self.context.troubles)))
     }
 
     /// What is there after the first message: up to `max` in all, and not much more bytes than are fetched ahead.
     async fn gather(&mut self, client: &Client, first: Delivery, max: usize) -> Vec<Delivery> {
+        self.context.troubles.forget();
         let mut bytes = first.payload.len();
         let mut deliveries = vec![first];
         while deliveries.len() < max && bytes < self.shared.options.prefetch_bytes {

@@ -46,12 +46,15 @@ pub(super) async fn publish_many(
             Err(_) => failure = failure.or(Some(KafkaError::Canceled)),
         }
     }
-    let Some(error) = failure else { return Ok(offsets) };
+    let Some(error) = failure else {
+        clients.context.troubles.forget();
+        return Ok(offsets);
+    };
     if error.rdkafka_error_code().is_some_and(is_unknown_topic) {
         shared.partitions.lock().remove(topic);
         return Err(QueueError::UnknownTopic { topic: topic.to_owned() });
     }
-    Err(failed(shared.faults.explain(error, &clients.context.troubles, start)))
+    Err(failed(shared.faults.explain(error, &clients.context.troubles)))
 }
 
 /// Hands a message to the library, which sends it together with others; waits while its queue is full.

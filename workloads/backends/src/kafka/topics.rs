@@ -124,7 +124,6 @@ async fn make(shared: &Arc<Shared>, topic: &str, partitions: u32) -> Result<(), 
     for (setting, value) in &settings {
         new = new.set(setting, value);
     }
-    let start = Instant::now();
     let (admin, context) = admin(shared).await?;
     let outcome = admin.create_topics([&new], &patience(shared)).await;
     discard(admin);
@@ -133,7 +132,7 @@ async fn make(shared: &Arc<Shared>, topic: &str, partitions: u32) -> Result<(), 
         None | Some(Ok(_) | Err((_, Code::TopicAlreadyExists))) => Ok(()),
         Some(Err((_, code))) => Err(KafkaError::AdminOp(code)),
     });
-    made.map_err(|error| shared.faults.explain(error, &context.troubles, start))
+    made.map_err(|error| shared.faults.explain(error, &context.troubles))
 }
 
 /// The first or end offsets of all partitions.
@@ -191,7 +190,7 @@ pub(super) async fn committed(shared: &Arc<Shared>, topic: &str, group: &str) ->
     let failed = |source| read_error(topic, source);
     let (clients, _) = shared.clients().await.map_err(failed)?;
     let (name, group) = (shared.full_name(topic), shared.full_name(group));
-    let (start, patience) = (Instant::now(), shared.options.request_timeout);
+    let patience = shared.options.request_timeout;
     let (config, context) = (shared.options.member(&clients.config, &group), clients.context.clone());
     let asking = spawn_blocking(move || {
         let member: BaseConsumer<Context> = config.create_with_context(context)?;
@@ -200,14 +199,13 @@ pub(super) async fn committed(shared: &Arc<Shared>, topic: &str, group: &str) ->
         positions(&member.committed_offsets(list, patience)?)
     });
     let outcome = asking.await.map_err(|error| failed(shared.faults.failed(error.to_string())))?;
-    outcome.map_err(|error| failed(shared.faults.explain(error, &clients.context.troubles, start)))
+    outcome.map_err(|error| failed(shared.faults.explain(error, &clients.context.troubles)))
 }
 
 pub(super) async fn trim(shared: &Arc<Shared>, topic: &str, partition: u32, before: u64) -> Result<()> {
     check_partition(topic, partition, partitions(shared, topic).await?)?;
     let failed = |source| QueueError::Trim { topic: topic.to_owned(), source };
     let end = offsets(shared, topic, Edge::End).await?.get(&partition).copied().unwrap_or(0);
-    let start = Instant::now();
     let (admin, context) = admin(shared).await.map_err(failed)?;
     let outcome = match list(&shared.full_name(topic), &Positions::from([(partition, before.min(end))])) {
         Ok(list) => admin.delete_records(&list, &patience(shared)).await,
@@ -215,15 +213,14 @@ pub(super) async fn trim(shared: &Arc<Shared>, topic: &str, partition: u32, befo
     };
     discard(admin);
     let trimmed = outcome.and_then(|list| positions(&list));
-    trimmed.map(drop).map_err(|error| failed(shared.faults.explain(error, &context.troubles, start)))
+    trimmed.map(drop).map_err(|error| failed(shared.faults.explain(error, &context.troubles)))
 }
 
 async fn admin(shared: &Arc<Shared>) -> Result<(AdminClient<Context>, Context), Fault> {
     let (clients, _) = shared.clients().await?;
     let context = clients.context.clone();
-    let start = Instant::now();
     let admin = clients.config.create_with_context(context.clone());
-    let admin = admin.map_err(|error| shared.faults.explain(error, &context.troubles, start))?;
+    let admin = admin.map_err(|error| shared.faults.explain(error, &context.troubles))?;
     Ok((admin, context))
 }
 
