@@ -23,6 +23,9 @@ const HEAP_MIB: u32 = 320;
 /// Names the cluster: the same for its brokers, 16 bytes in base64.
 const CLUSTER: &str = "bWVkaW5kZXgtdGVzdGJlZA";
 
+/// What the names of the clusters' folders begin with; the id of the process that started them follows.
+const FOLDER: &str = "medindex-kafka-";
+
 const LOGGING: &str = "status = error
 appender.out.type = Console
 appender.out.name = out
@@ -108,7 +111,8 @@ impl Kafka {
             let path = path.to_owned();
             move |source| TestbedError::Prepare { server: "kafka".to_owned(), path, source }
         };
-        let folder = tempfile::Builder::new().prefix("medindex-kafka-").tempdir();
+        sweep();
+        let folder = tempfile::Builder::new().prefix(&format!("{FOLDER}{}-", std::process::id())).tempdir();
         let folder = folder.map_err(prepare(&std::env::temp_dir()))?;
         let path = folder.path().join("log4j2.properties");
         fs::write(&path, LOGGING).map_err(prepare(&path))?;
@@ -331,6 +335,22 @@ num.network.threads=2
 num.io.threads=2
 log.retention.check.interval.ms=600000
 ";
+
+/// Removes the folders of processes that ended without dropping their clusters: what a `static` holds is never dropped.
+fn sweep() {
+    let Ok(entries) = fs::read_dir(std::env::temp_dir()) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let Some((process, _)) = name.to_str().and_then(|name| name.strip_prefix(FOLDER)?.split_once('-'))
+        else {
+            continue;
+        };
+        let is_over = process.parse::<u32>().is_ok() && !Path::new("/proc").join(process).exists();
+        if is_over && let Err(error) = fs::remove_dir_all(entry.path()) {
+            tracing::warn!(%error, folder = %entry.path().display(), "a folder left over cannot be removed");
+        }
+    }
+}
 
 /// What makes a folder of data that of a broker; `StorageTool format` writes the same, with a Java process for each.
 fn identity(number: usize) -> String {
