@@ -7,7 +7,9 @@
 //! `MEDINDEX_SKIP_SERVERS=kafka,hbase` leaves the suites of those servers out, by name and with a line that says so; nothing is ever
 //! left out silently.
 
+pub mod certificates;
 pub mod java;
+pub mod kafka;
 pub mod ports;
 pub mod process;
 pub mod skip;
