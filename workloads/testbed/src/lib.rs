@@ -7,6 +7,8 @@
 //! `MEDINDEX_SKIP_SERVERS=kafka,hbase` leaves the suites of those servers out, by name and with a line that says so; nothing is ever
 //! left out silently.
 
+mod hadoop;
+pub mod hbase;
 pub mod java;
 pub mod ports;
 pub mod process;
