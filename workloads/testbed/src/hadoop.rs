@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -90,6 +91,13 @@ impl Home {
         }
         text.push_str("</configuration>\n");
         self.write(name, &text)
+    }
+
+    /// A command that ends by itself.
+    pub(crate) fn command(&self, heap_mib: u32, arguments: &[&str]) -> Command {
+        let mut command = java(&self.class_path, heap_mib);
+        command.args(JAVA_17).args(arguments);
+        command
     }
 
     /// A process that is not started yet.

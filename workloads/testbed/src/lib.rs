@@ -9,6 +9,7 @@
 
 mod hadoop;
 pub mod hbase;
+pub mod hdfs;
 pub mod java;
 pub mod ports;
 pub mod process;

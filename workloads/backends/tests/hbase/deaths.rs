@@ -33,7 +33,8 @@ impl Load {
                     if stop.load(Ordering::Relaxed) {
                         break;
                     }
-                    let batch: Vec<_> = (0..5).map(|each| (row(), number << 24 | turn * 5 + each)).collect();
+                    let batch: Vec<_> =
+                        (0..5).map(|each| (row(), (number << 24) + turn * 5 + each)).collect();
                     let rows = batch.iter().map(|(row, seed)| (row.clone(), image(10_000, *seed))).collect();
                     store.put_many(rows).await.unwrap();
                     count.fetch_add(batch.len(), Ordering::Relaxed);

@@ -7,12 +7,13 @@ use medindex_proto::RowKey;
 
 use crate::support::{PARTITIONS, image, row, shared};
 
+const ROWS: usize = 3000;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn puts_gets_and_scans_are_timed() {
     if medindex_testbed::skipped("hbase") {
         return;
     }
-    const ROWS: usize = 3000;
     let server = shared();
     let store = server.open(&server.namespace()).await;
     let rows: Vec<_> = (0..ROWS as u32).map(|seed| (row(), image(32 << 10, seed))).collect();

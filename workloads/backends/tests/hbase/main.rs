@@ -5,6 +5,7 @@
 
 mod deaths;
 mod figures;
+mod hdfs;
 mod names;
 mod rows;
 mod segments;
