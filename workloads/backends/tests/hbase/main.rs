@@ -8,6 +8,7 @@ mod figures;
 mod hdfs;
 mod names;
 mod rows;
+mod secured;
 mod segments;
 mod support;
 

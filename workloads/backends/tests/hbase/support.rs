@@ -49,6 +49,10 @@ impl Shared {
         self.hbase.thrift2()
     }
 
+    pub(crate) fn thrift1_address(&self) -> String {
+        self.hbase.thrift1()
+    }
+
     pub(crate) fn options(&self, namespace: &str) -> HbaseOptions {
         HbaseOptions::new(vec![self.hbase.thrift1()], namespace)
     }
