@@ -8,6 +8,9 @@
 //! left out silently.
 
 pub mod certificates;
+mod hadoop;
+pub mod hbase;
+pub mod hdfs;
 pub mod java;
 pub mod kafka;
 pub mod ports;
