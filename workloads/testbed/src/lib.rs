@@ -7,9 +7,13 @@
 //! `MEDINDEX_SKIP_SERVERS=kafka,hbase` leaves the suites of those servers out, by name and with a line that says so; nothing is ever
 //! left out silently.
 
+pub mod certificates;
 pub mod java;
+pub mod mariadb;
 pub mod ports;
 pub mod process;
+pub mod programs;
+pub mod redis;
 pub mod skip;
 
 pub use process::{Server, TestbedError};

@@ -74,6 +74,9 @@ pub enum TestbedError {
         /// The last lines of its log.
         log: String,
     },
+    /// Certificates could not be made.
+    #[error("making certificates failed: {0}")]
+    Certify(#[from] rcgen::Error),
     /// A command of the server's own failed.
     #[error("{command} failed ({status}):\n{output}")]
     Run {
