@@ -1,17 +1,21 @@
-//! The catalog on `MySQL` or `MariaDB`: the [`SqlCatalog`] of every profile, with a server's connections and a server's errors.
+//! The catalog on `MySQL` or `MariaDB`: the [`SqlCatalog`] of every profile, with a server's connections and
+//! a server's errors.
 //!
-//! Guarantees, beside those of [`crate::catalog`]: any number of processes write at the same time; of several that offer the same bytes at
-//! once, one is told that they are new. Processes that open an empty database at once do not disturb one another: one makes the tables
-//! under a lock of the server, the others wait. A transaction that loses a deadlock or waits too long for a lock is tried again, a few
-//! times and with a random pause. Files with a renewed login or certificate are taken up without a restart: connections made from then on
-//! use them, and those that there are stay until they end.
+//! Guarantees, beside those of [`crate::catalog`]: any number of processes write at the same time; of several
+//! that offer the same bytes at once, one is told that they are new. Processes that open an empty database at
+//! once do not disturb one another: one makes the tables under a lock of the server, the others wait. A
+//! transaction that loses a deadlock or waits too long for a lock is tried again, a few times and with a
+//! random pause. Files with a renewed login or certificate are taken up without a restart: connections made
+//! from then on use them, and those that there are stay until they end.
 //!
-//! Assumptions: the database exists and its collation tells all texts apart ([`COLLATIONS`]); the tables are `InnoDB`'s; the login may
-//! create tables and indexes and read and write rows; all processes write to the same server (of a Galera cluster, one).
+//! Assumptions: the database exists and its collation tells all texts apart ([`COLLATIONS`]); the tables are
+//! `InnoDB`'s; the login may create tables and indexes and read and write rows; all processes write to the
+//! same server (of a Galera cluster, one).
 //!
 //! Failure modes: a server that is away, restarts or hangs is [`Fault::Unavailable`] after at most
-//! [`MySqlOptions::connect_patience`] and, for what it was doing just then, [`MySqlOptions::answer_patience`]; the first use after it is
-//! back succeeds. A write whose answer was lost may have happened; offering it again gives the same answer. What a login or a setting forbids is
+//! [`MySqlOptions::connect_patience`] and, for what it was doing just then,
+//! [`MySqlOptions::answer_patience`]; the first use after it is back succeeds. A write whose answer was lost
+//! may have happened; offering it again gives the same answer. What a login or a setting forbids is
 //! [`Fault::Inaccessible`] and says what to do.
 
 mod faults;
@@ -28,14 +32,17 @@ use crate::credentials::{CHECK_EVERY, CredentialFiles, LoginFiles, TlsFiles, rea
 use crate::fault::Fault;
 use crate::sql_catalog::{Connections, Dialect, SqlCatalog};
 
-/// Collations that tell all texts apart, as `SQLite` does: of `MariaDB`, of `MySQL`. Others, also `utf8mb4_bin`, take texts as equal that differ in
-/// spaces at their end, or in more: two organisations would be one.
+/// Collations that tell all texts apart, as `SQLite` does: of `MariaDB`, of `MySQL`. Others, also
+/// `utf8mb4_bin`, take texts as equal that differ in spaces at their end, or in more: two organisations would
+/// be one.
 pub const COLLATIONS: [&str; 2] = ["utf8mb4_nopad_bin", "utf8mb4_0900_bin"];
 
-/// Waits for the right to change tables. sqlx's own lock waits for a negative time, which `MySQL` takes as for ever and `MariaDB` not at all.
+/// Waits for the right to change tables. sqlx's own lock waits for a negative time, which `MySQL` takes as
+/// for ever and `MariaDB` not at all.
 const MIGRATION_LOCK: &str = "SELECT GET_LOCK(CONCAT('medindex.', MD5(DATABASE())), 60)";
 
-/// READ COMMITTED, so that a writer sees what another process has just inserted; strict, so that no text is cut.
+/// READ COMMITTED, so that a writer sees what another process has just inserted; strict, so that no text is
+/// cut.
 const WRITER_SETUP: &[&str] = &[
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
     "SET SESSION sql_mode = CONCAT(@@SESSION.sql_mode, ',STRICT_ALL_TABLES')",
@@ -59,8 +66,9 @@ pub struct MySqlServer {
 pub struct MySqlOptions {
     /// The server that is written to.
     pub server: MySqlServer,
-    /// A replica that is read instead. Reads are then as old as the replica is behind: an image just accepted may not be listed yet, and one
-    /// just deleted may still be. `None`: the server itself is read, and every read sees every write that returned.
+    /// A replica that is read instead. Reads are then as old as the replica is behind: an image just accepted
+    /// may not be listed yet, and one just deleted may still be. `None`: the server itself is read, and every
+    /// read sees every write that returned.
     pub read_replica: Option<MySqlServer>,
     /// Name of the database. It must exist.
     pub database: String,
@@ -68,7 +76,8 @@ pub struct MySqlOptions {
     pub login: LoginFiles,
     /// Files for TLS; `None`: unencrypted.
     pub tls: Option<TlsFiles>,
-    /// Most connections for reading, at least 1. One more writes; the server has to allow them for every process.
+    /// Most connections for reading, at least 1. One more writes; the server has to allow them for every
+    /// process.
     pub readers: u32,
     /// How long to wait for a connection.
     pub connect_patience: Duration,
@@ -79,7 +88,8 @@ pub struct MySqlOptions {
 }
 
 impl MySqlOptions {
-    /// The usual settings: 8 connections for reading, 5 s for a connection, 30 s for an answer, unencrypted, no replica.
+    /// The usual settings: 8 connections for reading, 5 s for a connection, 30 s for an answer, unencrypted,
+    /// no replica.
     pub fn new(server: MySqlServer, database: impl Into<String>, login: LoginFiles) -> Self {
         Self {
             server,
@@ -146,8 +156,9 @@ impl MySqlOptions {
 /// Opens the catalog, and brings its tables to this release's schema.
 ///
 /// # Errors
-/// [`CatalogError::Open`]: the server does not answer ([`Fault::Unavailable`]), or the login, the database, its collation or TLS are not as they
-/// have to be ([`Fault::Inaccessible`], saying what to do). [`CatalogError::Migrate`]; with [`Fault::NewerSchema`] if a later release wrote it.
+/// [`CatalogError::Open`]: the server does not answer ([`Fault::Unavailable`]), or the login, the database,
+/// its collation or TLS are not as they have to be ([`Fault::Inaccessible`], saying what to do).
+/// [`CatalogError::Migrate`]; with [`Fault::NewerSchema`] if a later release wrote it.
 pub async fn open_mysql_catalog(options: MySqlOptions) -> Result<SqlCatalog> {
     install_default_drivers();
     let files =

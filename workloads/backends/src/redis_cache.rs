@@ -1,21 +1,26 @@
 //! The cache on Redis: one server, a set watched by Sentinels, or a cluster.
 //!
-//! Guarantees, beside those of [`crate::cache`]: an action takes at most [`RedisOptions::response_timeout`], whatever the servers do, and after
-//! [`RedisOptions::failures`] failures in a row (or one that says that the connection is of no use) actions fail at once, without a wait, until
-//! a task in the background has a connection on which a write succeeds. So a Redis that is dead, hangs or fails over slows a request by at most
-//! `response_timeout` × [`failures`](RedisOptions::failures) while nobody knows yet, and then not at all. No request waits for a reconnect.
+//! Guarantees, beside those of [`crate::cache`]: an action takes at most [`RedisOptions::response_timeout`],
+//! whatever the servers do, and after [`RedisOptions::failures`] failures in a row (or one that says that the
+//! connection is of no use) actions fail at once, without a wait, until a task in the background has a
+//! connection on which a write succeeds. So a Redis that is dead, hangs or fails over slows a request by at
+//! most `response_timeout` × [`failures`](RedisOptions::failures) while nobody knows yet, and then not at
+//! all. No request waits for a reconnect.
 //!
-//! With Sentinels the connection follows the primary that they name. In a cluster keys are spread by their whole text (a prefix with braces is
-//! refused), batches are split by key, and while one primary does not answer the whole cache is out of use, until its replica took over.
+//! With Sentinels the connection follows the primary that they name. In a cluster keys are spread by their
+//! whole text (unless a caller puts braces into a key; a prefix with braces is refused), batches are split by
+//! key, and while one primary does not
+//! answer the whole cache is out of use, until its replica took over.
 //!
-//! Files with a renewed login or certificate are read at every new connection, and a new connection is made when they changed
-//! ([`RedisOptions::check_files_every`]).
+//! Files with a renewed login or certificate are read at every new connection, and a new connection is made
+//! when they changed ([`RedisOptions::check_files_every`]).
 //!
-//! The login needs these commands on keys that begin with the prefix: GET, MGET, SET, UNLINK; and PING, HELLO, CLIENT, ROLE (with Sentinels),
-//! CLUSTER (of a cluster).
+//! The login needs these commands on keys that begin with the prefix: GET, MGET, SET, UNLINK; and PING,
+//! HELLO, CLIENT, ROLE (with Sentinels), CLUSTER (of a cluster).
 //!
-//! Failure modes: what does not answer is [`Fault::Unavailable`]; a login, certificate or setting that the server refuses is
-//! [`Fault::Inaccessible`] and says what to do. [`RedisCache::open`] succeeds while Redis is away: the cache is empty until it is there.
+//! Failure modes: what does not answer is [`Fault::Unavailable`]; a login, certificate or setting that the
+//! server refuses is [`Fault::Inaccessible`] and says what to do. [`RedisCache::open`] succeeds while Redis
+//! is away: the cache is empty until it is there.
 
 mod connect;
 mod faults;
@@ -70,7 +75,8 @@ pub enum RedisServers {
 pub struct RedisOptions {
     /// The servers.
     pub servers: RedisServers,
-    /// What every key begins with, before a colon: one for each index, so that several share servers. Without braces.
+    /// What every key begins with, before a colon: one for each index, so that several share servers. Without
+    /// braces.
     pub prefix: String,
     /// Files with the user and the password; the user is `default` where only a password is asked for.
     pub login: Option<LoginFiles>,

@@ -4,12 +4,12 @@
 //! keeps to what both understand. Writes go through one connection, merged into few transactions
 //! ([`writer`]); reads run beside them on several.
 //!
-//! For `MySQL`, the connection's set-up must choose READ COMMITTED, so that a writer sees what another gateway has
-//! just inserted, and the database's collation must tell all texts apart (`mysql_catalog`).
+//! For `MySQL`, the connection's set-up must choose READ COMMITTED, so that a writer sees what another
+//! gateway has just inserted, and the database's collation must tell all texts apart (`mysql_catalog`).
 //!
-//! Measured with the example `throughput` (two cores shared with other work, load above 10, `SQLite` with a sync on
-//! every commit): 150 to 2,000 images accepted a second by one caller, 2,900 to 6,400 by 64 at a time; 1.3 ms of
-//! processor time for 100 records by id.
+//! Measured with the example `throughput` (two cores shared with other work, load above 10, `SQLite` with a
+//! sync on every commit): 150 to 2,000 images accepted a second by one caller, 2,900 to 6,400 by 64 at a
+//! time; 1.3 ms of processor time for 100 records by id.
 
 mod faults;
 mod images;
@@ -92,7 +92,8 @@ impl SqlCatalog {
         Ok(Self { dialect, pools: Pools { writers, readers }, writer, companion: None })
     }
 
-    /// Looks from time to time whether connections are to be made otherwise from now on; those that there are stay.
+    /// Looks from time to time whether connections are to be made otherwise from now on; those that there are
+    /// stay.
     #[cfg(feature = "cluster")]
     pub(crate) fn follow(
         mut self,

@@ -113,7 +113,8 @@ impl Factory<dyn Cache> for Site {
     }
 }
 
-/// Waits until a set and a get succeed; every action in between must end within `bound`. Returns how long it took.
+/// Waits until a set and a get succeed; every action in between must end within `bound`. Returns how long it
+/// took.
 async fn until_it_answers(cache: &RedisCache, bound: Duration) -> Duration {
     let start = Instant::now();
     loop {

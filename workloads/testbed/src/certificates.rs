@@ -1,4 +1,5 @@
-//! An authority of its own for a test, and what it signs: a certificate for the server and one for the client, as PEM files.
+//! An authority of its own for a test, and what it signs: a certificate for the server and one for the
+//! client, as PEM files.
 //!
 //! They are made anew for each test and hold for `localhost` and 127.0.0.1.
 

@@ -1,8 +1,8 @@
 //! `MariaDB` servers, each with a data folder of its own.
 //!
-//! Guarantees: what a server acknowledged is there after [`MariaDb::kill`] and [`MariaDb::restart`] (it syncs at every commit). Several
-//! servers run beside one another; a system's own `MariaDB` is neither used nor read (`--no-defaults`).
-//! Assumes Debian's package `mariadb-server-core` (`tools/setup.sh mariadb`).
+//! Guarantees: what a server acknowledged is there after [`MariaDb::kill`] and [`MariaDb::restart`] (it syncs
+//! at every commit). Several servers run beside one another; a system's own `MariaDB` is neither used nor
+//! read (`--no-defaults`). Assumes Debian's package `mariadb-server-core` (`tools/setup.sh mariadb`).
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -99,7 +99,8 @@ impl MariaDb {
         self.admin(&format!("CREATE DATABASE `{name}` CHARACTER SET utf8mb4 COLLATE {collation}")).map(drop)
     }
 
-    /// Makes a user who may do everything in databases whose names begin with `medindex`, or gives the user another password.
+    /// Makes a user who may do everything in databases whose names begin with `medindex`, or gives the user
+    /// another password.
     ///
     /// # Errors
     /// [`TestbedError::Run`].

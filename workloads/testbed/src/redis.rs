@@ -1,7 +1,8 @@
 //! Redis servers in the three ways that a cache runs: alone, watched by Sentinels, as a cluster.
 //!
-//! Nothing is kept on disk (no append-only file, no snapshots): a server that is started again is empty, as a cache may be.
-//! Assumes Debian's package `redis-tools` (`tools/setup.sh redis`); a system's own Redis is neither used nor read.
+//! Nothing is kept on disk (no append-only file, no snapshots): a server that is started again is empty, as a
+//! cache may be. Assumes Debian's package `redis-tools` (`tools/setup.sh redis`); a system's own Redis is
+//! neither used nor read.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -64,7 +65,8 @@ impl Redis {
         Ok(redis)
     }
 
-    /// A primary (number 0), two replicas and three Sentinels, which choose another primary about 2 s after it stops answering.
+    /// A primary (number 0), two replicas and three Sentinels, which choose another primary about 2 s after
+    /// it stops answering.
     ///
     /// # Errors
     /// As [`Redis::standalone`].
@@ -92,7 +94,8 @@ impl Redis {
         Ok(redis)
     }
 
-    /// A cluster of three primaries with a replica each; a primary that stops answering is replaced after about 2 s.
+    /// A cluster of three primaries with a replica each; a primary that stops answering is replaced after
+    /// about 2 s.
     ///
     /// # Errors
     /// As [`Redis::standalone`].

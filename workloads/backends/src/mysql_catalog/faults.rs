@@ -1,4 +1,5 @@
-//! What the errors of `MySQL` and `MariaDB` mean (mariadb.com/docs/server/reference/error-codes; both number these alike).
+//! What the errors of `MySQL` and `MariaDB` mean (mariadb.com/docs/server/reference/error-codes; both number
+//! these alike).
 
 use std::time::Duration;
 
@@ -65,8 +66,8 @@ pub(super) fn classify(place: &str, error: &dyn DatabaseError) -> Option<Fault> 
     }
 }
 
-/// A transaction that lost a deadlock, or waited too long for a lock, is tried again after a random pause, so that those that met do not
-/// meet again.
+/// A transaction that lost a deadlock, or waited too long for a lock, is tried again after a random pause, so
+/// that those that met do not meet again.
 pub(super) fn pause_before_retry(error: &dyn DatabaseError, attempt: u32) -> Option<Duration> {
     let lost = matches!(number(error), LOCK_WAIT_TIMEOUT | DEADLOCK | CHECK_READ);
     (lost && attempt < RETRIES)

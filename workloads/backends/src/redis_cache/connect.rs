@@ -94,9 +94,11 @@ fn read_certificates(files: &TlsFiles) -> Result<TlsCertificates, Fault> {
     Ok(TlsCertificates { client_tls, root_cert: files.authorities.as_ref().map(read).transpose()? })
 }
 
-/// Makes a connection with the login and the certificates as the files hold them now, and tries it with a write.
+/// Makes a connection with the login and the certificates as the files hold them now, and tries it with a
+/// write.
 pub(super) async fn connect(options: &RedisOptions) -> Result<Connection, ConnectError> {
-    // A name is looked up, servers and Sentinels are asked one after the other: some of these times, but not without end.
+    // A name is looked up, servers and Sentinels are asked one after the other: some of these times, but not
+    // without end.
     let patience = options.connect_timeout * 5;
     let make = async {
         let mut connection = make(options).await?;

@@ -5,7 +5,8 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 use super::connect::ConnectError;
 use crate::fault::Fault;
 
-/// Beginnings of what a server says when login or rights are not right; within a cluster's error they stand inside the text.
+/// Beginnings of what a server says when login or rights are not right; within a cluster's error they stand
+/// inside the text.
 const REFUSALS: [&str; 4] = ["WRONGPASS", "NOAUTH", "NOPERM", "AuthenticationFailed"];
 
 /// Whether the connection is of no use for the next action either.

@@ -201,7 +201,7 @@ async fn renew(shared: &Shared, files: &CredentialFiles) {
             shared.put(connection);
         }
         Err(fault) => {
-            tracing::warn!(%fault, "the renewed files do not serve; the connection made with those before stays")
+            tracing::warn!(%fault, "the renewed files do not serve; the connection made with those before stays");
         }
     }
 }

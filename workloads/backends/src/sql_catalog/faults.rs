@@ -16,18 +16,20 @@ pub struct Dialect {
     pub place: String,
     /// Fault for an error of the database, or `None` to let it be [`Fault::Failed`].
     pub classify: fn(place: &str, error: &dyn DatabaseError) -> Option<Fault>,
-    /// How long to wait before a transaction that failed so is tried again, `attempt` tries (0 and up) after the first; `None`: it is
-    /// not tried again.
+    /// How long to wait before a transaction that failed so is tried again, `attempt` tries (0 and up) after
+    /// the first; `None`: it is not tried again.
     pub pause_before_retry: fn(error: &dyn DatabaseError, attempt: u32) -> Option<Duration>,
     /// Whether the connection on which this happened is not to be used again.
     pub ends_connection: fn(error: &dyn DatabaseError) -> bool,
-    /// Whether a connection may have died since it was used last, so that it is tried before it is used again.
+    /// Whether a connection may have died since it was used last, so that it is tried before it is used
+    /// again.
     pub connections_may_die: bool,
     /// How long a read or write waits for a connection.
     pub connect_patience: Duration,
     /// How long a read or a transaction may take on its connection; `None`: as long as it takes.
     pub answer_patience: Option<Duration>,
-    /// Query that takes the lock under which one process at a time migrates, and answers 1; the lock ends with its connection.
+    /// Query that takes the lock under which one process at a time migrates, and answers 1; the lock ends
+    /// with its connection.
     pub migration_lock: Option<&'static str>,
     /// Run on each connection that writes, when it is made.
     pub writer_setup: &'static [&'static str],

@@ -27,8 +27,8 @@ impl Pools {
     }
 }
 
-/// Sets up one connection by itself: a pool would try a set-up that fails again until its time is up, and then
-/// tell of the time and not of the failure.
+/// Sets up one connection by itself: a pool would try a set-up that fails again until its time is up, and
+/// then tell of the time and not of the failure.
 pub(super) async fn probe(options: &AnyConnectOptions, dialect: &Dialect) -> Result<(), sqlx::Error> {
     within(dialect, async {
         let mut connection = AnyConnection::connect_with(options).await?;
@@ -66,8 +66,8 @@ pub(super) async fn pool(
         .await
 }
 
-/// The outcome of an action on a connection, or an error once the dialect's patience is at its end: a server that hangs would keep its
-/// callers for ever.
+/// The outcome of an action on a connection, or an error once the dialect's patience is at its end: a server
+/// that hangs would keep its callers for ever.
 pub(super) async fn within<T>(
     dialect: &Dialect,
     action: impl Future<Output = Result<T, sqlx::Error>>,
@@ -79,7 +79,8 @@ pub(super) async fn within<T>(
     })
 }
 
-/// Gives a connection back to its pool, unless what happened on it says that it is of no further use: then it is cut.
+/// Gives a connection back to its pool, unless what happened on it says that it is of no further use: then it
+/// is cut.
 pub(super) fn give_back(connection: PoolConnection<Any>, dialect: &Dialect, failure: Option<&sqlx::Error>) {
     let useless = match failure {
         Some(sqlx::Error::Database(error)) => (dialect.ends_connection)(error.as_ref()),

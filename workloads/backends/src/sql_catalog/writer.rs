@@ -1,8 +1,8 @@
 //! The catalog's one writer: merges the writes that wait into one durable transaction.
 //!
-//! Guarantees: writes happen in the order in which they were handed over, each whole or not at all; an answer is
-//! given after the commit. If a merged transaction fails, it is rolled back and each write tried alone, so that
-//! one bad write spoils no other.
+//! Guarantees: writes happen in the order in which they were handed over, each whole or not at all; an answer
+//! is given after the commit. If a merged transaction fails, it is rolled back and each write tried alone, so
+//! that one bad write spoils no other.
 
 use std::sync::Arc;
 
@@ -169,7 +169,8 @@ fn explain(dialect: &Dialect, what: &'static str, failure: WriteError) -> Catalo
     }
 }
 
-/// Does all in one transaction; after an error none was done. A transaction that lost against another one is tried again.
+/// Does all in one transaction; after an error none was done. A transaction that lost against another one is
+/// tried again.
 async fn run_together(
     pool: &AnyPool,
     dialect: &Dialect,
