@@ -9,8 +9,7 @@
 //!
 //! With Sentinels the connection follows the primary that they name. In a cluster keys are spread by their
 //! whole text (unless a caller puts braces into a key; a prefix with braces is refused), batches are split by
-//! key, and while one primary does not
-//! answer the whole cache is out of use, until its replica took over.
+//! key, and while one primary does not answer the whole cache is out of use, until its replica took over.
 //!
 //! Files with a renewed login or certificate are read at every new connection, and a new connection is made
 //! when they changed ([`RedisOptions::check_files_every`]).
