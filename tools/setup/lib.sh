@@ -86,8 +86,15 @@ done_kafka() { done_java && done_jars kafka; }
 done_hbase() { done_java && done_jars hbase; }
 done_phoenix() { done_java && done_jars phoenix; }
 done_jars() { holds "$CACHE/servers/$1/complete" "$(jars_version "$1")"; }
-done_mariadb() { command -v mariadbd >/dev/null; }
-done_redis() { command -v redis-server >/dev/null; }
+# Servers may lie where an ordinary user's PATH does not lead.
+done_mariadb() {
+    local PATH=$PATH:/usr/sbin:/usr/local/sbin
+    command -v mariadbd >/dev/null && command -v mariadb-install-db >/dev/null && command -v mariadb >/dev/null
+}
+done_redis() {
+    local PATH=$PATH:$CACHE/bin
+    command -v redis-server >/dev/null && command -v redis-cli >/dev/null
+}
 done_native() { pkg-config --exists openssl 2>/dev/null; }
 
 # Tells one list of jars from another.

@@ -159,8 +159,19 @@ make_java() {
     [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
 }
 
-make_mariadb() { install_packages mariadb-server; }
-make_redis() { install_packages redis-server; }
+# Only the packages with the programs: Debian's mariadb-server and redis-server would also start services of the system, which
+# the tests neither need nor use.
+make_mariadb() { install_packages mariadb-server-core mariadb-client-core; }
+
+# The package redis-tools has the server's program too, under the name of its check of dumps; what it does goes by its name.
+make_redis() {
+    command -v redis-check-rdb >/dev/null && command -v redis-cli >/dev/null || install_packages redis-tools
+    command -v redis-server >/dev/null && return
+    mkdir -p "$CACHE/bin"
+    ln -sf "$(command -v redis-check-rdb)" "$CACHE/bin/redis-server"
+    step "install the package that has the program redis-server, and see that its service does not run" \
+        "$CACHE/bin/redis-server" --version
+}
 
 # What the crates that wrap C libraries need to build: OpenSSL for Kafka's client.
 make_native() { install_packages libssl-dev pkg-config; }

@@ -18,6 +18,9 @@ use crate::fault::Fault;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CacheError {
+    /// The cache could not be set up as the settings say.
+    #[error("opening the cache failed: {0}")]
+    Open(#[source] Fault),
     /// Values could not be read.
     #[error("reading {keys} keys of the cache failed: {source}")]
     Get {

@@ -4,33 +4,36 @@
 //! keeps to what both understand. Writes go through one connection, merged into few transactions
 //! ([`writer`]); reads run beside them on several.
 //!
-//! For `MySQL`, the connection's set-up must choose READ COMMITTED, so that a writer sees what another gateway has
-//! just inserted, and the database's collation must be `utf8mb4_bin`.
+//! For `MySQL`, the connection's set-up must choose READ COMMITTED, so that a writer sees what another
+//! gateway has just inserted, and the database's collation must tell all texts apart (`mysql_catalog`).
 //!
-//! Measured with the example `throughput` (two cores shared with other work, load above 10, `SQLite` with a sync on
-//! every commit): 150 to 2,000 images accepted a second by one caller, 2,900 to 6,400 by 64 at a time; 1.3 ms of
-//! processor time for 100 records by id.
+//! Measured with the example `throughput` (two cores shared with other work, load above 10, `SQLite` with a
+//! sync on every commit): 150 to 2,000 images accepted a second by one caller, 2,900 to 6,400 by 64 at a
+//! time; 1.3 ms of processor time for 100 records by id.
 
 mod faults;
 mod images;
 mod journal;
+mod pools;
 mod queries;
 mod rows;
 mod writer;
 
 use std::sync::Arc;
+#[cfg(feature = "cluster")]
 use std::time::Duration;
 
 use async_trait::async_trait;
 use medindex_proto::ImageId;
-use sqlx::any::{AnyPoolOptions, install_default_drivers};
+use sqlx::any::{AnyConnectOptions, install_default_drivers};
 use sqlx::migrate::Migrator;
-use sqlx::{AnyConnection, AnyPool, Connection, Executor};
+use sqlx::{AnyConnection, AnyPool, Connection};
 
 pub use faults::Dialect;
 
 use self::images::{AcceptImages, DeleteImages, MarkDeleting, MarkFailed, MarkIndexed};
 use self::journal::{AppendOperations, ClearAlarm, PutSetting, RaiseAlarm};
+use self::pools::{Companion, Pools, options, pool, probe};
 use self::queries::Reader;
 use self::rows::{check_description, check_image, check_long, check_short};
 use self::writer::Writer;
@@ -38,19 +41,27 @@ use crate::catalog::{
     Acceptance, Alarm, Catalog, CatalogError, Cursor, FailedImage, ImageCounts, ImageFilter, ImageRecord,
     ImageStatus, IndexedImage, ListOrder, MAX_PAGE, NewImage, Operation, OperationFilter, Page, Result,
 };
+use crate::fault::Fault;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
-/// How long a read waits for a connection.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Where a catalog's connections lead.
+pub(crate) struct Connections {
+    /// URL of the database that is written to.
+    pub(crate) writer: String,
+    /// URL of the one that is read: the same, or a replica.
+    pub(crate) reader: String,
+    /// Most connections for reading, at least 1.
+    pub(crate) readers: u32,
+}
 
 /// A catalog in a relational database. Cloning shares it.
 #[derive(Clone)]
 pub struct SqlCatalog {
     dialect: Arc<Dialect>,
-    readers: AnyPool,
-    writers: AnyPool,
+    pools: Pools,
     writer: Arc<Writer>,
+    companion: Option<Companion>,
 }
 
 impl SqlCatalog {
@@ -61,56 +72,85 @@ impl SqlCatalog {
     /// [`CatalogError::Open`], [`CatalogError::Migrate`]; the latter with
     /// [`Fault::NewerSchema`](crate::Fault::NewerSchema) if a later release wrote it.
     pub async fn open(url: &str, readers: u32, dialect: Dialect) -> Result<Self> {
+        let connections = Connections { writer: url.to_owned(), reader: url.to_owned(), readers };
+        Self::connect(&connections, dialect).await
+    }
+
+    /// As [`SqlCatalog::open`], with connections of their own for reading.
+    pub(crate) async fn connect(connections: &Connections, dialect: Dialect) -> Result<Self> {
         install_default_drivers();
         let open = |error| CatalogError::Open(dialect.fault(error));
-        probe(url, dialect.writer_setup).await.map_err(open)?;
-        let writers = pool(1, &dialect, dialect.writer_setup).connect(url).await.map_err(open)?;
-        let newest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
-        MIGRATIONS.run(&writers).await.map_err(|error| dialect.migrate_error(error, newest))?;
-        let readers = pool(readers, &dialect, dialect.reader_setup).connect(url).await.map_err(open)?;
+        let writer = options(&connections.writer).map_err(open)?;
+        let reader = options(&connections.reader).map_err(open)?;
+        probe(&writer, &dialect).await.map_err(open)?;
+        let writers = pool(1, writer.clone(), &dialect, dialect.writer_setup).await.map_err(open)?;
+        migrate(&writers, &writer, &dialect).await?;
+        let readers =
+            pool(connections.readers, reader, &dialect, dialect.reader_setup).await.map_err(open)?;
         let dialect = Arc::new(dialect);
         let writer = Arc::new(Writer::start(writers.clone(), Arc::clone(&dialect)));
-        Ok(Self { dialect, readers, writers, writer })
+        Ok(Self { dialect, pools: Pools { writers, readers }, writer, companion: None })
+    }
+
+    /// Looks from time to time whether connections are to be made otherwise from now on; those that there are
+    /// stay.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn follow(
+        mut self,
+        every: Duration,
+        mut look: impl FnMut() -> Option<Connections> + Send + 'static,
+    ) -> Self {
+        let (pools, place) = (self.pools.clone(), self.dialect.place.clone());
+        let task = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(every).await;
+                let Some(connections) = look() else { continue };
+                match pools.connect_with(&connections) {
+                    Ok(()) => tracing::info!(place, "new connections log in with the renewed files"),
+                    Err(error) => tracing::error!(place, %error, "the renewed files cannot be used"),
+                }
+            }
+        });
+        self.companion = Some(Companion::new(&task));
+        self
     }
 
     /// Finishes the writes that wait and closes the connections; every later use is refused.
     pub async fn close(&self) {
+        if let Some(companion) = &self.companion {
+            companion.stop();
+        }
         self.writer.stop().await;
-        self.readers.close().await;
-        self.writers.close().await;
+        self.pools.readers.close().await;
+        self.pools.writers.close().await;
     }
 
     fn read(&self, what: &'static str) -> Reader<'_> {
-        Reader { pool: &self.readers, dialect: &self.dialect, what }
+        Reader { pool: &self.pools.readers, dialect: &self.dialect, what }
     }
 }
 
-/// Sets up one connection by itself: a pool would try a set-up that fails again until its time is up, and then
-/// tell of the time and not of the failure.
-async fn probe(url: &str, setup: &'static [&'static str]) -> std::result::Result<(), sqlx::Error> {
-    let mut connection = AnyConnection::connect(url).await?;
-    for statement in setup {
-        connection.execute(*statement).await?;
+/// Brings the tables to this release's schema; of several processes one at a time.
+async fn migrate(writers: &AnyPool, options: &AnyConnectOptions, dialect: &Dialect) -> Result<()> {
+    let refused = |error| CatalogError::Migrate(dialect.fault(error));
+    let newest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
+    // Whoever has the lock has it until its connection ends, also by an error.
+    let mut lock = None;
+    if let Some(query) = dialect.migration_lock {
+        let mut connection = AnyConnection::connect_with(options).await.map_err(refused)?;
+        let taken: Option<i64> =
+            sqlx::query_scalar(query).fetch_one(&mut connection).await.map_err(refused)?;
+        if taken != Some(1) {
+            let source = "another process has been changing its tables for long".into();
+            return Err(CatalogError::Migrate(Fault::Unavailable { place: dialect.place.clone(), source }));
+        }
+        lock = Some(connection);
     }
-    connection.close().await
-}
-
-fn pool(connections: u32, dialect: &Dialect, setup: &'static [&'static str]) -> AnyPoolOptions {
-    AnyPoolOptions::new()
-        .max_connections(connections)
-        .min_connections(1)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .max_lifetime(None)
-        .idle_timeout(None)
-        .test_before_acquire(dialect.connections_may_die)
-        .after_connect(move |connection, _| {
-            Box::pin(async move {
-                for statement in setup {
-                    connection.execute(*statement).await?;
-                }
-                Ok(())
-            })
-        })
+    MIGRATIONS.run(writers).await.map_err(|error| dialect.migrate_error(error, newest))?;
+    if let Some(connection) = lock {
+        connection.close().await.map_err(refused)?;
+    }
+    Ok(())
 }
 
 #[async_trait]

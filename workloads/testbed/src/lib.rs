@@ -13,8 +13,11 @@ pub mod hbase;
 pub mod hdfs;
 pub mod java;
 pub mod kafka;
+pub mod mariadb;
 pub mod ports;
 pub mod process;
+pub mod programs;
+pub mod redis;
 pub mod skip;
 
 pub use process::{Server, TestbedError};

@@ -4,8 +4,10 @@
 //! writes, several read beside it and never wait for it.
 
 use std::path::{Path, absolute};
+use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use sqlx::error::DatabaseError;
 
 use super::database::{io_fault, sync_folder};
 use crate::catalog::{CatalogError, Result};
@@ -17,6 +19,9 @@ pub const CATALOG_FILE: &str = "catalog.sqlite";
 
 /// Connections that read.
 const READERS: u32 = 4;
+
+/// How long a read waits for a connection.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
 
 const WRITER_SETUP: &[&str] = &[
     "PRAGMA journal_mode = WAL",
@@ -82,8 +87,15 @@ fn dialect(path: &Path) -> Dialect {
     Dialect {
         place: format!("the catalog {}", path.display()),
         classify: classify_sqlite,
+        // This process alone writes, on one connection.
+        pause_before_retry: |_, _| None,
+        ends_connection: |_| false,
         // A trial would cost every read a trip to the connection's thread and back.
         connections_may_die: false,
+        connect_patience: CONNECT_PATIENCE,
+        answer_patience: None,
+        // sqlx's own transaction is enough.
+        migration_lock: None,
         writer_setup: WRITER_SETUP,
         reader_setup: READER_SETUP,
     }
@@ -98,9 +110,9 @@ fn url(path: &Path) -> String {
 }
 
 /// Meaning of `SQLite`'s result codes (sqlite.org/rescode.html); the low byte is the primary code.
-fn classify_sqlite(place: &str, code: &str, message: String) -> Option<Fault> {
-    let code: u32 = code.parse().ok()?;
-    let (place, source) = (place.to_owned(), message.into());
+fn classify_sqlite(place: &str, error: &dyn DatabaseError) -> Option<Fault> {
+    let code: u32 = error.code()?.parse().ok()?;
+    let (place, source) = (place.to_owned(), error.to_string().into());
     match code & 0xff {
         // BUSY, LOCKED
         5 | 6 => Some(Fault::Unavailable { place, source }),

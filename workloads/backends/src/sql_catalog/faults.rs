@@ -1,7 +1,9 @@
 //! What a database's errors mean.
 
 use std::io;
+use std::time::Duration;
 
+use sqlx::error::DatabaseError;
 use sqlx::migrate::MigrateError;
 
 use crate::catalog::CatalogError;
@@ -12,10 +14,23 @@ use crate::fault::Fault;
 pub struct Dialect {
     /// For messages: file or server.
     pub place: String,
-    /// Fault for an error code of the database, or `None` to let it be [`Fault::Failed`]; the text is the message.
-    pub classify: fn(place: &str, code: &str, message: String) -> Option<Fault>,
-    /// Whether a connection may have died since it was used last, so that it is tried before it is used again.
+    /// Fault for an error of the database, or `None` to let it be [`Fault::Failed`].
+    pub classify: fn(place: &str, error: &dyn DatabaseError) -> Option<Fault>,
+    /// How long to wait before a transaction that failed so is tried again, `attempt` tries (0 and up) after
+    /// the first; `None`: it is not tried again.
+    pub pause_before_retry: fn(error: &dyn DatabaseError, attempt: u32) -> Option<Duration>,
+    /// Whether the connection on which this happened is not to be used again.
+    pub ends_connection: fn(error: &dyn DatabaseError) -> bool,
+    /// Whether a connection may have died since it was used last, so that it is tried before it is used
+    /// again.
     pub connections_may_die: bool,
+    /// How long a read or write waits for a connection.
+    pub connect_patience: Duration,
+    /// How long a read or a transaction may take on its connection; `None`: as long as it takes.
+    pub answer_patience: Option<Duration>,
+    /// Query that takes the lock under which one process at a time migrates, and answers 1; the lock ends
+    /// with its connection.
+    pub migration_lock: Option<&'static str>,
     /// Run on each connection that writes, when it is made.
     pub writer_setup: &'static [&'static str],
     /// Run on each connection that reads, when it is made.
@@ -23,20 +38,24 @@ pub struct Dialect {
 }
 
 impl Dialect {
-    pub(super) fn fault(&self, error: sqlx::Error) -> Fault {
+    pub(crate) fn fault(&self, error: sqlx::Error) -> Fault {
         let place = self.place.clone();
         match error {
             sqlx::Error::Database(error) => {
-                let code = error.code().unwrap_or_default().into_owned();
-                let known = (self.classify)(&place, &code, error.to_string());
+                let known = (self.classify)(&place, error.as_ref());
                 known.unwrap_or_else(|| Fault::Failed { place, source: error.into_error() })
             }
             sqlx::Error::Io(error) => io_error(place, error),
             sqlx::Error::PoolTimedOut => Fault::Unavailable {
                 place,
-                source: "all its connections are busy; it is overloaded or a transaction hangs".into(),
+                source: format!(
+                    "no connection within {:?}; it is down, overloaded, or a transaction hangs",
+                    self.connect_patience
+                )
+                .into(),
             },
             sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => Fault::Closed { place },
+            sqlx::Error::Tls(source) => Fault::Inaccessible { place, source: tls_failed(&source).into() },
             other => Fault::Failed { place, source: Box::new(other) },
         }
     }
@@ -57,6 +76,10 @@ impl Dialect {
                 found: format!("schema {version}"),
                 supported: format!("schema {newest}"),
             },
+            MigrateError::Dirty(version) => Fault::Corrupted {
+                place,
+                source: format!("the change to schema {version} was interrupted half-way").into(),
+            },
             MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => self.fault(error),
             other => Fault::Failed { place, source: Box::new(other) },
         })
@@ -66,8 +89,17 @@ impl Dialect {
 fn io_error(place: String, error: io::Error) -> Fault {
     match error.kind() {
         io::ErrorKind::StorageFull => Fault::DiskFull { place, source: Box::new(error) },
+        // What rustls makes of a certificate that it does not take.
+        io::ErrorKind::InvalidData => Fault::Inaccessible { place, source: tls_failed(&error).into() },
         _ => Fault::Unavailable { place, source: Box::new(error) },
     }
+}
+
+fn tls_failed(error: &dyn std::fmt::Display) -> String {
+    format!(
+        "TLS failed ({error}): the server has to offer TLS, its certificate has to name the host, and the file of authorities has to \
+         hold who signed it"
+    )
 }
 
 /// Whether an insert failed because its key is there already.

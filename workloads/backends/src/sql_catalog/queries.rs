@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 
 use medindex_proto::ImageId;
-use sqlx::any::AnyRow;
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::query::Query;
 use sqlx::{Any, AnyPool, AssertSqlSafe, QueryBuilder, Row};
 
 use super::faults::Dialect;
+use super::pools::{give_back, within};
 use super::rows::{
     IMAGE_COLUMNS, RowError, parse, read_alarm, read_id, read_image, read_operation, unsigned,
 };
@@ -32,9 +34,16 @@ impl Reader<'_> {
         mut query: QueryBuilder<Any>,
         read: impl Fn(&AnyRow) -> Result<T, RowError>,
     ) -> Result<Vec<T>> {
-        let rows = query.build().fetch_all(self.pool).await;
-        let rows = rows.map_err(|error| self.dialect.read_error(self.what, error))?;
+        let rows = self.fetch(query.build()).await?;
         rows.iter().map(|row| read(row).map_err(|error| self.explain(error))).collect()
+    }
+
+    async fn fetch(&self, query: Query<'_, Any, AnyArguments>) -> Result<Vec<AnyRow>> {
+        let explain = |error| self.dialect.read_error(self.what, error);
+        let mut connection = self.pool.acquire().await.map_err(explain)?;
+        let outcome = within(self.dialect, query.fetch_all(&mut *connection)).await;
+        give_back(connection, self.dialect, outcome.as_ref().err());
+        outcome.map_err(explain)
     }
 
     fn explain(&self, error: RowError) -> crate::CatalogError {
@@ -54,8 +63,7 @@ impl Reader<'_> {
             for id in filler {
                 query = query.bind(id.to_string());
             }
-            let rows = query.fetch_all(self.pool).await;
-            for row in rows.map_err(|error| self.dialect.read_error(self.what, error))? {
+            for row in self.fetch(query).await? {
                 let record = read_image(&row).map_err(|error| self.explain(error))?;
                 found.insert(record.image.id, record);
             }

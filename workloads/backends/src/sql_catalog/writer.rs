@@ -1,8 +1,8 @@
 //! The catalog's one writer: merges the writes that wait into one durable transaction.
 //!
-//! Guarantees: writes happen in the order in which they were handed over, each whole or not at all; an answer is
-//! given after the commit. If a merged transaction fails, it is rolled back and each write tried alone, so that
-//! one bad write spoils no other.
+//! Guarantees: writes happen in the order in which they were handed over, each whole or not at all; an answer
+//! is given after the commit. If a merged transaction fails, it is rolled back and each write tried alone, so
+//! that one bad write spoils no other.
 
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::faults::Dialect;
+use super::pools::{give_back, is_out_of_reach, same_failure, within};
 use crate::catalog::{CatalogError, Result};
 use crate::fault::Fault;
 
@@ -131,26 +132,33 @@ impl Writer {
 async fn run(pool: AnyPool, dialect: Arc<Dialect>, mut waiting: mpsc::Receiver<Box<dyn Job>>) {
     let mut batch = Vec::new();
     while waiting.recv_many(&mut batch, BATCH_WRITES).await > 0 {
-        if let Err(failure) = run_together(&pool, &mut batch).await {
-            if batch.len() > 1 {
+        match run_together(&pool, &dialect, &mut batch).await {
+            Ok(()) => batch.drain(..).for_each(|job| job.finish(Ok(()))),
+            Err(WriteError::Database(error)) if is_out_of_reach(&error) => {
+                // Trying each alone would only make all wait longer.
+                for job in batch.drain(..) {
+                    let failure = dialect.write_error(job.what(), same_failure(&error));
+                    job.finish(Err(failure));
+                }
+            }
+            Err(failure) if batch.len() == 1 => {
+                if let Some(job) = batch.pop() {
+                    let what = job.what();
+                    job.finish(Err(explain(&dialect, what, failure)));
+                }
+            }
+            Err(_) => {
                 for job in batch.drain(..) {
                     run_alone(&pool, &dialect, job).await;
                 }
-            } else if let Some(job) = batch.pop() {
-                let what = job.what();
-                job.finish(Err(explain(&dialect, what, failure)));
             }
-            continue;
-        }
-        for job in batch.drain(..) {
-            job.finish(Ok(()));
         }
     }
 }
 
 async fn run_alone(pool: &AnyPool, dialect: &Dialect, mut job: Box<dyn Job>) {
     let what = job.what();
-    let outcome = run_together(pool, std::slice::from_mut(&mut job)).await;
+    let outcome = run_together(pool, dialect, std::slice::from_mut(&mut job)).await;
     job.finish(outcome.map_err(|failure| explain(dialect, what, failure)));
 }
 
@@ -161,13 +169,55 @@ fn explain(dialect: &Dialect, what: &'static str, failure: WriteError) -> Catalo
     }
 }
 
-/// Does all in one transaction; after an error none was done.
-async fn run_together(pool: &AnyPool, batch: &mut [Box<dyn Job>]) -> Result<(), WriteError> {
+/// Does all in one transaction; after an error none was done. A transaction that lost against another one is
+/// tried again.
+async fn run_together(
+    pool: &AnyPool,
+    dialect: &Dialect,
+    batch: &mut [Box<dyn Job>],
+) -> Result<(), WriteError> {
+    let mut attempt = 0;
+    loop {
+        let outcome = run_once(pool, dialect, batch).await;
+        let pause = match &outcome {
+            Err(WriteError::Database(sqlx::Error::Database(error))) => {
+                (dialect.pause_before_retry)(error.as_ref(), attempt)
+            }
+            _ => None,
+        };
+        let Some(pause) = pause else { return outcome };
+        tokio::time::sleep(pause).await;
+        attempt += 1;
+    }
+}
+
+async fn run_once(pool: &AnyPool, dialect: &Dialect, batch: &mut [Box<dyn Job>]) -> Result<(), WriteError> {
     let mut connection = pool.acquire().await?;
+    let mut refused = None;
+    let outcome = within(dialect, transact(&mut connection, batch, &mut refused)).await;
+    give_back(connection, dialect, outcome.as_ref().err());
+    match (refused, outcome) {
+        (Some(error), _) => Err(WriteError::Refused(error)),
+        (None, outcome) => Ok(outcome?),
+    }
+}
+
+/// Commits, unless the database fails or `refused` says why a write cannot be done; then it is rolled back.
+async fn transact(
+    connection: &mut AnyConnection,
+    batch: &mut [Box<dyn Job>],
+    refused: &mut Option<CatalogError>,
+) -> Result<(), sqlx::Error> {
     let mut transaction = connection.begin().await?;
     for job in batch {
-        job.run(&mut transaction).await?;
+        match job.run(&mut transaction).await {
+            Ok(()) => {}
+            Err(WriteError::Database(error)) => return Err(error),
+            Err(WriteError::Refused(error)) => {
+                *refused = Some(error);
+                return transaction.rollback().await;
+            }
+        }
     }
-    transaction.commit().await?;
-    Ok(())
+    transaction.commit().await
 }
