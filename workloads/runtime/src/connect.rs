@@ -53,7 +53,7 @@ pub async fn connect(
     let catalog: Arc<dyn Catalog> =
         waiting.until("the catalog", async || open_mysql_catalog(mysql.clone()).await.map(Arc::new)).await?;
     let store: Arc<dyn ImageStore> = waiting
-        .until("the image store", async || HbaseImageStore::open(hbase.clone()).await.map(Arc::new))
+        .until("the image store", async || HbaseImageStore::open(&hbase).await.map(Arc::new))
         .await?;
     let partitions = arguments.index.partitions;
     let queue: Arc<dyn Queue> = waiting
