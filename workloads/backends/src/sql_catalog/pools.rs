@@ -92,6 +92,19 @@ pub(super) fn give_back(connection: PoolConnection<Any>, dialect: &Dialect, fail
     }
 }
 
+/// Ends a connection that may be in a transaction still; its pool makes a new one.
+pub(super) async fn throw_away(connection: PoolConnection<Any>, dialect: &Dialect) {
+    if dialect.connections_may_die {
+        // A server that does not answer would not answer to a farewell either; it rolls back once it is cut.
+        drop(connection.detach());
+        return;
+    }
+    // Waits until the file is let go, with its locks, so that the next connection finds it free.
+    if let Err(error) = connection.detach().close().await {
+        tracing::warn!(%error, place = dialect.place, "a connection of the catalog did not end well");
+    }
+}
+
 /// Whether the server is out of reach, so that nothing else will succeed just now either.
 pub(super) fn is_out_of_reach(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed)

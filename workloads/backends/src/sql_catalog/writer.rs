@@ -3,6 +3,10 @@
 //! Guarantees: writes happen in the order in which they were handed over, each whole or not at all; an answer
 //! is given after the commit. If a merged transaction fails, it is rolled back and each write tried alone, so
 //! that one bad write spoils no other.
+//!
+//! A connection on which a transaction could not be begun, committed or rolled back is thrown away: the database
+//! may have ended the transaction by itself (`SQLite` does when the disk is full), `sqlx` then counts one too
+//! many, and later commits would only release savepoints inside a transaction that nobody ends.
 
 use std::sync::Arc;
 
@@ -13,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::faults::Dialect;
-use super::pools::{give_back, is_out_of_reach, same_failure, within};
+use super::pools::{give_back, is_out_of_reach, same_failure, throw_away, within};
 use crate::catalog::{CatalogError, Result};
 use crate::fault::Fault;
 
@@ -193,31 +197,53 @@ async fn run_together(
 
 async fn run_once(pool: &AnyPool, dialect: &Dialect, batch: &mut [Box<dyn Job>]) -> Result<(), WriteError> {
     let mut connection = pool.acquire().await?;
-    let mut refused = None;
-    let outcome = within(dialect, transact(&mut connection, batch, &mut refused)).await;
-    give_back(connection, dialect, outcome.as_ref().err());
-    match (refused, outcome) {
-        (Some(error), _) => Err(WriteError::Refused(error)),
-        (None, outcome) => Ok(outcome?),
+    let outcome = within(dialect, async { Ok(transact(&mut connection, batch).await) }).await;
+    let outcome = outcome.unwrap_or_else(|timed_out| Outcome::Unknown(timed_out));
+    match outcome {
+        Outcome::Committed => Ok(()),
+        Outcome::RolledBack(failure) => {
+            let error = match &failure {
+                WriteError::Database(error) => Some(error),
+                WriteError::Refused(_) => None,
+            };
+            give_back(connection, dialect, error);
+            Err(failure)
+        }
+        Outcome::Unknown(error) => {
+            throw_away(connection, dialect).await;
+            Err(error.into())
+        }
     }
 }
 
-/// Commits, unless the database fails or `refused` says why a write cannot be done; then it is rolled back.
-async fn transact(
-    connection: &mut AnyConnection,
-    batch: &mut [Box<dyn Job>],
-    refused: &mut Option<CatalogError>,
-) -> Result<(), sqlx::Error> {
-    let mut transaction = connection.begin().await?;
+/// How a transaction ended.
+enum Outcome {
+    Committed,
+    /// Nothing was done, and the connection is out of the transaction.
+    RolledBack(WriteError),
+    /// Beginning, committing or rolling back failed: the connection may be in the transaction still.
+    Unknown(sqlx::Error),
+}
+
+/// Commits, unless a write fails or cannot be done; then it is rolled back.
+async fn transact(connection: &mut AnyConnection, batch: &mut [Box<dyn Job>]) -> Outcome {
+    let mut transaction = match connection.begin().await {
+        Ok(transaction) => transaction,
+        Err(error) => return Outcome::Unknown(error),
+    };
     for job in batch {
-        match job.run(&mut transaction).await {
-            Ok(()) => {}
-            Err(WriteError::Database(error)) => return Err(error),
-            Err(WriteError::Refused(error)) => {
-                *refused = Some(error);
-                return transaction.rollback().await;
-            }
+        if let Err(failure) = job.run(&mut transaction).await {
+            return match (transaction.rollback().await, failure) {
+                (Ok(()), failure) => Outcome::RolledBack(failure),
+                // The database may have rolled back by itself and say so: the first error is the one to tell.
+                (Err(_), WriteError::Database(error)) | (Err(error), WriteError::Refused(_)) => {
+                    Outcome::Unknown(error)
+                }
+            };
         }
     }
-    transaction.commit().await
+    match transaction.commit().await {
+        Ok(()) => Outcome::Committed,
+        Err(error) => Outcome::Unknown(error),
+    }
 }
