@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use medindex_index::{Explain, FilterPlan, GroupBy, Hit, IndexStatus, StepTimes};
+use medindex_index::{Explain, FilterPlan, GroupBy, Hit, IndexStatus};
 
 /// The nearest `k` hits of all answers, one of each group; hits that two answers have in common count once.
 ///
@@ -39,7 +39,7 @@ pub fn merge_explain(explains: &[Explain]) -> Explain {
         let_through += explain.filter_selectivity * explain.entries as f32;
     }
     merged.generation = explains.iter().map(|explain| explain.generation).min().unwrap_or_default();
-    merged.kernel = slowest.kernel.clone();
+    merged.kernel.clone_from(&slowest.kernel);
     merged.filter_plan = if explains.iter().all(|explain| explain.filter_plan == FilterPlan::Empty) {
         FilterPlan::Empty
     } else {
@@ -47,7 +47,7 @@ pub fn merge_explain(explains: &[Explain]) -> Explain {
     };
     merged.filter_selectivity =
         if merged.entries == 0 { slowest.filter_selectivity } else { let_through / merged.entries as f32 };
-    merged.microseconds = StepTimes { ..slowest.microseconds };
+    merged.microseconds = slowest.microseconds;
     merged
 }
 
@@ -74,7 +74,7 @@ pub fn merge_status(statuses: Vec<IndexStatus>) -> IndexStatus {
 
 #[cfg(test)]
 mod tests {
-    use medindex_index::EntryKey;
+    use medindex_index::{EntryKey, StepTimes};
 
     use super::*;
 

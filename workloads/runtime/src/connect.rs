@@ -52,9 +52,8 @@ pub async fn connect(
     let waiting = Waiting { readiness, stop };
     let catalog: Arc<dyn Catalog> =
         waiting.until("the catalog", async || open_mysql_catalog(mysql.clone()).await.map(Arc::new)).await?;
-    let store: Arc<dyn ImageStore> = waiting
-        .until("the image store", async || HbaseImageStore::open(&hbase).await.map(Arc::new))
-        .await?;
+    let store: Arc<dyn ImageStore> =
+        waiting.until("the image store", async || HbaseImageStore::open(&hbase).await.map(Arc::new)).await?;
     let partitions = arguments.index.partitions;
     let queue: Arc<dyn Queue> = waiting
         .until("the queue", async || {

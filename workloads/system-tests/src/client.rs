@@ -27,7 +27,7 @@ impl Client {
     pub fn new(port: u16) -> Self {
         let agent = Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_secs(60)))
+            .timeout_global(Some(Duration::from_mins(1)))
             .build()
             .new_agent();
         Self { agent, base: format!("http://127.0.0.1:{port}") }

@@ -4,7 +4,13 @@
 //! shards as processes of their own; [`Client`] talks to a gateway as any user does. Test code: it panics with what went wrong.
 
 // Helpers of tests fail as tests do.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_errors_doc,
+    clippy::missing_panics_doc
+)]
 
 pub mod client;
 pub mod cluster;

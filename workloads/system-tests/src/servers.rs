@@ -51,7 +51,7 @@ impl Servers {
     }
 
     fn make_catalog(&self) {
-        self.mariadb.create_database(INDEX, "utf8mb4_bin").unwrap();
+        self.mariadb.create_database(INDEX, "utf8mb4_nopad_bin").unwrap();
         self.mariadb.set_user("medindex", "a secret of the test").unwrap();
         fs::write(self.user_file(), "medindex\n").unwrap();
         fs::write(self.password_file(), "a secret of the test\n").unwrap();

@@ -14,7 +14,7 @@ pub struct MySqlArguments {
     /// MySQL or MariaDB server, host:port.
     #[arg(long, env = "MEDINDEX_MYSQL_SERVER", value_name = "HOST:PORT")]
     pub mysql_server: String,
-    /// Database; it must exist, with the collation utf8mb4_bin. The index's name when left out, with hyphens as underscores.
+    /// Database; it must exist, with the collation `utf8mb4_nopad_bin` (MariaDB) or `utf8mb4_0900_bin` (MySQL). The index's name when left out, with hyphens as underscores.
     #[arg(long, env = "MEDINDEX_MYSQL_DATABASE", value_name = "NAME")]
     pub mysql_database: Option<String>,
     /// File with the user.
