@@ -16,15 +16,16 @@ run: ## Import the sample images and serve http://127.0.0.1:8080 until Ctrl-C
 setup: ## Fetch ONNX Runtime, the models and the samples into the cache folder
 	@tools/setup.sh toolchain onnxruntime models samples
 
-test: setup ## Run every test, the slow ones too
-	@tools/setup.sh moresamples
+test: setup ## Run every test, the slow ones and those over real servers too (MEDINDEX_SKIP_SERVERS=kafka,… leaves servers out)
+	@tools/setup.sh native moresamples servers
 	cargo test --release --workspace
 
 check: setup ## Run the fast tests only: those beside the code, without files, servers and kills
+	@tools/setup.sh native
 	cargo test --release --workspace --lib --bins
 
 lint: ## Check format, clippy, licences, crates and sources
-	@tools/setup.sh toolchain deny
+	@tools/setup.sh toolchain native deny
 	@tools/lint.sh
 
 bench-engine: setup ## Measure the engine beside its peers (hours the first time)
