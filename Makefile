@@ -4,7 +4,9 @@ MODEL ?= vgg16
 DATA ?= .medindex/$(MODEL)
 PORT ?= 8080
 
-.PHONY: help run setup test check lint bench-engine bench-ingest bench-retrieval clean
+KILLS ?= 100
+
+.PHONY: help run setup test check chaos lint bench-engine bench-ingest bench-retrieval clean
 
 help: ## Show the jobs (the default)
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -23,6 +25,10 @@ test: setup ## Run every test, the slow ones and those over real servers too (ME
 check: setup ## Run the fast tests only: those beside the code, without files, servers and kills
 	@tools/setup.sh native
 	cargo test --release --workspace --lib --bins
+
+chaos: setup ## Kill programs and servers KILLS times under upload load; SEED repeats a run
+	@tools/setup.sh native servers
+	MEDINDEX_KILLS=$(KILLS) MEDINDEX_SEED=$(SEED) cargo test --release --workspace --test kills -- --nocapture
 
 lint: ## Check format, clippy, licences, crates and sources
 	@tools/setup.sh toolchain native deny
