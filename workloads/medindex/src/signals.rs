@@ -35,8 +35,7 @@ impl StopSignals {
         });
     }
 
-    /// Waits for the next signal.
-    pub(crate) async fn next(&mut self) {
+    async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

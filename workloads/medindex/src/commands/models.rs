@@ -37,7 +37,7 @@ pub(crate) fn run(context: &Context, _asked: &ModelsArguments) -> Result<(), Fai
         }
     }
     let json = to_json(&entries)?;
-    context.output.result(&json, |_| Ok(render(&entries, &models)))
+    context.output.result(&json, |_| Ok(render(&entries)))
 }
 
 fn describe_model(name: String, manifest: &Manifest, folder: &Path) -> Entry {
@@ -51,12 +51,9 @@ fn describe_model(name: String, manifest: &Manifest, folder: &Path) -> Entry {
     }
 }
 
-fn render(entries: &[Entry], models: &Path) -> String {
+fn render(entries: &[Entry]) -> String {
     if entries.is_empty() {
-        let looked_in = models.display();
-        return format!(
-            "no models in {looked_in} yet: run `make setup` to fetch them, or set MEDINDEX_CACHE\n"
-        );
+        return "no models yet: run `make setup` to fetch them\n".to_owned();
     }
     let mut table = Table::new(&[
         ("name", Align::Left),
