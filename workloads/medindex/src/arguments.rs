@@ -58,7 +58,7 @@ struct LimitOptions {
     #[arg(long = "max-pixels", global = true, value_name = "N", env = "MEDINDEX_MAX_PIXELS", value_parser = limit_up_to::<u64>(u64::MAX))]
     pixels: Option<u64>,
     /// Frames of a file; 4096 when left out.
-    #[arg(long = "max-frames", global = true, value_name = "N", env = "MEDINDEX_MAX_FRAMES", value_parser = limit_up_to::<u32>(u32::MAX))]
+    #[arg(id = "max_frames", long = "max-frames", global = true, value_name = "N", env = "MEDINDEX_MAX_FRAMES", value_parser = limit_up_to::<u32>(u32::MAX))]
     frames: Option<u32>,
     /// Bytes of all decoded frames of a file together; 1 GiB when left out.
     #[arg(long = "max-decoded-bytes", global = true, value_name = "N", env = "MEDINDEX_MAX_DECODED_BYTES", value_parser = limit_up_to::<u64>(u64::MAX))]

@@ -198,7 +198,7 @@ async fn run_together(
 async fn run_once(pool: &AnyPool, dialect: &Dialect, batch: &mut [Box<dyn Job>]) -> Result<(), WriteError> {
     let mut connection = pool.acquire().await?;
     let outcome = within(dialect, async { Ok(transact(&mut connection, batch).await) }).await;
-    let outcome = outcome.unwrap_or_else(|timed_out| Outcome::Unknown(timed_out));
+    let outcome = outcome.unwrap_or_else(Outcome::Unknown);
     match outcome {
         Outcome::Committed => Ok(()),
         Outcome::RolledBack(failure) => {
