@@ -116,6 +116,9 @@ pub trait Catalog: Send + Sync {
     /// Marks images failed, with the reason. Those not there or being deleted are left alone.
     async fn mark_failed(&self, images: Vec<FailedImage>) -> Result<()>;
 
+    /// Labels images that have no label; others, those not there and those being deleted are left alone.
+    async fn set_labels(&self, labels: Vec<(ImageId, String)>) -> Result<()>;
+
     /// Marks images as being deleted; returns those that are there.
     async fn mark_deleting(&self, ids: &[ImageId]) -> Result<Vec<ImageId>>;
 

@@ -19,6 +19,6 @@ mod store;
 mod tables;
 mod writer;
 
-pub use catalog::{CATALOG_FILE, open_catalog};
+pub use catalog::{CATALOG_FILE, open_catalog, set_damaged_catalog_aside};
 pub use memory_cache::MemoryCache;
 pub use store::{EmbeddedStore, LOCK_FILE, STORE_FILE, StoreOptions};

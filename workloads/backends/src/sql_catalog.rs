@@ -31,7 +31,7 @@ use sqlx::{AnyConnection, AnyPool, Connection};
 
 pub use faults::Dialect;
 
-use self::images::{AcceptImages, DeleteImages, MarkDeleting, MarkFailed, MarkIndexed};
+use self::images::{AcceptImages, DeleteImages, MarkDeleting, MarkFailed, MarkIndexed, SetLabels};
 use self::journal::{AppendOperations, ClearAlarm, PutSetting, RaiseAlarm};
 use self::pools::{Companion, Pools, options, pool, probe};
 use self::queries::Reader;
@@ -168,6 +168,11 @@ impl Catalog for SqlCatalog {
     async fn mark_failed(&self, images: Vec<FailedImage>) -> Result<()> {
         images.iter().try_for_each(|image| check_long("reason", &image.reason))?;
         self.writer.write(MarkFailed(images)).await
+    }
+
+    async fn set_labels(&self, labels: Vec<(ImageId, String)>) -> Result<()> {
+        labels.iter().try_for_each(|(_, label)| check_short("label", label))?;
+        self.writer.write(SetLabels(labels)).await
     }
 
     async fn mark_deleting(&self, ids: &[ImageId]) -> Result<Vec<ImageId>> {

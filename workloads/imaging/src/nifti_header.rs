@@ -105,6 +105,9 @@ impl Header {
         if declared_frames == 0 {
             return Err(ImagingError::ZeroSized { width: edge(1), height: edge(2) });
         }
+        let data_offset = fields
+            .data_offset()
+            .ok_or_else(|| damaged("its voxels begin at no place that can be (vox_offset)".to_owned()))?;
         let (slope, intercept) = fields.scaling();
         let [columns, rows] = fields.directions();
         Ok(Self {
@@ -114,7 +117,7 @@ impl Header {
             declared_frames,
             number,
             big_endian: fields.big_endian,
-            data_offset: fields.data_offset(),
+            data_offset,
             slope,
             intercept,
             // World axes point to the patient's right, front and top.
@@ -202,14 +205,14 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn data_offset(&self) -> u64 {
-        // `as` saturates: a negative offset becomes 0, and is raised to the end of the header.
-        let (offset, least) = if self.second {
-            (i64::from_le_bytes(self.bytes(168)).max(0) as u64, 544)
-        } else {
-            (self.real(108, 0) as u64, 352)
-        };
-        offset.max(least)
+    /// Where the voxels begin, behind the header at least: some write 0. `None` for what is no number or negative.
+    fn data_offset(&self) -> Option<u64> {
+        if self.second {
+            return u64::try_from(i64::from_le_bytes(self.bytes(168))).ok().map(|offset| offset.max(544));
+        }
+        let offset = f32::from_le_bytes(self.bytes(108));
+        // `as` saturates, and what lies behind the file's end is refused when it is read.
+        (offset.is_finite() && offset >= 0.0).then(|| (offset as u64).max(352))
     }
 
     fn scaling(&self) -> (f64, f64) {

@@ -82,6 +82,13 @@ fn zeros(bytes: usize, write: &mut dyn Write) {
     }
 }
 
+/// A volume of 2 x 2 x 1 voxels whose header says that they begin at `offset`.
+fn misplaced(offset: f32) -> Vec<u8> {
+    let mut file = nifti([2, 2, 1], 1.0, 0.0, &[0; 64]);
+    file[108..112].copy_from_slice(&offset.to_le_bytes());
+    file
+}
+
 fn refusal(bytes: &[u8]) -> ImagingError {
     decode(bytes, &Limits::default(), FrameSelection::All).expect_err("it is refused")
 }
@@ -200,6 +207,15 @@ fn bad_input_is_refused_with_its_cause() {
             "truncated",
             "9 bytes where its 1 frame(s) of 4 x 4 need 16",
         ),
+        (
+            "pixels beyond the file",
+            grey().pixels_declaring(1 << 30, &[9; 16]).build(),
+            "truncated",
+            "declares 1073741824 bytes, and 1073741808 of them are missing",
+        ),
+        ("voxels at no number", misplaced(f32::NAN), "damaged", "vox_offset"),
+        ("voxels at infinity", misplaced(f32::INFINITY), "damaged", "vox_offset"),
+        ("voxels before the file", misplaced(-352.0), "damaged", "vox_offset"),
         ("cut header", whole[..200].to_vec(), "truncated", "truncated"),
         ("nested", DicomFile::empty().build_around(&nested), "damaged", "nested more than"),
         (
@@ -227,7 +243,7 @@ fn bad_input_is_refused_with_its_cause() {
         let error = refusal(&bytes);
         assert_eq!(error.code(), code, "{name}: {error}");
         assert!(error.to_string().contains(words), "{name}: {error}");
-        if !["cut", "odd pixels"].contains(&name) {
+        if !["cut", "odd pixels", "pixels beyond the file"].contains(&name) {
             assert!(inspect(&bytes, &Limits::default()).is_err(), "{name}");
         }
     }

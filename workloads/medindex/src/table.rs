@@ -19,10 +19,10 @@ impl Table {
         Self { columns: columns.to_vec(), rows: Vec::new() }
     }
 
-    /// Adds a row; control characters in cells become blanks, so that a file's name cannot upset the terminal.
+    /// Adds a row; control characters in cells become blanks, and characters that turn the direction of writing become
+    /// visible, so that a file's name can neither upset the terminal nor look like another.
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        let clean = |cell: String| cell.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        self.rows.push(cells.into_iter().map(clean).collect());
+        self.rows.push(cells.into_iter().map(|cell| clean(&cell)).collect());
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -85,6 +85,21 @@ impl Table {
     }
 }
 
+fn clean(cell: &str) -> String {
+    let mut text = String::with_capacity(cell.len());
+    for letter in cell.chars() {
+        match letter {
+            // Direction marks, embeddings, overrides and isolates (Unicode Standard Annex 9).
+            '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' => {
+                text.extend(letter.escape_unicode());
+            }
+            letter if letter.is_control() => text.push(' '),
+            letter => text.push(letter),
+        }
+    }
+    text
+}
+
 fn width(text: &str) -> usize {
     text.chars().count()
 }
@@ -119,6 +134,13 @@ mod tests {
     fn markdown_cells_are_escaped() {
         let expected = "| name | count |\n| --- | ---: |\n| a\\|b | 7 |\n| long name  | 1234567 |\n";
         assert_eq!(example().markdown(), expected);
+    }
+
+    #[test]
+    fn turns_of_the_direction_of_writing_are_visible() {
+        let mut table = Table::new(&[("name", Align::Left)]);
+        table.row(["scan\u{202E}gnp.exe".to_owned()]);
+        assert!(table.render().contains("scan\\u{202e}gnp.exe"), "{}", table.render());
     }
 
     #[test]

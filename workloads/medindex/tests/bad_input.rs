@@ -9,8 +9,14 @@ use common::{Data, finish, medindex, picture, run, sample};
 
 #[test]
 fn the_command_line_is_checked_before_anything_is_opened() {
-    let cases: [(&[&str], &str); 22] = [
-        (&["search", "x.png", "-k", "0"], "at least 1 result"),
+    let cases: [(&[&str], &str); 28] = [
+        (&["import", ""], "PATH is empty"),
+        (&["delete", "--patient", ""], "--patient is empty"),
+        (&["status", "--server", "https://127.0.0.1:1"], "HTTPS"),
+        (&["status", "--server", "http://127.0.0.1:1/api"], "more than host and port"),
+        (&["search", "x.png", "--filter", "modality=CT,,label=x"], "empty condition"),
+        (&["search", "x.png", "--filter", ""], "empty"),
+        (&["search", "x.png", "-k", "0"], "-k asks for at least 1 result"),
         (&["search", "x.png", "-k", "-1"], "at least 1 result"),
         (&["search", "x.png", "-k", "many"], "not a whole number"),
         (&["search", "x.png", "--probes", "0"], "at least 1 list"),

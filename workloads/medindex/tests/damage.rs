@@ -85,6 +85,93 @@ fn a_lost_catalog_is_written_again_from_the_store() {
     assert_eq!((&again["recovered"], &again["searchable"]), (&0.into(), &IMAGES.into()), "{again}");
 }
 
+/// The damages that a catalog's file may have, done to its bytes.
+fn damages(whole: &[u8]) -> [(&'static str, Vec<u8>); 3] {
+    let mut scattered = whole.to_vec();
+    for page in scattered.chunks_mut(4096).skip(1) {
+        page[8..200].fill(0xee);
+    }
+    [("empty", Vec::new()), ("half", whole[..whole.len() / 2].to_vec()), ("scattered", scattered)]
+}
+
+#[test]
+fn a_damaged_catalog_is_set_aside_and_written_again_from_the_store() {
+    let data = Data::with_images(IMAGES);
+    let before = found(&data);
+    let path = data.path().join("catalog.sqlite");
+    for (number, (damage, bytes)) in damages(&fs::read(&path).unwrap()).into_iter().enumerate() {
+        remove_catalog(&data);
+        fs::write(&path, &bytes).unwrap();
+        assert_refused(&data, "catalog.sqlite cannot be read");
+        let repaired = data.run(["repair", "--json"]).json();
+        assert_eq!(repaired["recovered"], IMAGES, "{damage}: {repaired}");
+        let kept = repaired["catalog_set_aside"].as_str().unwrap();
+        let suffix = if number == 0 { ".damaged".to_owned() } else { format!(".damaged-{}", number + 1) };
+        assert!(kept.ends_with(&format!("catalog.sqlite{suffix}")) && Path::new(kept).exists(), "{kept}");
+        assert_eq!(found(&data), before, "{damage}: ids, names and labels are as before");
+        let again = data.run(["repair", "--json"]).json();
+        assert_eq!((&again["recovered"], &again["catalog_set_aside"]), (&0.into(), &Value::Null), "{again}");
+    }
+}
+
+/// Changes what the store says of an image, as bad hardware would.
+fn damage_row(data: &Data, name: &str) {
+    let path = data.path().join("store.redb");
+    let mut bytes = fs::read(&path).unwrap();
+    let wanted = format!("\"name\":\"{name}\"").into_bytes();
+    let places: Vec<usize> =
+        (0..bytes.len() - wanted.len()).filter(|place| bytes[*place..].starts_with(&wanted)).collect();
+    assert!(!places.is_empty(), "the store says nothing of {name}");
+    for place in places {
+        bytes[place + 9] ^= 1;
+    }
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn one_damaged_row_of_the_store_is_named_and_the_rest_is_saved() {
+    for catalog_is_lost in [false, true] {
+        let data = Data::with_images(IMAGES);
+        let before = found(&data);
+        damage_row(&data, "even/0002.png");
+        if catalog_is_lost {
+            remove_catalog(&data);
+        }
+        let repaired = data.run(["repair", "--json"]).json();
+        let unreadable = repaired["unreadable"].as_array().unwrap();
+        assert_eq!(unreadable.len(), 1, "{repaired}");
+        assert_eq!(repaired["searchable"], IMAGES - 1, "{repaired}");
+        assert_eq!(found(&data).len(), IMAGES - 1, "the rest is as before");
+        assert_eq!(import_again(&data).json()["stored"], 1);
+        assert_eq!(found(&data).len(), before.len());
+    }
+}
+
+#[test]
+fn a_damaged_store_is_refused_with_one_line() {
+    let data = Data::with_images(IMAGES);
+    let path = data.path().join("store.redb");
+    let whole = fs::read(&path).unwrap();
+    for seed in 1..=4_u8 {
+        for pages in [1..2, 1..4, 2..9] {
+            let mut bytes = whole.clone();
+            let mut state = u32::from(seed);
+            for byte in &mut bytes[pages.start * 4096..pages.end * 4096] {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                *byte = (state >> 24) as u8;
+            }
+            fs::write(&path, bytes).unwrap();
+            let mut command = data.command(["status", "--json"]);
+            let outcome = common::finish(command.env("RUST_BACKTRACE", "1"));
+            if outcome.code == Some(0) {
+                continue; // The damage lies in pages that are free.
+            }
+            outcome.assert_fails(6, "store");
+            assert!(!outcome.stderr.contains("unreachable"), "{outcome:?}");
+        }
+    }
+}
+
 #[test]
 fn an_older_catalog_is_noticed_and_completed() {
     let data = Data::with_images(IMAGES);

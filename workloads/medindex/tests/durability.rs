@@ -238,6 +238,82 @@ fn a_full_disk_is_named_and_loses_nothing() {
     assert_eq!(again["duplicates"], 3, "{again}");
 }
 
+#[test]
+fn what_a_server_acknowledges_after_a_full_disk_is_kept() {
+    let data = Data::new();
+    let small = SmallDisk::new(&data, 32);
+    let folder = small.path.join("data").display().to_string();
+    let command = |arguments: &[&str]| {
+        let mut command = small.command();
+        command.args(arguments).args(["--data", &folder, "--model", MODEL]);
+        command.stdin(std::process::Stdio::null());
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        command
+    };
+    let stored = finish(&mut command(&["import", "--json", &data.images(30)])).json();
+    assert_eq!(stored["stored"], 30, "{stored}");
+    let server = Server::start_command(&mut command(&["serve", "--port", "0", "--json"]));
+    let url = server.url();
+    let page = ureq::get(format!("{url}/api/v1/images?limit=10")).call().unwrap().body_mut().read_to_string();
+    let page: Value = serde_json::from_str(&page.unwrap()).unwrap();
+    let ids: Vec<&str> =
+        page["images"].as_array().unwrap().iter().map(|i| i["id"].as_str().unwrap()).collect();
+    small.fill();
+    // Every kind of write, until none is taken any more, and further.
+    let (mut refused, mut acknowledged, mut number) = (0, Vec::new(), 1000);
+    while refused < 8 {
+        number += 1;
+        assert!(number < 3000, "the disk is never full");
+        match upload(&url, number) {
+            Some(id) => acknowledged.push(id),
+            None => refused += 1,
+        }
+    }
+    let mut deleted = Vec::new();
+    for id in ids.iter().take(6) {
+        if ureq::delete(format!("{url}/api/v1/images/{id}")).call().is_ok() {
+            deleted.push(*id);
+        }
+    }
+    small.free(&server);
+    for number in 5000..5004 {
+        acknowledged.push(upload(&url, number).expect("there is space again"));
+    }
+    for id in &acknowledged {
+        wait_until_indexed(&url, id);
+    }
+    assert_eq!(server.stop(), Some(0));
+    let server = Server::start_command(&mut command(&["serve", "--port", "0", "--json"]));
+    for id in &acknowledged {
+        wait_until_indexed(&server.url(), id);
+    }
+    for id in deleted {
+        assert!(ureq::get(format!("{}/api/v1/images/{id}", server.url())).call().is_err(), "{id} came back");
+    }
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn a_server_that_is_stopped_while_it_starts_says_so() {
+    let data = Data::with_images(1);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let child = data.command(["serve", "--port", &port.to_string()]).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(Instant::now() < deadline, "it never listened");
+    }
+    signal(child.id(), "INT");
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.stdout.is_empty() {
+        assert_eq!(output.status.code(), Some(130), "{output:?}");
+        assert_eq!(told, "medindex: stopped before the server was ready; no image was touched\n");
+    } else {
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert!(told.contains("stopping"), "{output:?}");
+    }
+}
+
 /// A disk of a few MiB where this user may mount one, else a limit on the size of files.
 struct SmallDisk {
     path: std::path::PathBuf,
@@ -267,6 +343,26 @@ impl SmallDisk {
         let mut command = std::process::Command::new("bash");
         command.args(["-c", &script, env!("CARGO_BIN_EXE_medindex")]);
         command
+    }
+
+    /// Fills what is left of a mounted disk; a limit on files is reached by writing to them.
+    fn fill(&self) {
+        if self.mounted {
+            let mut ballast = std::fs::File::create(self.path.join("ballast")).unwrap();
+            while std::io::Write::write_all(&mut ballast, &[7; 4096]).is_ok() {}
+        }
+    }
+
+    /// Gives a running server the room back.
+    fn free(&self, server: &Server) {
+        if self.mounted {
+            std::fs::remove_file(self.path.join("ballast")).unwrap();
+            return;
+        }
+        let process = server.process().to_string();
+        let lifted =
+            std::process::Command::new("prlimit").args(["--pid", &process, "--fsize=unlimited"]).status();
+        assert!(lifted.unwrap().success());
     }
 
     /// Gives it room.

@@ -55,8 +55,18 @@ fn the_summary_has_its_documented_fields() {
     let data = Data::new();
     let summary = data.run(["import", "--json", &data.images(2)]).json();
     let fields: BTreeSet<&str> = summary.as_object().unwrap().keys().map(String::as_str).collect();
-    let documented =
-        ["stored", "duplicates", "failed", "skipped", "unused_labels", "waiting", "seconds", "interrupted"];
+    let documented = [
+        "stored",
+        "duplicates",
+        "labels_set",
+        "labels_kept",
+        "failed",
+        "skipped",
+        "unused_labels",
+        "waiting",
+        "seconds",
+        "interrupted",
+    ];
     assert_eq!(fields, BTreeSet::from(documented));
 }
 
@@ -76,6 +86,62 @@ fn a_table_labels_by_path_and_by_base_name() {
         found.map_or(0, |label| label["count"].as_u64().unwrap())
     };
     assert_eq!((count("Zero"), count("One")), (1, 1), "{labels}");
+}
+
+#[test]
+fn images_that_were_stored_without_a_label_are_labelled_later() {
+    let data = Data::new();
+    let folder = data.images(4);
+    assert_eq!(data.run(["import", "--json", &folder]).json()["stored"], 4);
+    let labelled = data.run(["import", "--json", "--label-from-folder", &folder]).json();
+    assert_eq!((&labelled["duplicates"], &labelled["labels_set"]), (&4.into(), &4.into()), "{labelled}");
+    let example = data.scratch("images/even/0000.png").display().to_string();
+    let found = |filter: &str| {
+        let answer = data.run(["search", &example, "--filter", filter, "--json"]).json();
+        answer["results"].as_array().unwrap().len()
+    };
+    assert_eq!(found("label=even"), 2, "a filter sees the labels");
+    let again = data.run(["import", "--json", "--label-from-folder", &folder]).json();
+    assert_eq!((&again["labels_set"], &again["labels_kept"]), (&0.into(), &0.into()), "{again}");
+    let table = data.scratch("labels.csv");
+    std::fs::write(&table, "file,label\n0000.png,Other\n").unwrap();
+    let kept = data.run(["import", &folder, "--labels", &table.display().to_string()]);
+    assert!(kept.stdout.contains("1 labels kept") && kept.stdout.contains("delete the image"), "{kept:?}");
+    assert_eq!(found("label=Other"), 0);
+    // The label is in the store too, and outlives the catalog and the index.
+    for name in ["catalog.sqlite", "catalog.sqlite-wal", "catalog.sqlite-shm"] {
+        let _ = std::fs::remove_file(data.path().join(name));
+    }
+    assert_eq!(data.run(["repair", "--json"]).json()["recovered"], 4);
+    assert_eq!(found("label=even"), 2);
+}
+
+#[test]
+fn no_messages_are_left_once_an_import_that_was_cut_off_is_done() {
+    let data = Data::new();
+    let folder = data.images(120);
+    for round in 0..3 {
+        let mut import = data.command(["import", &folder]).spawn().unwrap();
+        // The moment of the kill is what is tested; it is not waiting for anything.
+        std::thread::sleep(std::time::Duration::from_millis(600 + 150 * round));
+        import.kill().unwrap();
+        import.wait().unwrap();
+    }
+    data.run(["import", "--json", &folder]).json();
+    let status = data.run(["status", "--json"]).json();
+    assert_eq!((&status["upload_lag"], &status["images"]["received"]), (&0.into(), &0.into()), "{status}");
+}
+
+#[test]
+fn links_to_nothing_and_pipes_are_skipped_with_the_reason() {
+    let data = Data::new();
+    let folder = data.images(2);
+    std::os::unix::fs::symlink("gone", data.scratch("images/link.png")).unwrap();
+    let pipe = data.scratch("images/pipe.png");
+    assert!(std::process::Command::new("mkfifo").arg(pipe).status().unwrap().success());
+    let summary = data.run(["import", "--json", &folder]).json();
+    assert_eq!(summary["stored"], 2, "{summary}");
+    assert_eq!(names(&summary["skipped"]), ["link.png", "pipe.png"]);
 }
 
 #[test]

@@ -44,8 +44,8 @@ pub(crate) async fn bury(core: &Core, dead: Vec<DeadImage>) -> Result<(), Backen
         tracing::warn!(%subject, cause = image.cause, reason = image.reason, "image cannot be indexed");
     }
     let last = dead.last().map_or("", |image| image.reason.as_str());
-    let images = if dead.len() == 1 { "image" } else { "images" };
-    let detail = format!("{} {images} could not be indexed, the last because {last}", dead.len());
+    // No number: the alarm stays while further images fail, and the status counts those that are failed now.
+    let detail = format!("images could not be indexed, the last because {last}");
     // The alarm comes first: whoever sees an image failed also sees the alarm.
     core.raise_alarm(ALARM_DEAD_LETTER, "", &detail).await;
     let failed = dead.iter().filter_map(|image| {

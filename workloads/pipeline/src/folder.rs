@@ -91,7 +91,7 @@ pub enum FolderError {
         found: u32,
     },
     /// It holds vectors of another model.
-    #[error("{} holds vectors of model {stored} (digest {stored_digest}), not of {model} (digest {digest}); choose that model with --model, or another folder with --data", folder.display())]
+    #[error("{} holds vectors of {}; choose that model with --model, or another folder with --data", folder.display(), name_models(stored, stored_digest, model, digest))]
     CheckModel {
         /// The folder.
         folder: PathBuf,
@@ -104,6 +104,17 @@ pub enum FolderError {
         /// Digest of that model.
         digest: String,
     },
+}
+
+/// Two models that differ; where the names are equal, what differs is in their files.
+fn name_models(stored: &str, stored_digest: &str, model: &str, digest: &str) -> String {
+    if stored == model {
+        return format!(
+            "another version of the model {stored}: its files (weights, preparation of images) had the digest {stored_digest} \
+             and have the digest {digest} now"
+        );
+    }
+    format!("model {stored} (digest {stored_digest}), not of {model} (digest {digest})")
 }
 
 /// What a folder says about itself; `None` when it is new (absent, or empty but for hidden files).
@@ -214,6 +225,10 @@ mod tests {
         let refusal = prepare_folder(folder.path(), description("b")).unwrap_err();
         assert!(matches!(refusal, FolderError::CheckModel { .. }));
         assert!(refusal.to_string().contains("--model"));
+        assert!(refusal.to_string().contains("another version of the model lite"), "{refusal}");
+        let other = FolderDescription { model: "vgg16".into(), ..description("b") };
+        let refusal = prepare_folder(folder.path(), other).unwrap_err().to_string();
+        assert!(refusal.contains("model lite (digest a), not of vgg16 (digest b)"), "{refusal}");
     }
 
     #[cfg(unix)]

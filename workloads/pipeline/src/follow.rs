@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use medindex_backends::queue::{Delivery, positions_after};
-use medindex_backends::{Columns, Follower, Positions, QueueError};
+use medindex_backends::{Columns, Follower, ImageRow, Positions, QueueError};
 use medindex_index::{Change, LogPositions};
 use medindex_proto::identity::{ImageId, RowKey};
 use medindex_proto::names::TOPIC_IMAGE_INDEXED;
@@ -17,6 +17,7 @@ use crate::catalog_row::index_attributes;
 use crate::change::{ChangeError, changes_of, entries};
 use crate::dead_letter::{DeadImage, bury};
 use crate::retry::Backoff;
+use crate::salvage::{Read, scan_past_damage};
 use crate::shard::Shard;
 
 /// Messages applied to the index at once.
@@ -118,7 +119,8 @@ pub(crate) async fn rebuild(shard: &Arc<Shard>) -> Result<Rebuilt, BackendError>
     for &partition in &shard.held {
         let mut after: Option<RowKey> = None;
         loop {
-            let page = shard.ports.store.scan(partition, Columns::VECTORS, after.as_ref(), PAGE).await?;
+            let store = shard.ports.store.as_ref();
+            let page = scan_past_damage(store, partition, Columns::VECTORS, after.as_ref(), PAGE).await?;
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
             let full = page.len() == PAGE;
@@ -140,7 +142,7 @@ pub(crate) async fn rebuild(shard: &Arc<Shard>) -> Result<Rebuilt, BackendError>
 /// Entries of the rows that the catalog still has, and how many it does not know.
 async fn page_changes(
     shard: &Arc<Shard>,
-    page: &[(RowKey, medindex_backends::ImageRow)],
+    page: &[(RowKey, Read<ImageRow>)],
 ) -> Result<(Vec<Change>, u64), BackendError> {
     let ids: Vec<ImageId> = page.iter().map(|(row_key, _)| row_key.image_id()).collect();
     let records = shard.ports.catalog.images(&ids).await?;
@@ -149,6 +151,14 @@ async fn page_changes(
         let Some(record) = record else {
             unknown += 1;
             continue;
+        };
+        let row = match row {
+            Ok(row) => row,
+            // The folder is refused, or the repair says so, where the catalog calls the image indexed.
+            Err(reason) => {
+                tracing::error!(%row_key, reason, "a damaged row of the image store is left out of the index");
+                continue;
+            }
         };
         let frames = row.information.iter().flat_map(|information| &information.frames);
         let frames = frames.map(|frame| (frame.frame, frame.vector.clone())).collect();

@@ -34,6 +34,7 @@ mod repair;
 mod report;
 mod retry;
 mod row_meta;
+mod salvage;
 mod search;
 mod searcher;
 mod settings;
@@ -64,8 +65,8 @@ pub use read::{ImagePage, ListRequest, MAX_LIST, MAX_PREVIEW_EDGE, PreviewReques
 pub use recognise::RecogniseError;
 pub use repair::{LostImage, RepairReport};
 pub use report::{
-    Accepted, Alarm, ClassScore, Deleted, INTENDED_USE, ImageCounts, ImageDetails, ImageStatus, NamedCount,
-    Recognition, Status, TrainingReport,
+    Accepted, Alarm, ClassScore, Deleted, INTENDED_USE, ImageCounts, ImageDetails, ImageStatus, LabelOutcome,
+    NamedCount, Recognition, Status, TrainingReport,
 };
 pub use search::{
     ExplainReport, FILTER_FIELDS, FilterError, Hit, Query, QueryDescription, SearchError, SearchRequest,

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use medindex_backends::embedded::{EmbeddedStore, MemoryCache, StoreOptions, open_catalog};
+use medindex_backends::embedded::{
+    CATALOG_FILE, EmbeddedStore, MemoryCache, STORE_FILE, StoreOptions, open_catalog,
+    set_damaged_catalog_aside,
+};
 use medindex_backends::{Fault, Queue as _};
 use medindex_embedding::{Embedder, Manifest};
 use medindex_index::{Index, IndexError, IndexOptions, LogPositions};
@@ -91,9 +94,9 @@ pub(crate) async fn open_embedded(
     embedder: Embedder,
     settings: Settings,
 ) -> Result<Arc<Context>, OpenError> {
-    let core = open_core(folder, &embedder, settings, Check::Refuse).await?;
-    let shard = open_shard(core, folder, IndexStart::Stored).await?;
-    parts::check_counts(&shard, folder).await?;
+    let (core, _) = open_core(folder, &embedder, settings, Check::Refuse).await?;
+    let shard = with_cure(open_shard(core, folder, IndexStart::Stored).await, folder)?;
+    with_cure(parts::check_counts(&shard, folder).await, folder)?;
     start(&shard, Arc::new(embedder.clone())).await?;
     Ok(Arc::new(Context {
         core: Arc::clone(&shard.core),
@@ -110,11 +113,29 @@ pub(crate) async fn repair_embedded(
     embedder: &Embedder,
     settings: Settings,
 ) -> Result<RepairReport, OpenError> {
-    let core = open_core(folder, embedder, settings, Check::Leave).await?;
+    let (core, catalog_set_aside) = open_core(folder, embedder, settings, Check::Leave).await?;
     let repaired = repair::repair(&core.ports, core.partitions, &core.settings).await?;
     let shard = open_shard(core, folder, IndexStart::Anew).await?;
     maintain::snapshot(&shard).await?;
-    Ok(RepairReport { searchable: shard.index.image_count() as u64, ..repaired })
+    Ok(RepairReport { catalog_set_aside, searchable: shard.index.image_count() as u64, ..repaired })
+}
+
+/// Damage of what a repair can make again or pass over is told with that cure, and not as the damage of a server would be.
+fn with_cure<T>(outcome: Result<T, OpenError>, folder: &Path) -> Result<T, OpenError> {
+    outcome.map_err(|error| match &error {
+        OpenError::Backend(backend @ (BackendError::Catalog(_) | BackendError::Store(_))) => {
+            match (backend, backend.fault()) {
+                (BackendError::Catalog(_), Some(Fault::Corrupted { source, .. })) => {
+                    parts::refuse(folder, format!("{CATALOG_FILE} cannot be read ({source})"))
+                }
+                (_, Some(Fault::Corrupted { source, .. })) => {
+                    parts::refuse(folder, format!("{STORE_FILE} cannot be read whole ({source})"))
+                }
+                _ => error,
+            }
+        }
+        _ => error,
+    })
 }
 
 /// What is done about parts that are missing.
@@ -122,7 +143,7 @@ pub(crate) async fn repair_embedded(
 enum Check {
     /// The folder is refused.
     Refuse,
-    /// They are made anew, empty.
+    /// They are made anew, empty; a damaged catalog is set aside first.
     Leave,
 }
 
@@ -141,7 +162,7 @@ async fn open_core(
     embedder: &Embedder,
     settings: Settings,
     check: Check,
-) -> Result<Arc<Core>, OpenError> {
+) -> Result<(Arc<Core>, Option<PathBuf>), OpenError> {
     let model = embedder.model().manifest().clone();
     let wanted = describe_wanted(&model, &settings);
     let path = folder.to_owned();
@@ -156,16 +177,21 @@ async fn open_core(
     for topic in [TOPIC_IMAGE_UPLOAD, TOPIC_IMAGE_INDEXED, TOPIC_DEAD_LETTER, TOPIC_OPERATION_LOG] {
         store.create_topic(topic, description.partitions).await?;
     }
-    if check == Check::Refuse {
-        parts::check_catalog(folder, &store).await?;
-    }
+    let set_aside = match check {
+        Check::Refuse => {
+            parts::check_catalog(folder, &store).await?;
+            None
+        }
+        Check::Leave => set_damaged_catalog_aside(folder).await?,
+    };
+    let catalog = with_cure(open_catalog(folder).await.map_err(OpenError::from), folder)?;
     let ports = Ports {
         store: Arc::new(store.clone()),
         queue: Arc::new(store),
-        catalog: Arc::new(open_catalog(folder).await?),
+        catalog: Arc::new(catalog),
         cache: Arc::new(MemoryCache::new(settings.cache_bytes)),
     };
-    Ok(Core::new(settings, description.partitions, ports, model)?)
+    Ok((Core::new(settings, description.partitions, ports, model)?, set_aside))
 }
 
 /// Opens the index, which can be made again from the rest, and brings it up to the log where it is too old for that.

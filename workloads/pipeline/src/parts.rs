@@ -75,6 +75,7 @@ fn unknown_images(images: u64) -> String {
     format!("{images} images of {STORE_FILE} are not in its catalog")
 }
 
-fn refuse(folder: &Path, found: String) -> OpenError {
+/// The refusal of a damaged folder, with the cure.
+pub(crate) fn refuse(folder: &Path, found: String) -> OpenError {
     OpenError::CompareParts { folder: folder.to_owned(), found }
 }

@@ -5,10 +5,12 @@
 //! same bytes. It may be run again, and changes nothing where nothing is wrong. The index is made anew afterwards by the caller.
 
 use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use medindex_backends::catalog::{
-    Cursor, FailedImage, ImageFilter, ImageStatus, IndexedImage, ListOrder, NewImage, OperationFilter,
+    Cursor, FailedImage, ImageFilter, ImageStatus, IndexedImage, ListOrder, MAX_LONG_TEXT, NewImage,
+    OperationFilter,
 };
 use medindex_backends::{Columns, ImageRow};
 use medindex_imaging::Limits;
@@ -26,6 +28,7 @@ use crate::delete::DELETE_ACTION;
 use crate::digest::digest_content;
 use crate::ingest::embed::GROUP;
 use crate::row_meta::RowMeta;
+use crate::salvage::{get_past_damage, scan_past_damage};
 use crate::settings::Settings;
 
 /// Records looked at together.
@@ -47,6 +50,8 @@ pub struct LostImage {
 /// What a repair did.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct RepairReport {
+    /// Where a damaged catalog is kept since; `None` when it was whole or gone.
+    pub catalog_set_aside: Option<PathBuf>,
     /// Images whose catalog records were written again.
     pub recovered: u64,
     /// Images whose files are gone: import them again.
@@ -136,7 +141,8 @@ impl Repair<'_> {
     async fn recall_rows(&mut self, partition: u32) -> Result<(), BackendError> {
         let mut after: Option<RowKey> = None;
         loop {
-            let page = self.ports.store.scan(partition, Columns::META, after.as_ref(), PAGE).await?;
+            let store = self.ports.store.as_ref();
+            let page = scan_past_damage(store, partition, Columns::META, after.as_ref(), PAGE).await?;
             let Some((last, _)) = page.last() else { return Ok(()) };
             after = Some(last.clone());
             let keys: Vec<RowKey> = page.into_iter().map(|(row_key, _)| row_key).collect();
@@ -150,11 +156,16 @@ impl Repair<'_> {
     }
 
     async fn recall(&mut self, keys: &[RowKey]) -> Result<(), BackendError> {
-        let rows = self.ports.store.get_many(keys, Columns::BYTES | Columns::META).await?;
+        let store = self.ports.store.as_ref();
+        let rows = get_past_damage(store, keys, Columns::BYTES | Columns::INFORMATION).await?;
         let (keys, limits) = (keys.to_vec(), self.limits);
         let read = tokio::task::spawn_blocking(move || -> Vec<Result<Found, LostImage>> {
             let rows = keys.into_par_iter().zip(rows);
-            rows.map(|(row_key, row)| read_row(row_key, row.unwrap_or_default(), &limits)).collect()
+            rows.map(|(row_key, row)| match row {
+                Ok(row) => read_row(row_key, row.unwrap_or_default(), &limits),
+                Err(reason) => Err(LostImage { id: row_key.image_id(), name: String::new(), reason }),
+            })
+            .collect()
         });
         let (mut images, mut generations) = (Vec::new(), Vec::new());
         for outcome in read.await? {
@@ -191,16 +202,20 @@ impl Repair<'_> {
             let catalog = &self.ports.catalog;
             let page = catalog.list_images(&filter, ListOrder::OldestFirst, after, PAGE).await?;
             let keys: Vec<RowKey> = page.items.iter().map(|record| record.image.row_key.clone()).collect();
-            let rows = self.ports.store.get_many(&keys, Columns::META).await?;
+            let rows = get_past_damage(self.ports.store.as_ref(), &keys, Columns::INFORMATION).await?;
             let mut failed = Vec::new();
             for (record, row) in page.items.into_iter().zip(rows) {
-                if row.is_some_and(|row| row.information.is_some()) {
-                    continue;
-                }
-                let reason = "its file was lost from the image store; upload it again".to_owned();
                 let NewImage { id, name, .. } = record.image;
-                failed.push(FailedImage { id, reason: reason.clone() });
-                self.report.lost.push(LostImage { id, name, reason });
+                let (reason, list) = match row {
+                    Ok(Some(row)) if row.information.is_some() => continue,
+                    Ok(_) => {
+                        let reason = "its file was lost from the image store; upload it again";
+                        (reason.to_owned(), &mut self.report.lost)
+                    }
+                    Err(damage) => (format!("{damage}; upload it again"), &mut self.report.unreadable),
+                };
+                failed.push(FailedImage { id, reason: reason.chars().take(MAX_LONG_TEXT).collect() });
+                list.push(LostImage { id, name, reason });
             }
             catalog.mark_failed(failed).await?;
             after = page.next;

@@ -12,6 +12,19 @@ pub struct Accepted {
     pub duplicate: bool,
     /// Where the image stands.
     pub status: ImageStatus,
+    /// What became of a label that came with bytes that were here before; absent when there is nothing to say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<LabelOutcome>,
+}
+
+/// What became of a label that came with bytes that were here before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LabelOutcome {
+    /// The image had none and has it now.
+    Set,
+    /// The image has another label and keeps that.
+    Kept,
 }
 
 /// Where an image stands between upload and search.

@@ -9,13 +9,14 @@ use medindex_proto::{ImageId, RowKey};
 
 use self::images::{
     a_batch_with_the_same_bytes_twice_accepts_them_once, a_deleted_image_is_gone_and_may_come_again,
-    a_failed_image_may_be_offered_again, a_new_image_is_kept_field_by_field,
-    an_id_of_other_bytes_is_refused_and_spoils_no_other, an_image_being_deleted_stays_so,
-    counts_follow_the_images, images_are_read_in_the_order_asked_for, marks_change_what_they_say,
-    of_many_who_offer_the_same_bytes_one_is_new, pages_cover_a_list_without_gaps_or_repeats,
-    patients_images_are_found, the_same_bytes_are_a_duplicate_within_their_organisation,
-    the_same_offer_again_gives_the_same_answer, too_long_texts_are_refused_and_nothing_is_written,
-    waiting_images_are_found_oldest_first, what_a_filter_asks_for_is_listed,
+    a_failed_image_may_be_offered_again, a_label_is_set_where_there_is_none,
+    a_new_image_is_kept_field_by_field, an_id_of_other_bytes_is_refused_and_spoils_no_other,
+    an_image_being_deleted_stays_so, counts_follow_the_images, images_are_read_in_the_order_asked_for,
+    marks_change_what_they_say, of_many_who_offer_the_same_bytes_one_is_new,
+    pages_cover_a_list_without_gaps_or_repeats, patients_images_are_found,
+    the_same_bytes_are_a_duplicate_within_their_organisation, the_same_offer_again_gives_the_same_answer,
+    too_long_texts_are_refused_and_nothing_is_written, waiting_images_are_found_oldest_first,
+    what_a_filter_asks_for_is_listed,
 };
 use self::journal::{
     alarms_are_raised_once_and_cleared, everything_survives_a_restart,
@@ -39,6 +40,7 @@ super::checks![Port:
     an_id_of_other_bytes_is_refused_and_spoils_no_other,
     too_long_texts_are_refused_and_nothing_is_written,
     marks_change_what_they_say,
+    a_label_is_set_where_there_is_none,
     images_are_read_in_the_order_asked_for,
     what_a_filter_asks_for_is_listed,
     pages_cover_a_list_without_gaps_or_repeats,

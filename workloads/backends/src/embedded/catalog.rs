@@ -3,11 +3,12 @@
 //! Write-ahead log with a sync on every commit: what was answered survives a kill and a power cut. One connection
 //! writes, several read beside it and never wait for it.
 
-use std::path::{Path, absolute};
+use std::path::{Path, PathBuf, absolute};
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use sqlx::error::DatabaseError;
+use sqlx::{AnyConnection, Connection};
 
 use super::database::{io_fault, sync_folder};
 use crate::catalog::{CatalogError, Result};
@@ -66,9 +67,7 @@ async fn create(path: &Path) -> Result<()> {
     let unfinished = path.with_extension("new");
     let failed = |error| CatalogError::Open(io_fault(unfinished.display().to_string(), error));
     for suffix in ["", "-wal", "-shm"] {
-        let mut name = unfinished.clone().into_os_string();
-        name.push(suffix);
-        match std::fs::remove_file(name) {
+        match std::fs::remove_file(with_suffix(&unfinished, suffix)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
         }
@@ -77,6 +76,76 @@ async fn create(path: &Path) -> Result<()> {
     SqlCatalog::open(&url(&unfinished), 1, dialect(&unfinished)).await?.close().await;
     std::fs::rename(&unfinished, path).map_err(failed)?;
     sync_folder(path).map_err(failed)
+}
+
+/// Renames a damaged catalog, so that a new one can be made; says under which name it is kept. A catalog that is whole or
+/// not there is left alone. Nothing else may have the folder open.
+///
+/// # Errors
+/// [`CatalogError::Open`] and [`CatalogError::Migrate`] when it is not damaged and cannot be opened all the same, or cannot
+/// be renamed.
+pub async fn set_damaged_catalog_aside(folder: impl AsRef<Path>) -> Result<Option<PathBuf>> {
+    let folder = folder.as_ref();
+    let failed = |error| CatalogError::Open(io_fault(folder.display().to_string(), error));
+    let path = absolute(folder.join(CATALOG_FILE)).map_err(failed)?;
+    if !path.try_exists().map_err(failed)? {
+        return Ok(None);
+    }
+    let Some(damage) = find_damage(&path).await? else { return Ok(None) };
+    let mut kept = with_suffix(&path, ".damaged");
+    let mut number = 1;
+    while kept.try_exists().map_err(failed)? {
+        number += 1;
+        kept = with_suffix(&path, &format!(".damaged-{number}"));
+    }
+    tracing::warn!(damage, kept = %kept.display(), "the damaged catalog is set aside");
+    for part in ["", "-wal", "-shm"] {
+        match std::fs::rename(with_suffix(&path, part), with_suffix(&kept, part)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+    }
+    sync_folder(&path).map_err(failed)?;
+    Ok(Some(kept))
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// What is damaged in a catalog's file; `None` when it is whole.
+async fn find_damage(path: &Path) -> Result<Option<String>> {
+    let inaccessible = |error| CatalogError::Open(io_fault(path.display().to_string(), error));
+    if std::fs::metadata(path).map_err(inaccessible)?.len() == 0 {
+        return Ok(Some("the file is empty".to_owned()));
+    }
+    match SqlCatalog::open(&url(path), 1, dialect(path)).await {
+        Ok(catalog) => catalog.close().await,
+        Err(error) if error.fault().is_some_and(is_damage) => return Ok(Some(error.to_string())),
+        Err(error) => return Err(error),
+    }
+    let checked = async {
+        let mut connection = AnyConnection::connect(&url(path)).await?;
+        let found: String =
+            sqlx::query_scalar("PRAGMA integrity_check(1)").fetch_one(&mut connection).await?;
+        connection.close().await?;
+        Ok(found)
+    };
+    match checked.await {
+        Ok(found) if found == "ok" => Ok(None),
+        Ok(found) => Ok(Some(found)),
+        Err(error) => match dialect(path).fault(error) {
+            fault if is_damage(&fault) => Ok(Some(fault.to_string())),
+            fault => Err(CatalogError::Open(fault)),
+        },
+    }
+}
+
+/// Damage takes many forms; what has a name of its own (in use, no permission, a later release) is none.
+fn is_damage(fault: &Fault) -> bool {
+    matches!(fault, Fault::Corrupted { .. } | Fault::Failed { .. })
 }
 
 fn damaged(path: &Path, reason: &'static str) -> CatalogError {

@@ -4,10 +4,12 @@
 //! the next use, so that a full disk needs space and not a restart.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 use parking_lot::RwLock;
 use redb::{
@@ -203,7 +205,11 @@ impl DatabaseSlot {
 
     /// Closes the database; every later use is refused.
     pub(crate) fn close(&self) {
-        *self.state.write() = State::Closed;
+        let open = std::mem::replace(&mut *self.state.write(), State::Closed);
+        // Closing writes, and may meet damage as any other use does.
+        if catch_quietly(|| drop(open)).is_err() {
+            tracing::error!(path = %self.path.display(), "the store is damaged and could not be closed well");
+        }
     }
 
     fn reopen_if_broken(&self) -> Result<(), Problem> {
@@ -221,13 +227,40 @@ impl DatabaseSlot {
 
 /// Runs `work`; a panic, which the database raises on some kinds of damage, becomes a problem.
 fn guard<T>(work: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
-    catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|panic| Err(Problem::Panicked(panic_message(panic.as_ref()))))
+    catch_quietly(work).unwrap_or_else(|panic| Err(Problem::Panicked(panic_message(panic.as_ref()))))
 }
 
+thread_local! {
+    /// Whether a panic of this thread is caught and told as a problem, so that nothing is to be printed about it.
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Catches a panic of `work` without the message that the standard library prints; other threads' are printed.
+fn catch_quietly<T>(work: impl FnOnce() -> T) -> std::thread::Result<T> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let print = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !GUARDED.get() {
+                print(panic);
+            }
+        }));
+    });
+    let before = GUARDED.replace(true);
+    let outcome = catch_unwind(AssertUnwindSafe(work));
+    GUARDED.set(before);
+    outcome
+}
+
+/// What a panic says, without what it says of the program that raised it.
 fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "unknown reason".to_owned())
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or_default();
+    let found = text.strip_prefix("internal error: entered unreachable code").unwrap_or(text);
+    match found.trim_start_matches(':').trim() {
+        "" => "its pages contradict each other".to_owned(),
+        found => found.to_owned(),
+    }
 }
 
 fn open_or_create(path: &Path, cache_bytes: usize) -> Result<Database, Problem> {

@@ -32,6 +32,8 @@ const DESCRIBE: &str = "UPDATE images SET image_type = ?, modality = ?, body_par
 const MARK_FAILED: &str =
     "UPDATE images SET status = 'failed', reason = ? WHERE id = ? AND status <> 'deleting'";
 
+const SET_LABEL: &str = "UPDATE images SET label = ? WHERE id = ? AND label IS NULL AND status <> 'deleting'";
+
 const MARK_DELETING: &str = "UPDATE images SET status = 'deleting' WHERE id = ?";
 
 const DELETE: &str = "DELETE FROM images WHERE id = ?";
@@ -166,6 +168,22 @@ impl Write for MarkFailed {
         for image in &self.0 {
             let query = sqlx::query(MARK_FAILED).bind(&image.reason).bind(image.id.to_string());
             query.execute(&mut *connection).await?;
+        }
+        Ok(())
+    }
+}
+
+/// See [`crate::Catalog::set_labels`].
+pub(super) struct SetLabels(pub(super) Vec<(ImageId, String)>);
+
+#[async_trait]
+impl Write for SetLabels {
+    type Output = ();
+    const WHAT: &'static str = "labels";
+
+    async fn run(&self, connection: &mut AnyConnection) -> Result<(), WriteError> {
+        for (id, label) in &self.0 {
+            sqlx::query(SET_LABEL).bind(label).bind(id.to_string()).execute(&mut *connection).await?;
         }
         Ok(())
     }

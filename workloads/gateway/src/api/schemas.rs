@@ -19,6 +19,18 @@ pub(crate) struct Accepted {
     duplicate: bool,
     /// Where the image stands.
     status: ImageStatus,
+    /// What became of a label that came with bytes that were here before: `set` where the image had none, `kept` where it
+    /// has another and keeps that; absent when there is nothing to say.
+    #[schema(nullable = false)]
+    label: Option<LabelOutcome>,
+}
+
+/// What became of a label that came with bytes that were here before.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(crate) enum LabelOutcome {
+    Set,
+    Kept,
 }
 
 /// Where an image stands between upload and search: durable, searchable, refused while embedding, about to be gone.

@@ -94,10 +94,30 @@ async fn search_by_form(gateway: &Gateway, request: Request) -> Result<SearchRes
 
 async fn search_by_json(gateway: &Gateway, body: Body) -> Result<SearchResponse, Problem> {
     let body = read_json(gateway, body).await?;
-    let search: SearchById = serde_json::from_slice(&body)
-        .map_err(|error| Problem::bad_request(format!("the JSON body is not valid: {error}")))?;
+    let search: SearchById = serde_json::from_slice(&body).map_err(|error| {
+        Problem::bad_request(format!("the JSON body is not valid: {}", in_plain_words(&error)))
+    })?;
     let options = SearchOptions::from_json(&search)?;
     run(gateway, options.request(Query::Stored(image_id(&search.id)?))).await
+}
+
+/// What is wrong with a JSON body, without the names that types have in this program.
+fn in_plain_words(error: &serde_json::Error) -> String {
+    const NAMES: [(&str, &str); 6] = [
+        ("struct SearchById", "an object like {\"id\":\"…\",\"k\":10}"),
+        ("struct Roi", "an object with x, y, width and height"),
+        ("usize", "a whole number of at least 0"),
+        ("u32", "a whole number of at least 0"),
+        ("a boolean", "true or false"),
+        ("a string", "a text"),
+    ];
+    let text = error.to_string();
+    let Some((found, expected)) = text.split_once(", expected ") else { return text };
+    let (name, plain) = NAMES.into_iter().find(|(name, _)| expected.starts_with(name)).unwrap_or_default();
+    let rest = &expected[name.len()..];
+    // A list where an object was expected is told with the number of its fields.
+    let rest = rest.split_once(" elements").map_or(rest, |(_, rest)| rest);
+    format!("{found}, expected {plain}{rest}")
 }
 
 async fn read_json(gateway: &Gateway, body: Body) -> Result<Bytes, Problem> {
@@ -117,4 +137,28 @@ pub(crate) async fn run(gateway: &Gateway, request: SearchRequest) -> Result<Sea
     let answer = gateway.within(gateway.pipeline().search(request)).await;
     gateway.metrics().search(stored, answer.as_ref().ok().map(|answer| answer.took_ms));
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_json_body_is_refused_in_plain_words() {
+        for (body, words) in [
+            ("[]", "expected an object like"),
+            ("7", "expected an object like"),
+            (r#"{"id":"x","k":-1}"#, "expected a whole number of at least 0"),
+            (r#"{"id":"x","roi":[1]}"#, "expected an object with x, y, width and height"),
+            (r#"{"id":7}"#, "expected a text"),
+            (r#"{"id":"x","exact":1}"#, "expected true or false"),
+            (r#"{"id":"x","colour":1}"#, "unknown field `colour`"),
+        ] {
+            let error = serde_json::from_str::<SearchById>(body).err();
+            let told = error.map(|error| in_plain_words(&error)).unwrap_or_default();
+            assert!(told.contains(words), "{body}: {told}");
+            let names = ["struct", "usize", "u32", "elements", "SearchById"];
+            assert!(names.iter().all(|name| !told.contains(name)), "{body}: {told}");
+        }
+    }
 }

@@ -28,7 +28,7 @@ use std::borrow::Cow;
 pub(crate) use file::looks_like_data_set;
 
 use self::colour::{Palette, expand_422, ybr_full_to_rgb};
-use self::data_set::{DataSet, PIXEL_DATA};
+use self::data_set::{DOUBLE_PIXEL_DATA, DataSet, FLOAT_PIXEL_DATA, PIXEL_DATA};
 use self::display::Displays;
 use self::file::DicomFile;
 use self::image_module::{ImageModule, Photometric, unsupported};
@@ -79,7 +79,26 @@ pub(crate) fn decode(
         Ok(Frame::new(frame, module.columns, module.rows, pixels, displays.of(frame)?))
     });
     let frames = frames.collect::<Result<Vec<Frame>, ImagingError>>()?;
+    check_length(&file, &data_set)?;
     Ok(Decoded { info, frames })
+}
+
+/// Refuses pixel data that declares more bytes than the file has, also where its frames happen to be there: the file was
+/// cut, or lies. Of a deflated data set no more is inflated than its frames need.
+fn check_length(file: &DicomFile<'_>, data_set: &DataSet<'_>) -> Result<(), ImagingError> {
+    let value =
+        [PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_PIXEL_DATA].into_iter().find_map(|tag| data_set.get(tag));
+    match value {
+        Some(value) if value.missing > 0 && !value.undefined && !file.syntax.deflated => {
+            let declared = value.bytes.len() as u64 + value.missing;
+            let detail = format!(
+                "its pixel data declares {declared} bytes, and {} of them are missing",
+                value.missing
+            );
+            Err(ImagingError::truncated(Format::Dicom, detail))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The image module; what cannot be decoded is refused before anything else is said of it.

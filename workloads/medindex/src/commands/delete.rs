@@ -31,6 +31,9 @@ pub(crate) async fn run(context: &Context, asked: &DeleteArguments) -> Result<()
         .as_deref()
         .map(|text| ImageId::parse(text).map_err(|error| Failure::usage(describe(&error))))
         .transpose()?;
+    if asked.patient.as_deref().is_some_and(|patient| patient.trim().is_empty()) {
+        return Err(Failure::usage("--patient is empty: name the DICOM patient id whose images are to go"));
+    }
     let service = Service::open_existing(&context.options).await?;
     let outcome = match (&id, &asked.patient) {
         (Some(id), _) => service.delete(id).await,

@@ -98,6 +98,8 @@ async fn import_here(
     let counted = Summary {
         stored: summary.stored,
         duplicates: summary.duplicates,
+        labels_set: summary.labels_set,
+        labels_kept: summary.labels_kept,
         failed: failed.map(|failure| Refusal { name: failure.name, reason: failure.reason }).collect(),
         waiting: summary.waiting,
         interrupted: summary.interrupted,

@@ -37,7 +37,7 @@ pub(crate) fn run(context: &Context, _asked: &ModelsArguments) -> Result<(), Fai
         }
     }
     let json = to_json(&entries)?;
-    context.output.result(&json, |_| Ok(render(&entries)))
+    context.output.result(&json, |_| Ok(render(&entries, &models)))
 }
 
 fn describe_model(name: String, manifest: &Manifest, folder: &Path) -> Entry {
@@ -51,9 +51,12 @@ fn describe_model(name: String, manifest: &Manifest, folder: &Path) -> Entry {
     }
 }
 
-fn render(entries: &[Entry]) -> String {
+fn render(entries: &[Entry], models: &Path) -> String {
     if entries.is_empty() {
-        return "no models yet: run `make setup` to fetch them\n".to_owned();
+        let looked_in = models.display();
+        return format!(
+            "no models in {looked_in} yet: run `make setup` to fetch them, or set MEDINDEX_CACHE\n"
+        );
     }
     let mut table = Table::new(&[
         ("name", Align::Left),

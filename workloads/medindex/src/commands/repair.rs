@@ -33,12 +33,15 @@ pub(crate) async fn run(context: &Context, _asked: &RepairArguments) -> Result<(
 }
 
 fn render(report: &RepairReport) -> String {
-    let RepairReport { recovered, lost, unreadable, searchable } = report;
+    let RepairReport { catalog_set_aside, recovered, lost, unreadable, searchable } = report;
     let mut text = format!(
         "{searchable} images can be searched; {recovered} catalog records written again, {} images lost, {} unreadable\n",
         lost.len(),
         unreadable.len(),
     );
+    if let Some(kept) = catalog_set_aside {
+        let _ = writeln!(text, "\nthe damaged catalog is kept as {}", kept.display());
+    }
     for (title, images) in [("lost", lost), ("unreadable", unreadable)] {
         if !images.is_empty() {
             // Writing to a string cannot fail.

@@ -20,7 +20,7 @@ pub(crate) struct SearchArguments {
     #[arg(value_name = "IMAGE|ID")]
     example: String,
     /// How many results.
-    #[arg(short, long, default_value_t = 10, value_parser = parse_results, allow_negative_numbers = true)]
+    #[arg(short, long, default_value_t = 10, value_name = "N", value_parser = parse_results, allow_negative_numbers = true)]
     k: usize,
     /// Only images that match, such as `modality=CT`, `body_part=CHEST|HEAD` or `time>=2020-01-01`; several must all match.
     #[arg(long, value_name = "CONDITION")]
@@ -86,6 +86,11 @@ pub(crate) async fn run(context: &Context, asked: &SearchArguments) -> Result<()
 impl SearchArguments {
     fn question(&self) -> Result<Question, Failure> {
         // Checked here, so that a server is not needed to say what is wrong with it.
+        if self.filter.iter().any(|condition| condition.trim().is_empty()) {
+            return Err(Failure::usage(
+                "--filter is empty: write a condition like modality=CT, or leave it out",
+            ));
+        }
         let filter = self.filter.join(",");
         medindex_pipeline::parse_filter(&filter).map_err(|error| Failure::usage(error.to_string()))?;
         if let Some(window) = &self.window {
@@ -125,7 +130,7 @@ fn example(text: &str) -> Result<Example, Failure> {
 }
 
 fn parse_results(text: &str) -> Result<usize, String> {
-    parse_count(text, "ask for at least 1 result")
+    parse_count(text, "-k asks for at least 1 result")
 }
 
 fn parse_probes(text: &str) -> Result<usize, String> {

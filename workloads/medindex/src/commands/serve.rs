@@ -44,13 +44,20 @@ pub(crate) async fn run(context: &Context, asked: &ServeArguments) -> Result<(),
         allowed_hosts: asked.allow_host.clone(),
         ..GatewaySettings::default()
     };
+    // Before anything is opened, so that a start that takes long can be ended as well as a server can.
+    let mut signals = StopSignals::listen()?;
     // The port first: a taken one is known before the folder is opened.
     let listener = listen(&settings).await.map_err(|error| Failure::new(Code::InUse, describe(&error)))?;
     let address = listener
         .local_addr()
         .map_err(|error| Failure::caused_by(Code::Other, "cannot tell the port", &error))?;
-    let local = Local::open_or_create(&context.options, None).await?;
-    let outcome = serve(context, &local, listener, settings, address).await;
+    let local = tokio::select! {
+        opened = Local::open_or_create(&context.options, None) => opened?,
+        () = signals.next() => {
+            return Err(Failure::new(Code::Interrupted, "stopped before the server was ready; no image was touched"));
+        }
+    };
+    let outcome = serve(context, &local, listener, settings, (address, signals)).await;
     local.close(outcome).await
 }
 
@@ -59,10 +66,8 @@ async fn serve(
     local: &Local,
     listener: tokio::net::TcpListener,
     settings: GatewaySettings,
-    address: SocketAddr,
+    (address, signals): (SocketAddr, StopSignals),
 ) -> Result<(), Failure> {
-    // Before anyone is told that the server is ready: they may ask it to stop at once.
-    let signals = StopSignals::listen()?;
     let url = url_of(address);
     let _announced = local.folder.announce_server(&url)?;
     let status = local.pipeline.status().await.map_err(|error| Failure::flow(&error))?;

@@ -64,6 +64,10 @@ impl Items {
         let label = self.labels.find(&candidate);
         let Candidate { name, source, explicit } = candidate;
         match source {
+            Source::NoFile(reason) => {
+                self.set_aside(name, reason.to_owned());
+                None
+            }
             Source::Broken(reason) => Some(item(name, label, move || Err(ReadItemError(reason)))),
             Source::File(path) => {
                 if !explicit

@@ -63,7 +63,7 @@ fn folder_name(candidate: &Candidate) -> Option<String> {
     parent(Path::new(&candidate.name)).or_else(|| match &candidate.source {
         Source::File(path) => parent(&std::path::absolute(path).ok()?),
         Source::Entry { archive, .. } => archive.file_stem().map(|stem| stem.to_string_lossy().into_owned()),
-        Source::Broken(_) => None,
+        Source::Broken(_) | Source::NoFile(_) => None,
     })
 }
 

@@ -40,6 +40,8 @@ pub(crate) enum Source {
     },
     /// Known not to be readable, with the reason.
     Broken(String),
+    /// Found while walking and no file, with what it is.
+    NoFile(&'static str),
 }
 
 impl Candidate {

@@ -14,11 +14,14 @@ use crate::failure::{Code, Failure, describe, describe_io};
 /// The files that `paths` mean, in order.
 ///
 /// # Errors
-/// [`Code::NotFound`] when a path or a glob matches nothing, or when there is no file at all; [`Code::Refused`] for an archive or
+/// [`Code::Usage`] for an empty path; [`Code::NotFound`] when a path or a glob matches nothing, or when there is no file at all; [`Code::Refused`] for an archive or
 /// DICOM directory that cannot be read, or a folder that may not be read.
 pub(crate) fn expand(paths: &[String], limits: &Limits) -> Result<Vec<Candidate>, Failure> {
     let mut candidates = Vec::new();
     for text in paths {
+        if text.is_empty() {
+            return Err(Failure::usage("a PATH is empty: name a file, a folder or a pattern"));
+        }
         // A path that exists is taken as it is, else it is a pattern.
         let path = Path::new(text);
         if std::fs::symlink_metadata(path).is_ok() || !pattern::is_pattern(text) {
@@ -75,8 +78,11 @@ fn walk(root: &Path, into: &mut Vec<Candidate>) -> Result<(), Failure> {
                 source: Source::File(entry.path().to_owned()),
                 explicit: false,
             }),
-            // Sockets, devices, links to folders or to nothing.
-            Ok(_) => {}
+            Ok(entry) => into.push(Candidate {
+                name: relative_name(root, entry.path()),
+                source: Source::NoFile(what_it_is(&entry)),
+                explicit: false,
+            }),
             Err(error) => {
                 let name =
                     error.path().map_or_else(|| root.display().to_string(), |path| relative_name(root, path));
@@ -91,6 +97,24 @@ fn walk(root: &Path, into: &mut Vec<Candidate>) -> Result<(), Failure> {
 fn points_to_file(entry: &DirEntry) -> bool {
     entry.file_type().is_file()
         || (entry.path_is_symlink() && std::fs::metadata(entry.path()).is_ok_and(|m| m.is_file()))
+}
+
+/// Why something found in a folder, neither file nor folder, is not imported.
+fn what_it_is(entry: &DirEntry) -> &'static str {
+    use std::os::unix::fs::FileTypeExt as _;
+    let kind = match std::fs::metadata(entry.path()) {
+        Ok(target) if target.is_dir() => return "a link to a folder; name the folder as PATH to import it",
+        Ok(target) => target.file_type(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return "a link to nothing",
+        Err(_) => return "a link that cannot be followed",
+    };
+    if kind.is_fifo() {
+        "a pipe"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    }
 }
 
 fn is_hidden(entry: &DirEntry) -> bool {
@@ -154,6 +178,33 @@ mod tests {
         let pattern = format!("{}/*", folder.path().display());
         let found = expand(&[pattern], &Limits::default()).unwrap();
         assert_eq!(names(&found), ["a.png", "1.png", "2.png", "loop"]);
+    }
+
+    #[test]
+    fn links_to_nothing_and_pipes_are_named_with_what_they_are() {
+        let folder = example();
+        std::os::unix::fs::symlink("gone", folder.path().join("link")).unwrap();
+        std::os::unix::fs::symlink("b", folder.path().join("shortcut")).unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let found = expand(&[folder.path().display().to_string()], &Limits::default()).unwrap();
+        let no_files = found.iter().filter_map(|candidate| match candidate.source {
+            Source::NoFile(reason) => Some((candidate.name.as_str(), reason)),
+            _ => None,
+        });
+        assert_eq!(
+            no_files.collect::<Vec<_>>(),
+            [
+                ("link", "a link to nothing"),
+                ("pipe", "a pipe"),
+                ("shortcut", "a link to a folder; name the folder as PATH to import it")
+            ]
+        );
+    }
+
+    #[test]
+    fn an_empty_path_is_refused_by_name() {
+        assert_eq!(expand(&[String::new()], &Limits::default()).unwrap_err().code, Code::Usage);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use medindex_pipeline::{ImportItem, ImportProgress};
+use medindex_pipeline::{ImportItem, ImportProgress, LabelOutcome};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +32,7 @@ struct Accepted {
     id: String,
     duplicate: bool,
     status: String,
+    label: Option<LabelOutcome>,
 }
 
 #[derive(Deserialize)]
@@ -64,6 +65,8 @@ pub(crate) async fn import(
     Ok(Summary {
         stored: state.counts.stored,
         duplicates: state.counts.duplicates,
+        labels_set: state.counts.labels_set,
+        labels_kept: state.counts.labels_kept,
         failed: state.failed,
         waiting: state.waiting.len() as u64,
         interrupted: !state.waiting.is_empty(),
@@ -109,6 +112,11 @@ impl Shared {
     fn accept(&self, name: String, accepted: Accepted) {
         let mut state = self.state.lock();
         state.counts.seen += 1;
+        match accepted.label {
+            Some(LabelOutcome::Set) => state.counts.labels_set += 1,
+            Some(LabelOutcome::Kept) => state.counts.labels_kept += 1,
+            None => {}
+        }
         if accepted.duplicate && accepted.status != "received" {
             state.counts.duplicates += 1;
         } else {

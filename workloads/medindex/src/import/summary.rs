@@ -23,6 +23,10 @@ pub(crate) struct Summary {
     pub(crate) stored: u64,
     /// Files whose bytes were stored before.
     pub(crate) duplicates: u64,
+    /// Images that were stored before without a label and have one now.
+    pub(crate) labels_set: u64,
+    /// Images that were stored before with another label and keep that.
+    pub(crate) labels_kept: u64,
     /// Images that were refused.
     pub(crate) failed: Vec<Refusal>,
     /// Files found in folders that are no images.
@@ -58,6 +62,20 @@ impl Summary {
                 text.push('\n');
                 text.push_str(&by_reason(title, refusals).render());
             }
+        }
+        if self.labels_set > 0 {
+            let _ = writeln!(
+                text,
+                "\n{} labels set: these images were stored before without one",
+                self.labels_set
+            );
+        }
+        if self.labels_kept > 0 {
+            let _ = writeln!(
+                text,
+                "\n{} labels kept: these images were stored before with another label; to change it, delete the image and import it again",
+                self.labels_kept
+            );
         }
         if !self.unused_labels.is_empty() {
             let (count, names) = (self.unused_labels.len(), shorten(&self.unused_labels));
@@ -113,6 +131,8 @@ mod tests {
         let summary = Summary {
             stored: 3,
             duplicates: 1,
+            labels_set: 0,
+            labels_kept: 1,
             failed: vec![refusal("a.dcm", "truncated")],
             skipped: vec![refusal("x.txt", "plain text"), refusal("y.txt", "plain text")],
             unused_labels: vec!["z.dcm".to_owned()],
@@ -124,6 +144,7 @@ mod tests {
         assert!(text.starts_with("3 stored, 1 stored before, 1 failed, 2 skipped in 1.5 s (2.0 images/s)\n"));
         assert!(text.contains("failed  file   reason\n     1  a.dcm  truncated\n"), "{text}");
         assert!(text.contains("      2  such as x.txt  plain text\n"), "{text}");
+        assert!(text.contains("1 labels kept: ") && !text.contains("labels set"), "{text}");
         assert!(text.contains("1 files in the label table were not imported: z.dcm"), "{text}");
     }
 }

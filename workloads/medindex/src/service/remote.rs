@@ -64,9 +64,8 @@ impl Remote {
     /// When the URL is not a plain HTTP address.
     pub(crate) fn new(url: &str, limits: Limits) -> Result<Self, Failure> {
         let url = url.trim_end_matches('/').to_owned();
-        if !url.starts_with("http://") || url.len() == "http://".len() {
-            let message = format!("--server '{url}' is not an address like http://127.0.0.1:8080");
-            return Err(Failure::usage(message));
+        if let Some(wrong) = what_is_wrong(&url) {
+            return Err(Failure::usage(format!("--server (MEDINDEX_SERVER) '{url}' {wrong}")));
         }
         let agent = Agent::config_builder()
             .http_status_as_error(false)
@@ -218,6 +217,28 @@ impl Remote {
     }
 }
 
+/// Why a text is not the address of a server; `None` when it is one.
+fn what_is_wrong(url: &str) -> Option<&'static str> {
+    const NO_ADDRESS: &str = "is not an address like http://127.0.0.1:8080";
+    if url.starts_with("https:") {
+        return Some(
+            "is HTTPS, and `medindex serve` speaks plain HTTP: write http://, through a tunnel between machines",
+        );
+    }
+    let Some(rest) = url.strip_prefix("http://") else { return Some(NO_ADDRESS) };
+    if rest.contains(['/', '?', '#']) {
+        return Some("has more than host and port: write it like http://127.0.0.1:8080");
+    }
+    let is_address = url.parse::<ureq::http::Uri>().is_ok_and(|uri| {
+        let port_fits = uri.authority().is_some_and(|authority| {
+            authority.port().is_some()
+                || !authority.as_str().rsplit(']').next().unwrap_or_default().contains(':')
+        });
+        port_fits && uri.host().is_some_and(|host| !host.is_empty())
+    });
+    if is_address { None } else { Some(NO_ADDRESS) }
+}
+
 /// Exit code of a kind of problem; the kinds are documented in docs/http-api.md.
 fn code_of_problem(kind: &str) -> Code {
     match kind.trim_start_matches("urn:medindex:problem:") {
@@ -277,8 +298,18 @@ mod tests {
     #[test]
     fn only_plain_http_addresses_are_servers() {
         assert!(Remote::new("http://127.0.0.1:8080/", Limits::default()).is_ok());
-        for wrong in ["127.0.0.1:8080", "https://example.org", "http://"] {
-            assert_eq!(Remote::new(wrong, Limits::default()).unwrap_err().code, Code::Usage, "{wrong}");
+        assert!(Remote::new("http://[::1]:8080", Limits::default()).is_ok());
+        for (wrong, words) in [
+            ("127.0.0.1:8080", "not an address"),
+            ("https://example.org", "HTTPS"),
+            ("http://", "not an address"),
+            ("http://127.0.0.1:port", "not an address"),
+            ("http://127.0.0.1:8080/api/v1", "more than host and port"),
+            ("", "not an address"),
+        ] {
+            let refusal = Remote::new(wrong, Limits::default()).unwrap_err();
+            assert_eq!(refusal.code, Code::Usage, "{wrong}");
+            assert!(refusal.message.contains(words), "{wrong}: {}", refusal.message);
         }
     }
 

@@ -24,7 +24,8 @@ use crate::context::Context;
 use crate::core::now_ms;
 use crate::digest::{ContentDigests, digest_content};
 use crate::ingest::IngestError;
-use crate::report::{Accepted, ImageStatus};
+use crate::ingest::label::set_labels;
+use crate::report::{Accepted, ImageStatus, LabelOutcome};
 
 /// Alarm for uploads that the queue does not take.
 pub(crate) const ALARM_SEND: &str = "send_failed";
@@ -96,7 +97,7 @@ async fn record_and_send(
         files.push(examined.upload.bytes);
     }
     let acceptances = accept_rows(context, &images).await?;
-    let mut sending = Vec::new();
+    let (mut sending, mut labels) = (Vec::new(), Vec::new());
     for (((place, image), bytes), acceptance) in places.into_iter().zip(images).zip(files).zip(acceptances) {
         match acceptance {
             Err(error) => answers.push((place, Err(IngestError::from(error)))),
@@ -104,16 +105,23 @@ async fn record_and_send(
             Ok(acceptance) => {
                 let id = acceptance.id();
                 let duplicate = matches!(acceptance, Acceptance::Duplicate(_));
-                let status = if duplicate { status_of(context, &id).await? } else { ImageStatus::Received };
+                let (status, label) = match &image.label {
+                    _ if !duplicate => (ImageStatus::Received, None),
+                    label => status_of(context, &id, label.as_ref()).await?,
+                };
+                if let (Some(LabelOutcome::Set), Some(label)) = (label, &image.label) {
+                    labels.push((id, label.clone()));
+                }
                 // A duplicate that is still `received` may be the remains of an upload that was cut off.
                 if status == ImageStatus::Received {
                     sending.push((NewImage { id, row_key: context.row_key(&id), ..image }, bytes));
                 }
-                answers.push((place, Ok(Accepted { id, duplicate, status })));
+                answers.push((place, Ok(Accepted { id, duplicate, status, label })));
             }
         }
     }
     send(context, sending).await?;
+    set_labels(context, labels).await?;
     Ok(answers)
 }
 
@@ -155,9 +163,21 @@ fn new_image(context: &Context, examined: &Examined) -> NewImage {
     }
 }
 
-async fn status_of(context: &Arc<Context>, id: &ImageId) -> Result<ImageStatus, BackendError> {
-    let record = context.ports.catalog.image(id).await?;
-    Ok(record.map_or(ImageStatus::Received, |record| catalog_row::status(record.status)))
+/// Where an image that was here before stands, and what becomes of a label that came with it now.
+async fn status_of(
+    context: &Arc<Context>,
+    id: &ImageId,
+    label: Option<&String>,
+) -> Result<(ImageStatus, Option<LabelOutcome>), BackendError> {
+    let Some(record) = context.ports.catalog.image(id).await? else {
+        return Ok((ImageStatus::Received, None));
+    };
+    let outcome = match (label, &record.image.label) {
+        (Some(_), None) => Some(LabelOutcome::Set),
+        (Some(new), Some(old)) if new != old => Some(LabelOutcome::Kept),
+        _ => None,
+    };
+    Ok((catalog_row::status(record.status), outcome))
 }
 
 /// Makes images durable and sends their messages.

@@ -277,15 +277,18 @@ async fn store(worker: &EmbedWorker, embedded: Vec<Embedded>) -> Result<(), Back
             continue;
         };
         record.image.description = image.prepared_description;
-        messages.push(indexed_message(&record, &image.information, worker.model_digest())?);
+        // It may have been labelled since the batch began.
+        let mut information = image.information;
+        information.meta_json = RowMeta::write(&record.image, worker.model_digest());
+        messages.push(indexed_message(&record, &information, worker.model_digest())?);
         indexed.push(IndexedImage {
             id: record.image.id,
             indexed_at_ms: now_ms(),
-            generation: image.information.generation,
+            generation: information.generation,
             description: Some(record.image.description),
         });
         let bytes = image.job.inline.then_some(image.job.bytes);
-        rows.push((record.image.row_key, ImageRow { bytes, information: Some(image.information) }));
+        rows.push((record.image.row_key, ImageRow { bytes, information: Some(information) }));
     }
     worker.ports.store.put_many(rows).await?;
     worker.ports.queue.publish_many(TOPIC_IMAGE_INDEXED, messages).await?;

@@ -12,7 +12,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use medindex_backends::catalog::ImageStatus;
 use medindex_proto::identity::ImageId;
-use medindex_proto::names::TOPIC_IMAGE_INDEXED;
+use medindex_proto::names::{TOPIC_IMAGE_INDEXED, TOPIC_IMAGE_UPLOAD};
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,8 @@ use crate::context::Context;
 use crate::error::{Classified, ErrorKind};
 use crate::ingest::IngestError;
 use crate::ingest::accept::{LOOK, Upload, accept_many};
-use crate::report::ImageStatus as ShownStatus;
+use crate::ingest::embed::GROUP;
+use crate::report::{ImageStatus as ShownStatus, LabelOutcome};
 
 /// Files accepted at once.
 const BATCH: usize = 16;
@@ -53,6 +54,10 @@ pub struct ImportProgress {
     pub stored: u64,
     /// Files that were there already.
     pub duplicates: u64,
+    /// Images that were there already without a label and have one now.
+    pub labels_set: u64,
+    /// Images that were there already with another label and keep that.
+    pub labels_kept: u64,
     /// Files that were refused.
     pub failed: u64,
     /// New images that wait to be embedded.
@@ -75,6 +80,10 @@ pub struct ImportSummary {
     pub stored: u64,
     /// Files that were there already.
     pub duplicates: u64,
+    /// Images that were there already without a label and have one now.
+    pub labels_set: u64,
+    /// Images that were there already with another label and keep that.
+    pub labels_kept: u64,
     /// Files that were refused, in the order met.
     pub failed: Vec<ImportFailure>,
     /// New images that are durable and not searchable yet: 0 unless it was told to stop.
@@ -148,17 +157,46 @@ pub(crate) async fn import(
     drop(files);
     reader.await?;
     import.settle(0).await?;
+    if complete && !stop.is_cancelled() {
+        pass_over_what_is_done(context, &stop).await?;
+    }
     let ends = context.ports.queue.end_offsets(TOPIC_IMAGE_INDEXED).await?;
     context.searcher.catch_up(&ends).await?;
     let Import { counts, failed, waiting, .. } = import;
     Ok(ImportSummary {
         stored: counts.stored,
         duplicates: counts.duplicates,
+        labels_set: counts.labels_set,
+        labels_kept: counts.labels_kept,
         failed,
         waiting: waiting.len() as u64,
         interrupted: !complete || !waiting.is_empty(),
         seconds: started.elapsed().as_secs_f64(),
     })
+}
+
+/// Waits until the embedder is past every message that was there when the images were done. An import that was cut off leaves
+/// messages of images that are searchable by now, and sends those of others twice; a process that ended before they were passed
+/// over would leave them to the next one. Other processes' messages are not waited for.
+async fn pass_over_what_is_done(context: &Arc<Context>, stop: &CancellationToken) -> Result<(), ImportError> {
+    if context.shard.is_none() {
+        return Ok(());
+    }
+    let queue = &context.ports.queue;
+    let ends = queue.end_offsets(TOPIC_IMAGE_UPLOAD).await?;
+    let mut changed = context.changed.subscribe();
+    loop {
+        let done = queue.committed(TOPIC_IMAGE_UPLOAD, GROUP).await?;
+        if ends.iter().all(|(partition, end)| done.get(partition).copied().unwrap_or(0) >= *end) {
+            return Ok(());
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = context.stop.cancelled() => return Err(ImportError::Stopped),
+            outcome = changed.changed() => if outcome.is_err() { return Err(ImportError::Stopped) },
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
 }
 
 /// Reads files until there are no more, or nobody wants them any more.
@@ -208,6 +246,11 @@ impl Import<'_> {
         }
         let answers = accept_many(self.context, uploads).await?;
         for (name, answer) in names.into_iter().zip(answers) {
+            match answer.as_ref().ok().and_then(|accepted| accepted.label) {
+                Some(LabelOutcome::Set) => self.counts.labels_set += 1,
+                Some(LabelOutcome::Kept) => self.counts.labels_kept += 1,
+                None => {}
+            }
             match answer {
                 Ok(accepted) if accepted.duplicate && accepted.status != ShownStatus::Received => {
                     self.counts.duplicates += 1;

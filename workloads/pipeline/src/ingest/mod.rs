@@ -7,6 +7,7 @@ pub(crate) mod accept;
 pub(crate) mod embed;
 pub(crate) mod error;
 pub(crate) mod import;
+pub(crate) mod label;
 pub(crate) mod prepare;
 pub(crate) mod sweep;
 

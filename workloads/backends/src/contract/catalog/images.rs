@@ -210,6 +210,27 @@ pub(super) async fn marks_change_what_they_say(place: Catalogs) {
     assert_eq!(catalog.image(&unknown).await.unwrap(), None);
 }
 
+pub(super) async fn a_label_is_set_where_there_is_none(place: Catalogs) {
+    let catalog = place.open().await;
+    let labelled = NewImage { label: Some("Hand".into()), ..image(2) };
+    let (plain, going) = (image(1), image(3));
+    catalog.accept_images(vec![plain.clone(), labelled.clone(), going.clone()]).await.unwrap();
+    catalog.mark_deleting(&[going.id]).await.unwrap();
+    let unknown = ImageId::new();
+    let ids = [plain.id, labelled.id, going.id, unknown];
+    for label in ["Head", "Foot"] {
+        let labels = ids.iter().map(|id| (*id, label.to_owned())).collect();
+        catalog.set_labels(labels).await.unwrap();
+        let expected = NewImage { label: Some("Head".into()), ..plain.clone() };
+        assert_eq!(record(&*catalog, plain.id).await.image, expected, "the first label stays");
+        assert_eq!(record(&*catalog, labelled.id).await.image, labelled);
+        assert_eq!(record(&*catalog, going.id).await.image, going);
+        assert_eq!(catalog.image(&unknown).await.unwrap(), None);
+    }
+    let long = catalog.set_labels(vec![(plain.id, "x".repeat(100_000))]).await.unwrap_err();
+    assert!(matches!(long, CatalogError::TooLong { .. }), "{long}");
+}
+
 pub(super) async fn images_are_read_in_the_order_asked_for(place: Catalogs) {
     let catalog = place.open().await;
     let images: Vec<_> = (0..700).map(image).collect();
