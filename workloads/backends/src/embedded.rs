@@ -6,6 +6,8 @@
 //!
 //! Guarantees: those of the ports. A write that returned survives a kill at any moment (it was fsynced); one that
 //! did not return happened whole or not at all. One process at a time: a second one gets a clear error.
+//! Values carry checksums: a damaged one is refused, never returned. Damage in the search tree between them can hide a row, which then
+//! reads as missing; the catalog knows that it should be there.
 
 mod catalog;
 mod consumer;

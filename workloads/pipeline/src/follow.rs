@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use medindex_backends::catalog::ImageStatus;
 use medindex_backends::queue::{Delivery, positions_after};
 use medindex_backends::{Columns, Follower, ImageRow, Positions, QueueError};
 use medindex_index::{Change, LogPositions};
@@ -152,6 +153,10 @@ async fn page_changes(
             unknown += 1;
             continue;
         };
+        // Given up by a repair, or on its way out: nobody can open what a search would find.
+        if matches!(record.status, ImageStatus::Failed | ImageStatus::Deleting) {
+            continue;
+        }
         let row = match row {
             Ok(row) => row,
             // The folder is refused, or the repair says so, where the catalog calls the image indexed.

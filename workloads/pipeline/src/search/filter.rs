@@ -17,14 +17,17 @@ pub const FILTER_FIELDS: [&str; 8] =
 /// Why a filter was not understood.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum FilterError {
+    /// Nothing before, between or after commas.
+    #[error("filter '{0}' has an empty condition: a comma too many; write it like modality=CT,label=x")]
+    FindCondition(String),
     /// A condition without an operator.
     #[error("filter '{0}' has no operator; write it like modality=CT or time>=2020-01-01")]
     FindOperator(String),
     /// A field that does not exist.
     #[error("unknown filter field '{0}'; fields are {fields}", fields = FILTER_FIELDS.join(", "))]
     FindField(String),
-    /// A condition without a value.
-    #[error("filter '{0}' has no value; write it like modality=CT")]
+    /// A condition without a value, or with an empty one between bars.
+    #[error("filter '{0}' lacks a value; write it like modality=CT or modality=CT|MR")]
     FindValue(String),
     /// An operator that the field does not know.
     #[error("filter field '{field}' is compared with = or !=, not with '{operator}'")]
@@ -50,13 +53,14 @@ impl Classified for FilterError {
 /// # Errors
 /// [`FilterError`] naming the part that was not understood.
 pub fn parse_filter(text: &str) -> Result<Filter, FilterError> {
-    let conditions = text
-        .split(',')
-        .map(str::trim)
-        .filter(|condition| !condition.is_empty())
-        .map(parse_condition)
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(all_of(conditions))
+    if text.trim().is_empty() {
+        return Ok(Filter::All);
+    }
+    let conditions = text.split(',').map(str::trim).map(|condition| match condition {
+        "" => Err(FilterError::FindCondition(text.to_owned())),
+        condition => parse_condition(condition),
+    });
+    Ok(all_of(conditions.collect::<Result<Vec<_>, _>>()?))
 }
 
 /// One filter that demands all of `filters`.
@@ -71,7 +75,7 @@ pub fn all_of(mut filters: Vec<Filter>) -> Filter {
 
 fn parse_condition(condition: &str) -> Result<Filter, FilterError> {
     let (name, operator, value) = split_condition(condition)?;
-    if value.is_empty() {
+    if value.split('|').any(|value| value.trim().is_empty()) {
         return Err(FilterError::FindValue(condition.to_owned()));
     }
     if name == "time" {
@@ -159,7 +163,7 @@ mod tests {
     #[test]
     fn an_empty_filter_matches_everything() {
         assert_eq!(parse_filter("").unwrap(), Filter::All);
-        assert_eq!(parse_filter(" , ").unwrap(), Filter::All);
+        assert_eq!(parse_filter("  ").unwrap(), Filter::All);
     }
 
     #[test]
@@ -191,6 +195,10 @@ mod tests {
         assert_eq!(parse_filter("modality"), Err(FilterError::FindOperator("modality".into())));
         assert_eq!(parse_filter("colour=red"), Err(FilterError::FindField("colour".into())));
         assert_eq!(parse_filter("modality="), Err(FilterError::FindValue("modality=".into())));
+        assert_eq!(parse_filter("label=a|"), Err(FilterError::FindValue("label=a|".into())));
+        for text in [",", "modality=CT,,label=x", "modality=CT,"] {
+            assert_eq!(parse_filter(text), Err(FilterError::FindCondition(text.into())));
+        }
         assert_eq!(parse_filter("time>=soon"), Err(FilterError::ParseTime("soon".into())));
         let operator = FilterError::ApplyOperator { field: "label".into(), operator: ">=".into() };
         assert_eq!(parse_filter("label>=a"), Err(operator));
