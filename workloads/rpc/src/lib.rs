@@ -9,6 +9,7 @@
 //! A partition that nobody answers for is named in the answer. Assumes that the shards of an index hold disjoint sets of partitions, and that
 //! the processes run releases that differ by one at most.
 
+mod channel;
 pub mod convert;
 pub mod discovery;
 pub mod embed_server;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use async_trait::async_trait;
 use medindex_embedding::ClassProbability;
 use medindex_imaging::Rendered;
@@ -17,17 +17,18 @@ use medindex_pipeline::{Embedding, EmbeddingError};
 use medindex_proto::services as wire;
 use medindex_proto::services::embedder_client::EmbedderClient;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use crate::MAX_MESSAGE;
+use crate::channel;
 use crate::discovery::Targets;
 use crate::embed_server::write_picture;
 
-/// How often embedders are looked up.
+/// How often embedders are looked up, and one is asked how it is.
 const PERIOD: Duration = Duration::from_secs(1);
-/// How long a connection may take.
-const CONNECT: Duration = Duration::from_secs(1);
+/// How long it may take to say so.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Embedders in other processes.
 pub struct RemoteEmbedder {
@@ -35,6 +36,8 @@ pub struct RemoteEmbedder {
     model_digest: String,
     deadline: Duration,
     embedders: ArcSwap<Embedders>,
+    /// Why none can be asked, as of the last look.
+    unready: ArcSwapOption<String>,
     turn: AtomicUsize,
 }
 
@@ -48,8 +51,9 @@ impl RemoteEmbedder {
     /// Asks the embedders at `targets`, which must run the model `model_digest`; a question takes `deadline` at the most.
     pub fn new(targets: Targets, model_digest: &str, deadline: Duration) -> Arc<Self> {
         let model_digest = model_digest.to_owned();
+        let unready = ArcSwapOption::from_pointee("the embedders were not looked up yet".to_owned());
         let (embedders, turn) = (ArcSwap::default(), AtomicUsize::new(0));
-        Arc::new(Self { targets, model_digest, deadline, embedders, turn })
+        Arc::new(Self { targets, model_digest, deadline, embedders, unready, turn })
     }
 
     /// Looks embedders up again and again until `stop`.
@@ -69,11 +73,22 @@ impl RemoteEmbedder {
         let before = self.embedders.load_full();
         let mut channels = BTreeMap::new();
         for address in addresses {
-            let channel = before.channels.get(&address).cloned().or_else(|| connect(address));
+            let channel = before.channels.get(&address).cloned().or_else(|| channel::open(address));
             channels.extend(channel.map(|channel| (address, channel)));
         }
         let trouble = failure.map(|error| format!("cannot look up {error}"));
         self.embedders.store(Arc::new(Embedders { channels, trouble }));
+        let described = tokio::time::timeout(PATIENCE, self.describe()).await;
+        let late = || EmbeddingError::Ask { reason: format!("no answer within {PATIENCE:?}") };
+        let trouble = described.unwrap_or_else(|_| Err(late())).err();
+        self.unready.store(trouble.map(|error| Arc::new(error.to_string())));
+    }
+
+    /// Asks whether an embedder of the right model answers.
+    async fn describe(&self) -> Result<(), EmbeddingError> {
+        let asked = self.ask(|mut client| async move { client.describe(wire::DescribeRequest {}).await });
+        let (address, answer) = asked.await?;
+        self.check_model(address, &answer.model_digest)
     }
 
     /// Asks one embedder after the other until one answers.
@@ -151,18 +166,6 @@ fn read_embedding(embedding: wire::Embedding) -> Result<Vec<f32>, EmbeddingError
     }
 }
 
-fn connect(address: SocketAddr) -> Option<Channel> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))
-        .inspect_err(|error| tracing::error!(%address, %error, "the address cannot be used"))
-        .ok()?;
-    let endpoint = endpoint
-        .connect_timeout(CONNECT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(Duration::from_secs(5))
-        .keep_alive_timeout(Duration::from_secs(3));
-    Some(endpoint.connect_lazy())
-}
-
 #[async_trait]
 impl Embedding for RemoteEmbedder {
     async fn embed_each(&self, images: Vec<Rendered>) -> Vec<Result<Vec<f32>, EmbeddingError>> {
@@ -195,12 +198,6 @@ impl Embedding for RemoteEmbedder {
     }
 
     async fn unready(&self) -> Option<String> {
-        let asked = self.ask(|mut client| async move { client.describe(wire::DescribeRequest {}).await });
-        match asked.await {
-            Ok((address, answer)) => {
-                self.check_model(address, &answer.model_digest).err().map(|error| error.to_string())
-            }
-            Err(error) => Some(error.to_string()),
-        }
+        self.unready.load().as_deref().cloned()
     }
 }

@@ -22,7 +22,7 @@ use tonic::Code;
 
 use crate::convert::{read_explain, read_hits, write_request};
 use crate::merge::{merge_explain, merge_hits, merge_status};
-use crate::topology::{PERIOD, Replica, ShardGroup, Topology};
+use crate::topology::{Replica, ShardGroup, Topology};
 
 /// Bounds on waiting.
 #[derive(Debug, Clone, Copy)]
@@ -223,24 +223,23 @@ impl Searcher for Scatter {
 
     /// Bounded: a shard that is down must not hold up a deletion, which searches see through the catalog at once anyway.
     async fn catch_up(&self, ends: &Positions) -> Result<(), BackendError> {
-        let deadline = Instant::now() + self.options.catch_up;
-        loop {
-            self.topology.refresh().await;
-            let applied = merge_status(self.statuses()).log_positions;
-            let behind =
-                ends.iter().any(|(partition, end)| applied.get(partition).copied().unwrap_or(0) < *end);
-            if !behind {
-                return Ok(());
+        let applied = async {
+            loop {
+                let applied = merge_status(self.statuses()).log_positions;
+                let of = |partition: &u32| applied.get(partition).copied().unwrap_or(0);
+                if ends.iter().all(|(partition, end)| of(partition) >= *end) {
+                    return;
+                }
+                self.topology.look_again().await;
             }
-            if Instant::now() > deadline {
-                tracing::warn!(
-                    "the search shards do not follow the change log within {:?}",
-                    self.options.catch_up
-                );
-                return Ok(());
-            }
-            tokio::time::sleep(PERIOD / 5).await;
+        };
+        if tokio::time::timeout(self.options.catch_up, applied).await.is_err() {
+            tracing::warn!(
+                "the search shards do not follow the change log within {:?}",
+                self.options.catch_up
+            );
         }
+        Ok(())
     }
 
     async fn unready(&self) -> Option<String> {

@@ -1,12 +1,12 @@
 //! Which replicas hold which partitions, as they say themselves.
 //!
-//! Every [`PERIOD`] the addresses are looked up again and each process is asked for its status. One that does not answer is not ready; one whose
+//! Every [`PERIOD`], sooner when somebody waits, the addresses are looked up again and each process is asked for its status. One that does not answer is not ready; one whose
 //! address is gone is forgotten. Nothing is ever assumed from a name or an order, so scaling and moving need no configuration here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -14,10 +14,12 @@ use futures::future::join_all;
 use medindex_index::IndexStatus;
 use medindex_proto::services::StatusRequest;
 use medindex_proto::services::search_shard_client::SearchShardClient;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 use crate::MAX_MESSAGE;
+use crate::channel;
 use crate::convert::read_status;
 use crate::discovery::Targets;
 use crate::latency::Latency;
@@ -26,8 +28,8 @@ use crate::latency::Latency;
 pub const PERIOD: Duration = Duration::from_millis(500);
 /// How long a replica may take to say how it is.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long a connection may take.
-const CONNECT: Duration = Duration::from_secs(1);
+/// The shortest time between two looks, when somebody waits for news.
+const HASTE: Duration = Duration::from_millis(100);
 
 /// One process that serves a shard.
 #[derive(Debug)]
@@ -43,15 +45,7 @@ pub struct Replica {
 
 impl Replica {
     fn new(address: SocketAddr) -> Option<Self> {
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))
-            .inspect_err(|error| tracing::error!(%address, %error, "the address cannot be used"))
-            .ok()?
-            .connect_timeout(CONNECT)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(Duration::from_secs(5))
-            .keep_alive_timeout(Duration::from_secs(3))
-            .keep_alive_while_idle(true);
-        let channel = endpoint.connect_lazy();
+        let channel = channel::open(address)?;
         Some(Self { address, channel, waiting: AtomicUsize::new(0), latency: Latency::default() })
     }
 
@@ -107,7 +101,10 @@ pub struct Topology {
     partitions: u32,
     model_digest: String,
     shards: ArcSwap<Shards>,
-    asked: AtomicUsize,
+    /// Somebody waits for news.
+    wanted: Notify,
+    /// Looks that ended.
+    looks: watch::Sender<u64>,
 }
 
 impl Topology {
@@ -120,7 +117,8 @@ impl Topology {
         };
         let shards = ArcSwap::from_pointee(shards);
         let model_digest = model_digest.to_owned();
-        Arc::new(Self { targets, partitions, model_digest, shards, asked: AtomicUsize::new(0) })
+        let (wanted, looks) = (Notify::new(), watch::Sender::new(0));
+        Arc::new(Self { targets, partitions, model_digest, shards, wanted, looks })
     }
 
     /// The shards as last looked up.
@@ -130,15 +128,25 @@ impl Topology {
 
     /// Looks up again and again until `stop`.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let mut period = tokio::time::interval(PERIOD);
-        period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            self.refresh().await;
+            let next = async {
+                tokio::time::sleep(HASTE).await;
+                let _ = tokio::time::timeout(PERIOD - HASTE, self.wanted.notified()).await;
+            };
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = period.tick() => {}
+                () = next => {}
             }
-            self.refresh().await;
         }
+    }
+
+    /// Waits for the next look, which comes at once; the looks of all who wait are one. Never ends where nobody [runs](Self::run) it.
+    pub async fn look_again(&self) {
+        let mut looks = self.looks.subscribe();
+        self.wanted.notify_one();
+        // The sender lives as long as this borrow.
+        let _ = looks.changed().await;
     }
 
     /// Looks up once.
@@ -161,7 +169,7 @@ impl Topology {
             }
         }
         self.shards.store(Arc::new(group(reports, self.partitions, trouble)));
-        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.looks.send_modify(|looks| *looks = looks.wrapping_add(1));
     }
 
     async fn ask(&self, replica: Arc<Replica>) -> Report {
