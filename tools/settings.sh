@@ -13,7 +13,7 @@ BUILT=${CARGO_TARGET_DIR:-target}/release
 Every setting is a flag and an environment variable; a flag wins. Secrets (passwords, keys) are never settings: they are files, of which the
 path is a setting, and which are read again when they change. This page is made by `tools/settings.sh`; tests compare it with the programs.
 TEXT
-    for program in gateway embedder search trainer; do
+    for program in gateway embedder search trainer importer; do
         printf '\n## medindex-%s\n\n' "$program"
         "$BUILT/medindex-$program" --print-settings
     done

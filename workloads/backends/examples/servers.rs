@@ -159,6 +159,7 @@ fn new_image() -> NewImage {
         bytes: 528_000,
         received_at_ms: 1_700_000_000_000,
         description: ImageDescription::default(),
+        sidecar: None,
     }
 }
 

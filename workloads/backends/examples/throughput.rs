@@ -209,6 +209,7 @@ fn new_image(number: u64) -> NewImage {
         bytes: 528_000,
         received_at_ms: number as i64,
         description,
+        sidecar: None,
     }
 }
 

@@ -109,6 +109,7 @@ fn image(seed: u32, name: &str) -> NewImage {
         bytes: 5,
         received_at_ms: 1_700_000_000_000,
         description: ImageDescription::default(),
+        sidecar: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::grey::GreyDisplay;
+use crate::grey::{GreyDisplay, Modality};
 use crate::info::ImageInfo;
 use crate::render::Rendered;
 use crate::window::WindowChoice;
@@ -155,6 +155,17 @@ impl Frame {
     /// True where the values, after the modality LUT, are Hounsfield units, so that presets apply.
     pub fn is_hounsfield(&self) -> bool {
         matches!(self.pixels, Pixels::Grey(_)) && self.display.hounsfield
+    }
+
+    /// The frame with its stored grey values read as Hounsfield units less `offset`: for plain images of data sets that say so beside their
+    /// files. Colour stays as it is.
+    #[must_use]
+    pub fn with_hounsfield_offset(mut self, offset: f64) -> Self {
+        if matches!(self.pixels, Pixels::Grey(_)) {
+            let modality = Modality::Linear { slope: 1.0, intercept: offset };
+            self.display = Arc::new(GreyDisplay { modality, hounsfield: true, ..GreyDisplay::of_values() });
+        }
+        self
     }
 
     /// The values of a grey frame in the units of the modality (Hounsfield units for CT); `None` for colour.

@@ -3,10 +3,11 @@
 //! The codes are documented in `docs/command-line.md` and do not change their meaning.
 
 use std::error::Error;
-use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use medindex_pipeline::{Classified, ErrorKind};
+use medindex_sources::{SourceError, SourceErrorKind};
+pub(crate) use medindex_sources::{describe, describe_io};
 
 /// Exit code of a failed command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +87,17 @@ impl Failure {
     }
 }
 
+impl From<SourceError> for Failure {
+    fn from(error: SourceError) -> Self {
+        let code = match error.kind() {
+            SourceErrorKind::Usage => Code::Usage,
+            SourceErrorKind::NotFound => Code::NotFound,
+            SourceErrorKind::Refused => Code::Refused,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
 /// Exit code of a flow's error.
 pub(crate) fn code_of(kind: ErrorKind) -> Code {
     match kind {
@@ -105,30 +117,6 @@ pub(crate) fn code_of_io(cause: &std::io::Error) -> Code {
     }
 }
 
-/// A file operation's error in words, without the operating system's error number.
-pub(crate) fn describe_io(cause: &std::io::Error) -> String {
-    let text = cause.to_string();
-    match text.find(" (os error") {
-        Some(end) => text[..end].to_owned(),
-        None => text,
-    }
-}
-
-/// An error and its causes, leaving out causes that its text contains already.
-pub(crate) fn describe(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let words = next.to_string();
-        if !text.contains(&words) {
-            // Writing to a string cannot fail.
-            let _ = write!(text, ": {words}");
-        }
-        cause = next.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,17 +133,8 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_that_the_text_contains_is_not_repeated() {
-        #[derive(Debug, thiserror::Error)]
-        #[error("cannot open: {0}")]
-        struct Repeats(#[source] std::io::Error);
-        assert_eq!(describe(&Repeats(std::io::Error::other("full"))), "cannot open: full");
-    }
-
-    #[test]
-    fn error_numbers_are_left_out() {
+    fn a_missing_file_is_not_found() {
         let missing = std::fs::File::open("/nowhere/at/all").unwrap_err();
-        assert_eq!(describe_io(&missing), "No such file or directory");
         assert_eq!(code_of_io(&missing), Code::NotFound);
     }
 }

@@ -6,6 +6,7 @@ use medindex_index::{Attributes, Field};
 
 use crate::report::{ImageDetails, ImageStatus};
 use crate::search::filter::normalise;
+use crate::sidecar::Sidecar;
 
 /// The catalog's form of a header.
 pub(crate) fn describe(info: &ImageInfo) -> ImageDescription {
@@ -46,6 +47,10 @@ pub(crate) fn index_attributes(record: &ImageRecord) -> Attributes {
 /// A record as people are shown it.
 pub(crate) fn details(record: ImageRecord) -> ImageDetails {
     let image = record.image;
+    let sidecar = Sidecar::of(&image).unwrap_or_else(|error| {
+        tracing::warn!(id = %image.id, %error, "an image is shown without what is known beside its file");
+        None
+    });
     let description = image.description;
     ImageDetails {
         id: image.id,
@@ -71,6 +76,8 @@ pub(crate) fn details(record: ImageRecord) -> ImageDetails {
         study_date: description.study_date,
         received_at_ms: image.received_at_ms,
         indexed_at_ms: record.indexed_at_ms,
+        regions: sidecar.as_ref().map(|sidecar| sidecar.regions.clone()).unwrap_or_default(),
+        sidecar,
     }
 }
 

@@ -16,7 +16,8 @@ pub(crate) const ALARM_DEAD_LETTER: &str = "dead_letter";
 
 /// A message that cannot be processed.
 pub(crate) struct DeadImage {
-    pub(crate) delivery: Delivery,
+    /// The message; an image that came without one is only marked failed.
+    pub(crate) delivery: Option<Delivery>,
     /// The image, where the message could be read that far.
     pub(crate) id: Option<ImageId>,
     /// Stable word for programs.
@@ -28,7 +29,7 @@ pub(crate) struct DeadImage {
 impl DeadImage {
     /// A message that does not even tell its image.
     pub(crate) fn unreadable(delivery: Delivery, cause: &'static str, reason: &str) -> Self {
-        Self { delivery, id: None, cause, reason: reason.to_owned() }
+        Self { delivery: Some(delivery), id: None, cause, reason: reason.to_owned() }
     }
 }
 
@@ -37,17 +38,22 @@ pub(crate) async fn bury(core: &Core, dead: Vec<DeadImage>) -> Result<(), Backen
     if dead.is_empty() {
         return Ok(());
     }
-    let messages = dead.iter().map(letter).collect::<Result<Vec<_>, _>>()?;
+    let messages = dead.iter().filter_map(letter).collect::<Result<Vec<_>, _>>()?;
+    let is_from_queue = !messages.is_empty();
     core.ports.queue.publish_many(TOPIC_DEAD_LETTER, messages).await?;
     for image in &dead {
-        let subject = image.id.map_or_else(|| image.delivery.key.clone(), |id| id.to_string());
+        let key = || image.delivery.as_ref().map(|delivery| delivery.key.clone()).unwrap_or_default();
+        let subject = image.id.map_or_else(key, |id| id.to_string());
         tracing::warn!(%subject, cause = image.cause, reason = image.reason, "image cannot be indexed");
     }
     let last = dead.last().map_or("", |image| image.reason.as_str());
     // No number: the alarm stays while further images fail, and the status counts those that are failed now.
     let detail = format!("images could not be indexed, the last because {last}");
     // The alarm comes first: whoever sees an image failed also sees the alarm.
-    core.raise_alarm(ALARM_DEAD_LETTER, "", &detail).await;
+    // Whoever imports files is told what became of each.
+    if is_from_queue {
+        core.raise_alarm(ALARM_DEAD_LETTER, "", &detail).await;
+    }
     let failed = dead.iter().filter_map(|image| {
         let id = image.id?;
         Some(FailedImage { id, reason: image.reason.chars().take(MAX_LONG_TEXT).collect() })
@@ -56,8 +62,8 @@ pub(crate) async fn bury(core: &Core, dead: Vec<DeadImage>) -> Result<(), Backen
     Ok(())
 }
 
-fn letter(image: &DeadImage) -> Result<QueueMessage, BackendError> {
-    let Delivery { topic, partition, offset, key, payload, .. } = &image.delivery;
+fn letter(image: &DeadImage) -> Option<Result<QueueMessage, BackendError>> {
+    let Delivery { topic, partition, offset, key, payload, .. } = image.delivery.as_ref()?;
     let letter = DeadLetter {
         topic: topic.to_string(),
         partition: *partition,
@@ -69,5 +75,7 @@ fn letter(image: &DeadImage) -> Result<QueueMessage, BackendError> {
         at_ms: now_ms(),
         ..DeadLetter::default()
     };
-    Ok(QueueMessage { partition: *partition, key: key.clone(), payload: letter.write()? })
+    let written =
+        letter.write().map(|payload| QueueMessage { partition: *partition, key: key.clone(), payload });
+    Some(written.map_err(BackendError::from))
 }

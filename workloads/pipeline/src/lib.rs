@@ -40,6 +40,7 @@ mod searcher;
 mod settings;
 mod shard;
 mod shard_open;
+mod sidecar;
 mod status;
 mod train;
 
@@ -52,8 +53,8 @@ pub use error::{Classified, ErrorKind};
 pub use folder::{FOLDER_FILE, FOLDER_FORMAT, FolderDescription, FolderError, describe_folder};
 pub use generations::{GenerationError, GenerationPointer, PublishedQuantizer};
 pub use ingest::{
-    EmbedWorker, ImportError, ImportFailure, ImportItem, ImportProgress, ImportSummary, IngestError,
-    ProgressCallback, ReadItemError, Upload, upload_lag,
+    DirectOptions, EmbedWorker, ImportError, ImportFailure, ImportItem, ImportProgress, ImportSummary,
+    IngestError, ProgressCallback, ReadItemError, Upload, upload_lag,
 };
 pub use medindex_imaging::{Region, WindowChoice};
 pub use medindex_index::{Filter, GroupBy};
@@ -76,4 +77,5 @@ pub use searcher::{Found, Searcher, ShardError};
 pub use settings::{SearchableFrames, Settings, TrainingPolicy};
 pub use shard::Shard;
 pub use shard_open::ShardOptions;
+pub use sidecar::{MarkedRegion, Sidecar};
 pub use train::{FEWEST_IMAGES, TrainError, TrainingStage};

@@ -103,6 +103,7 @@ pub(crate) async fn open_embedded(
         embedding: Arc::new(embedder),
         searcher: Arc::clone(&shard) as Arc<dyn Searcher>,
         recognitions: SingleFlight::new(),
+        direct: None,
         shard: Some(shard),
     }))
 }

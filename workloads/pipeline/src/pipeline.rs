@@ -16,8 +16,11 @@ use crate::core::Core;
 use crate::delete::{self, DeleteError};
 use crate::embedding::Embedding;
 use crate::flight::SingleFlight;
+use crate::ingest::direct::{Direct, Elsewhere};
 use crate::ingest::import::ProgressCallback;
-use crate::ingest::{self, ImportError, ImportItem, ImportSummary, IngestError, Upload};
+use crate::ingest::{
+    self, DirectOptions, EmbedWorker, ImportError, ImportItem, ImportSummary, IngestError, Upload,
+};
 use crate::open::{self, OpenError};
 use crate::read::{self, ImagePage, ListRequest, PreviewRequest, ReadError, StoredVector};
 use crate::recognise::{self, RecogniseError};
@@ -48,7 +51,18 @@ impl Pipeline {
     pub fn connect(core: Arc<Core>, embedding: Arc<dyn Embedding>, searcher: Arc<dyn Searcher>) -> Self {
         core.tasks.spawn(ingest::sweep::run(Arc::clone(&core)));
         let recognitions = SingleFlight::new();
-        Self { context: Arc::new(Context { core, embedding, searcher, recognitions, shard: None }) }
+        let context = Context { core, embedding, searcher, recognitions, direct: None, shard: None };
+        Self { context: Arc::new(context) }
+    }
+
+    /// The flows of a bulk import on a cluster: what is accepted is embedded and stored by this process, without the queue. From `stop` on
+    /// nothing is held back by the rate. Searching is not among its flows.
+    pub fn connect_importer(worker: EmbedWorker, options: DirectOptions, stop: CancellationToken) -> Self {
+        let (core, embedding) = (Arc::clone(&worker.core), Arc::clone(&worker.embedding));
+        let direct = Some(Direct::start(worker, options, stop));
+        let (searcher, recognitions) = (Arc::new(Elsewhere), SingleFlight::new());
+        let context = Context { core, embedding, searcher, recognitions, direct, shard: None };
+        Self { context: Arc::new(context) }
     }
 
     /// Repairs a data folder that lost its image store or its catalog, or got an older one back: saves what the rest holds, and
@@ -203,7 +217,7 @@ impl Pipeline {
     /// # Errors
     /// [`ReadError`].
     pub async fn render(&self, bytes: Bytes, request: PreviewRequest) -> Result<Bytes, ReadError> {
-        read::render(&self.context, bytes, request).await
+        read::render(&self.context, bytes, None, request).await
     }
 
     /// Every searchable image's vectors, for evaluations.

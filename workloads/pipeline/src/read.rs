@@ -16,6 +16,7 @@ use crate::error::{Classified, ErrorKind};
 use crate::ingest::error::imaging_kind;
 use crate::ingest::prepare::prepare;
 use crate::report::{ImageDetails, ImageStatus};
+use crate::sidecar::Sidecar;
 
 /// Largest preview in pixels a side.
 pub const MAX_PREVIEW_EDGE: u32 = 4096;
@@ -162,14 +163,15 @@ pub(crate) async fn preview(
     id: &ImageId,
     request: PreviewRequest,
 ) -> Result<Bytes, ReadError> {
-    let (_, bytes) = file(context, id).await?;
-    render(context, bytes, request).await
+    let (image, bytes) = file(context, id).await?;
+    render(context, bytes, image.sidecar, request).await
 }
 
-/// A PNG of a file that need not be stored.
+/// A PNG of a file that need not be stored, shown as its sidecar says where it has one.
 pub(crate) async fn render(
     context: &Arc<Context>,
     bytes: Bytes,
+    sidecar: Option<Sidecar>,
     request: PreviewRequest,
 ) -> Result<Bytes, ReadError> {
     if !(1..=MAX_PREVIEW_EDGE).contains(&request.max_edge) {
@@ -179,7 +181,8 @@ pub(crate) async fn render(
     let png = tokio::task::spawn_blocking(move || {
         let selection = request.frame.map_or(FrameSelection::Middle, FrameSelection::One);
         let limits = &worker.settings.limits;
-        let prepared = prepare(&bytes, limits, selection, request.window.as_ref(), worker.model())?;
+        let window = request.window.as_ref();
+        let prepared = prepare(&bytes, sidecar.as_ref(), limits, selection, window, worker.model())?;
         match prepared.frames.first() {
             Some(frame) => frame.image.to_png(request.max_edge),
             None => Err(ImagingError::NoSuchFrame { frame: request.frame.unwrap_or(0), frames: 0 }),

@@ -30,6 +30,7 @@ use crate::ingest::embed::GROUP;
 use crate::row_meta::RowMeta;
 use crate::salvage::{get_past_damage, scan_past_damage};
 use crate::settings::Settings;
+use crate::sidecar::Sidecar;
 
 /// Records looked at together.
 const PAGE: usize = 512;
@@ -247,6 +248,7 @@ fn read_upload(payload: &Bytes) -> Option<NewImage> {
         received_at_ms: upload.received_at_ms,
         // The embedder reads the header again.
         description: medindex_backends::catalog::ImageDescription::default(),
+        sidecar: upload.sidecar,
     })
 }
 
@@ -265,8 +267,12 @@ fn read_row(row_key: RowKey, row: ImageRow, limits: &Limits) -> Result<Found, Lo
     let Some(bytes) = row.bytes else {
         return Err(lost(&meta.name, "its file is not in the image store; upload it again".to_owned()));
     };
-    let info = medindex_imaging::inspect(&bytes, limits)
+    let mut info = medindex_imaging::inspect(&bytes, limits)
         .map_err(|error| lost(&meta.name, format!("its file cannot be read: {error}")))?;
+    let sidecar = meta.sidecar.map(|sidecar| sidecar.to_string());
+    if let Some(sidecar) = sidecar.as_deref().and_then(|text| serde_json::from_str::<Sidecar>(text).ok()) {
+        sidecar.overrule(&mut info);
+    }
     let digests = digest_content(&bytes);
     let image = NewImage {
         id,
@@ -281,6 +287,7 @@ fn read_row(row_key: RowKey, row: ImageRow, limits: &Limits) -> Result<Found, Lo
         bytes: bytes.len() as u64,
         received_at_ms: meta.received_at_ms,
         description: describe(&info),
+        sidecar,
     };
     Ok(Found { image, generation: information.generation })
 }

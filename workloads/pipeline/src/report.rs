@@ -3,6 +3,8 @@
 use medindex_proto::identity::ImageId;
 use serde::{Deserialize, Serialize};
 
+use crate::sidecar::{MarkedRegion, Sidecar};
+
 /// An upload that is durable.
 #[derive(Debug, Clone, Serialize)]
 pub struct Accepted {
@@ -90,6 +92,12 @@ pub struct ImageDetails {
     pub received_at_ms: i64,
     /// Unix milliseconds when it became searchable.
     pub indexed_at_ms: Option<i64>,
+    /// Regions of interest that the image was imported with.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub regions: Vec<MarkedRegion>,
+    /// How it is shown.
+    #[serde(skip)]
+    pub(crate) sidecar: Option<Sidecar>,
 }
 
 /// Probability of one class.

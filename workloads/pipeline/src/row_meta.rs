@@ -17,20 +17,27 @@ pub(crate) struct RowMeta {
     pub(crate) label: Option<String>,
     /// Unix milliseconds of the upload.
     pub(crate) received_at_ms: i64,
+    /// What is known of the image beside its file; see [`crate::Sidecar`].
+    pub(crate) sidecar: Option<serde_json::Value>,
 }
 
 impl RowMeta {
     /// The meta of an image that `model` embedded, as it is stored.
     pub(crate) fn write(image: &NewImage, model: &str) -> String {
-        let NewImage { organisation, name, label, received_at_ms, .. } = image;
-        serde_json::json!({
+        let NewImage { organisation, name, label, received_at_ms, sidecar, .. } = image;
+        let mut meta = serde_json::json!({
             "model": model,
             "organisation": organisation,
             "name": name,
             "label": label,
             "received_at_ms": received_at_ms,
-        })
-        .to_string()
+        });
+        // It came from here, or was checked when the image was read from the catalog.
+        let sidecar = sidecar.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        if let Some(sidecar) = sidecar {
+            meta["sidecar"] = sidecar;
+        }
+        meta.to_string()
     }
 
     /// Reads what [`RowMeta::write`] wrote.

@@ -259,10 +259,15 @@ async fn training_swaps_in_a_generation_that_finds_the_same_and_can_be_taken_bac
     pipeline.shutdown().await.unwrap();
 }
 
+fn item(upload: medindex_pipeline::Upload) -> ImportItem {
+    let medindex_pipeline::Upload { name, label, sidecar, bytes } = upload;
+    ImportItem { name, label, sidecar, read: Box::new(move || Ok(bytes)) }
+}
+
 async fn import_patterns(pipeline: &medindex_pipeline::Pipeline, count: u32) {
     let items = (0..count).map(|seed| {
         let upload = pattern(seed);
-        ImportItem { name: upload.name, label: upload.label, read: Box::new(move || Ok(upload.bytes)) }
+        item(upload)
     });
     let summary = pipeline.import(items, Arc::new(|_| {}), CancellationToken::new()).await.unwrap();
     assert_eq!((summary.stored, summary.failed.len()), (u64::from(count), 0));
@@ -278,10 +283,11 @@ async fn an_import_reports_what_became_of_every_file() {
     uploads.push(upload("notes.txt", b"no image at all".to_vec()));
     let items: Vec<ImportItem> = uploads
         .into_iter()
-        .map(|each| ImportItem { name: each.name, label: each.label, read: Box::new(move || Ok(each.bytes)) })
+        .map(item)
         .chain([ImportItem {
             name: "unreadable".into(),
             label: None,
+            sidecar: None,
             read: Box::new(|| Err(medindex_pipeline::ReadItemError("permission denied".into()))),
         }])
         .collect();

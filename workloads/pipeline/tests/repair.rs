@@ -29,7 +29,12 @@ async fn an_import_that_is_told_to_stop_returns_and_keeps_what_it_accepted() {
     let pipeline = open(folder.path()).await;
     let items = (0..600).map(|seed| {
         let upload = pattern(seed);
-        ImportItem { name: upload.name, label: upload.label, read: Box::new(move || Ok(upload.bytes)) }
+        ImportItem {
+            name: upload.name,
+            label: upload.label,
+            sidecar: upload.sidecar,
+            read: Box::new(move || Ok(upload.bytes)),
+        }
     });
     let stop = CancellationToken::new();
     let cancel = stop.clone();

@@ -171,7 +171,8 @@ fn pattern(seed: u32) -> Upload {
     let picture =
         medindex_imaging::Rendered::new(width, width, medindex_imaging::Channels::Grey, pixels).unwrap();
     let bytes = picture.to_png(width).unwrap().into();
-    Upload { name: format!("pattern-{seed}.png"), bytes, label: Some(format!("class{}", seed % 5)) }
+    let label = Some(format!("class{}", seed % 5));
+    Upload { name: format!("pattern-{seed}.png"), bytes, label, sidecar: None }
 }
 
 fn by_file(upload: &Upload) -> SearchRequest {

@@ -9,6 +9,7 @@ pub mod arguments;
 pub mod connect;
 pub mod logging;
 pub mod memory;
+pub mod model;
 pub mod operation;
 pub mod settings_table;
 pub mod shutdown;

@@ -71,6 +71,18 @@ impl Client {
         answer(self.agent.post(format!("{}/api/v1/search", self.base)).send(form)?)
     }
 
+    /// Searches from a stored image; `more` are further fields of the form.
+    pub fn search_stored(&self, id: &str, more: &[(&str, &str)]) -> Value {
+        let mut form = Form::new().text("id", id);
+        for (field, value) in more {
+            form = form.text(field, value);
+        }
+        let answer = self.agent.post(format!("{}/api/v1/search", self.base)).send(form).unwrap();
+        let answer = self::answer(answer).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.body
+    }
+
     /// Recognises a file.
     pub fn recognise(&self, bytes: &[u8]) -> Answer {
         let form = Form::new().part("file", Part::bytes(bytes).file_name("query"));

@@ -158,9 +158,7 @@ impl Cluster {
     }
 
     fn add_embedder(&mut self, number: usize) {
-        let model =
-            find_model(&models_folder().unwrap(), "efficientnet-lite0").expect("no model: run `make setup`");
-        let more = vec![format!("--model-folder={}", model.display()), "--threads=1".to_owned()];
+        let more = vec![model_folder(), "--threads=1".to_owned()];
         let process = self.process("embedder", number, "medindex-embedder", more);
         self.embedders.push(process);
     }
@@ -202,6 +200,15 @@ impl Cluster {
         Client::new(self.gateways[gateway].port)
     }
 
+    /// The importer with `more` arguments, not started, and the port of its probes and metrics.
+    pub fn importer(&self, more: &[String]) -> (Command, u16) {
+        let port = free_port();
+        let mut command = Command::new(program("medindex-importer"));
+        command.args(&self.common).arg(format!("--operation-listen=127.0.0.1:{port}"));
+        command.args([model_folder(), "--threads=1".to_owned()]).args(more);
+        (command, port)
+    }
+
     /// Runs a training to its end; returns the report.
     pub fn train(&self) -> serde_json::Value {
         let mut command = Command::new(program("medindex-trainer"));
@@ -209,6 +216,12 @@ impl Cluster {
         let output = medindex_testbed::process::run(&mut command).unwrap();
         serde_json::from_str(&output).unwrap()
     }
+}
+
+/// The argument that names the model's folder.
+fn model_folder() -> String {
+    let model = find_model(&models_folder().unwrap(), "efficientnet-lite0");
+    format!("--model-folder={}", model.expect("no model: run `make setup`").display())
 }
 
 /// A program of ours, which cargo puts beside the folder of the tests.

@@ -118,6 +118,8 @@ pub struct NewImage {
     pub received_at_ms: i64,
     /// What its header says.
     pub description: ImageDescription,
+    /// What is known of it beside its file, as JSON; its shape belongs to the pipeline.
+    pub sidecar: Option<String>,
 }
 
 /// What became of an offered image.

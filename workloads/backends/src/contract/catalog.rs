@@ -76,6 +76,7 @@ fn image(seed: u32) -> NewImage {
         bytes: u64::from(seed) + (5 << 32),
         received_at_ms: 1_700_000_000_000 + i64::from(seed),
         description: ImageDescription::default(),
+        sidecar: None,
     }
 }
 

@@ -14,13 +14,13 @@ use crate::catalog::{
 
 const INSERT: &str = "INSERT INTO images (id, organisation, row_key, sha256, md5, name, label, content_type, \
      format, bytes, status, image_type, modality, body_part, study_uid, series_uid, instance_uid, patient_id, \
-     study_date, acquired_ms, width, height, frames, transfer_syntax, received_at_ms, generation) \
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'received', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)";
+     study_date, acquired_ms, width, height, frames, transfer_syntax, received_at_ms, sidecar, generation) \
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'received', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)";
 
 const FIND_BY_CONTENT: &str = "SELECT id, status FROM images WHERE organisation = ? AND sha256 = ?";
 
-const RETRY: &str = "UPDATE images SET status = 'received', reason = NULL, received_at_ms = ? \
-     WHERE id = ? AND status = 'failed'";
+const RETRY: &str = "UPDATE images SET status = 'received', reason = NULL, received_at_ms = ?, \
+     sidecar = COALESCE(?, sidecar) WHERE id = ? AND status = 'failed'";
 
 const MARK_INDEXED: &str = "UPDATE images SET status = 'indexed', reason = NULL, indexed_at_ms = ?, \
      generation = ? WHERE id = ? AND status <> 'deleting'";
@@ -75,7 +75,7 @@ async fn insert(connection: &mut AnyConnection, image: &NewImage) -> Result<(), 
         .bind(&image.content_type)
         .bind(&image.format)
         .bind(signed(image.bytes));
-    let query = bind_description(query, &image.description).bind(image.received_at_ms);
+    let query = bind_description(query, &image.description).bind(image.received_at_ms).bind(&image.sidecar);
     query.execute(connection).await?;
     Ok(())
 }
@@ -115,7 +115,8 @@ async fn accept_again(connection: &mut AnyConnection, image: &NewImage) -> Resul
         ImageStatus::Received | ImageStatus::Indexed => Ok(Acceptance::Duplicate(id)),
         ImageStatus::Deleting => Ok(Acceptance::BeingDeleted(id)),
         ImageStatus::Failed => {
-            let retry = sqlx::query(RETRY).bind(image.received_at_ms).bind(id.to_string());
+            let retry =
+                sqlx::query(RETRY).bind(image.received_at_ms).bind(&image.sidecar).bind(id.to_string());
             let changed = retry.execute(connection).await?.rows_affected();
             // Another process may have been faster.
             Ok(if changed == 0 { Acceptance::Duplicate(id) } else { Acceptance::Retry(id) })

@@ -10,7 +10,7 @@ use crate::catalog::{Alarm, CatalogError, ImageDescription, ImageRecord, NewImag
 /// Columns of an image, in the order in which [`read_image`] and [`super::images`] use them.
 pub(super) const IMAGE_COLUMNS: &str = "id, organisation, row_key, sha256, md5, name, label, content_type, format, \
      bytes, status, reason, image_type, modality, body_part, study_uid, series_uid, instance_uid, patient_id, \
-     study_date, acquired_ms, width, height, frames, transfer_syntax, received_at_ms, indexed_at_ms, generation";
+     study_date, acquired_ms, width, height, frames, transfer_syntax, received_at_ms, indexed_at_ms, generation, sidecar";
 
 /// Reads the columns of a row one after the other.
 struct Columns<'r> {
@@ -76,6 +76,7 @@ pub(super) fn read_image(row: &AnyRow) -> Result<ImageRecord, RowError> {
     let received_at_ms = columns.number()?;
     let indexed_at_ms = columns.optional_number()?;
     let generation = unsigned("generation", columns.number()?)?;
+    let sidecar = columns.optional_text()?;
     let image = NewImage {
         id,
         row_key,
@@ -89,6 +90,7 @@ pub(super) fn read_image(row: &AnyRow) -> Result<ImageRecord, RowError> {
         bytes,
         received_at_ms,
         description,
+        sidecar,
     };
     Ok(ImageRecord { image, status, reason, indexed_at_ms, generation })
 }
@@ -181,6 +183,7 @@ pub(super) fn check_image(image: &NewImage) -> Result<()> {
     check_short("label", image.label.as_deref().unwrap_or_default())?;
     check_short("content type", &image.content_type)?;
     check_short("format", &image.format)?;
+    check_long("sidecar", image.sidecar.as_deref().unwrap_or_default())?;
     check_description(&image.description)
 }
 

@@ -138,5 +138,6 @@ pub(crate) fn image(seed: u32) -> NewImage {
         bytes: 100,
         received_at_ms: i64::from(seed),
         description: ImageDescription::default(),
+        sidecar: None,
     }
 }

@@ -105,6 +105,25 @@ pub(crate) struct ImageDetails {
     /// Unix milliseconds when it became searchable.
     #[schema(required)]
     indexed_at_ms: Option<i64>,
+    /// Regions of interest that the image was imported with; absent when there are none.
+    #[schema(nullable = false)]
+    regions: Option<Vec<MarkedRegion>>,
+}
+
+/// A region of interest that somebody marked in an image, in pixels from its top left corner.
+#[derive(ToSchema)]
+pub(crate) struct MarkedRegion {
+    /// Left edge.
+    x: u32,
+    /// Top edge.
+    y: u32,
+    /// Width.
+    width: u32,
+    /// Height.
+    height: u32,
+    /// What it shows, where it was said.
+    #[schema(nullable = false)]
+    label: Option<String>,
 }
 
 /// A page of images.

@@ -121,7 +121,7 @@ pub(crate) async fn accept_all(
 async fn accept(gateway: &Gateway, file: FormFile, label: Option<String>) -> Result<Accepted, Problem> {
     let pipeline = gateway.pipeline().clone();
     let size = file.bytes.len();
-    let upload = Upload { name: file.name, bytes: file.bytes, label };
+    let upload = Upload { name: file.name, bytes: file.bytes, label, sidecar: None };
     let accepted = gateway.complete(async move { pipeline.accept(upload).await }).await;
     gateway.metrics().upload(accepted.as_ref().ok().map(|accepted| accepted.duplicate), size);
     accepted

@@ -6,22 +6,22 @@ use std::sync::Arc;
 
 use clap::Args;
 use medindex_pipeline::{ImportProgress, SearchableFrames};
+use medindex_sources::{Items, LabelTable, Labels, LesionWindow, Refusal, Remainder, Source, expand};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::{Context, to_json};
 use crate::failure::{Code, Failure};
-use crate::import::items::{Items, Remainder};
-use crate::import::labels::{LabelTable, Labels};
-use crate::import::summary::{Refusal, Summary};
-use crate::import::{paths, remote};
+use crate::import::remote;
+use crate::import::summary::Summary;
 use crate::local::Local;
 use crate::output::note;
 use crate::progress::Progress;
 use crate::service::remote::Remote;
 use crate::signals::stop_token;
 
-/// Import files, folders, globs, DICOM directories (DICOMDIR) and zip archives. Start it again to go on after an interruption.
+/// Import files, folders, globs, DICOM directories (DICOMDIR), zip archives and the DeepLesion data set (DL_info.csv). Start it again to go on after an
+/// interruption.
 #[derive(Debug, Args)]
 pub(crate) struct ImportArguments {
     /// What to import; folders with all below them, hidden files left out.
@@ -36,6 +36,9 @@ pub(crate) struct ImportArguments {
     /// Frames of multi-frame images to make searchable; the data folder remembers it.
     #[arg(long, value_name = "WHICH", value_parser = ["middle", "all"])]
     frames: Option<String>,
+    /// Grey window of DeepLesion's slices: table (as their rows say), lung, mediastinum, bone, brain, `soft_tissue`, liver, full, or CENTER,WIDTH.
+    #[arg(long, value_name = "WINDOW", default_value = "table", allow_hyphen_values = true, value_parser = str::parse::<LesionWindow>)]
+    lesion_window: LesionWindow,
     /// Exit with code 4 when any file failed; without it, only when every one did.
     #[arg(long)]
     strict: bool,
@@ -44,15 +47,21 @@ pub(crate) struct ImportArguments {
 pub(crate) async fn run(context: &Context, asked: &ImportArguments) -> Result<ExitCode, Failure> {
     let limits = context.options.limits();
     let labels = asked.read_labels()?;
-    let candidates = paths::expand(&asked.paths, &limits)?;
+    let candidates = expand(&asked.paths, &limits)?;
     let total = candidates.len() as u64;
+    let has_slices = candidates.iter().any(|candidate| matches!(candidate.source, Source::Slice(_)));
     let stop = stop_token("stopping after the images at work (press Ctrl-C again to end at once)")?;
-    let (items, remainder) = Items::new(candidates, labels, limits, stop.clone());
+    let (items, remainder) = Items::new(candidates, labels, limits, asked.lesion_window, stop.clone());
     let summary = match &context.options.server {
         Some(url) => {
             if asked.frames.is_some() {
                 return Err(Failure::usage(
                     "--frames is a setting of the server's data folder; leave it out with --server",
+                ));
+            }
+            if has_slices {
+                return Err(Failure::usage(
+                    "an upload cannot carry DeepLesion's windows and regions: leave out --server, or use medindex-importer on a cluster",
                 ));
             }
             let server = Remote::new(url, limits)?;
@@ -68,7 +77,7 @@ pub(crate) async fn run(context: &Context, asked: &ImportArguments) -> Result<Ex
 impl ImportArguments {
     fn read_labels(&self) -> Result<Labels, Failure> {
         match &self.labels {
-            Some(path) => LabelTable::read(path).map(Labels::Table),
+            Some(path) => Ok(Labels::Table(LabelTable::read(path)?)),
             None if self.label_from_folder => Ok(Labels::FolderName),
             None => Ok(Labels::None),
         }

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use medindex_proto::identity::ImageId;
+use medindex_sources::unreadable;
 use serde::Deserialize;
 
 use super::{Context, from_json};
 use crate::failure::{Code, Failure};
-use crate::import::paths::unreadable;
 use crate::service::{Example, Question, Service};
 use crate::table::{Align, Table, keep_end};
 
@@ -119,7 +119,7 @@ fn example(text: &str) -> Result<Example, Failure> {
     match path.try_exists() {
         Ok(true) => return Ok(Example::File(PathBuf::from(path))),
         Ok(false) => {}
-        Err(error) => return Err(unreadable(path, &error)),
+        Err(error) => return Err(unreadable(path, &error).into()),
     }
     match ImageId::parse(text) {
         Ok(id) => Ok(Example::Stored(id)),

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use medindex_pipeline::{ImportItem, ImportProgress, LabelOutcome};
+use medindex_sources::{Items, Refusal};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use super::items::Items;
-use super::summary::{Refusal, Summary};
+use super::summary::Summary;
 use crate::commands::from_json;
 use crate::failure::{Code, Failure};
 use crate::service::remote::Remote;
@@ -97,7 +97,7 @@ impl Shared {
     fn upload_all(&self, server: &Remote) -> Result<(), Failure> {
         loop {
             let next = self.items.lock().next();
-            let Some(ImportItem { name, label, read }) = next else { return Ok(()) };
+            let Some(ImportItem { name, label, read, sidecar: _ }) = next else { return Ok(()) };
             match read() {
                 Err(error) => self.fail(name, error.to_string()),
                 Ok(bytes) => match upload(server, &name, label.as_deref(), &bytes) {

@@ -3,18 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use medindex_sources::Refusal;
 use serde::{Deserialize, Serialize};
 
 use crate::table::{Align, Table, keep_end};
-
-/// A file and the reason why it was not stored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Refusal {
-    /// Name as it would be in the catalog.
-    pub(crate) name: String,
-    /// Why.
-    pub(crate) reason: String,
-}
 
 /// What an import did.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -7,13 +7,12 @@ use medindex_imaging::{Limits, WindowChoice};
 use medindex_index::GroupBy;
 use medindex_pipeline::{Query, Region, SearchRequest, TrainingStage, parse_filter};
 use medindex_proto::identity::ImageId;
+use medindex_sources::{file_name, read_file, unreadable};
 use serde::Serialize;
 
 use super::{Example, Question};
 use crate::commands::to_json;
 use crate::failure::{Code, Failure, describe};
-use crate::import::items::read_file;
-use crate::import::paths::{file_name, unreadable};
 use crate::local::Local;
 use crate::output::note;
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use medindex_imaging::Limits;
 use medindex_proto::identity::ImageId;
+use medindex_sources::file_name;
 use serde::{Deserialize, Serialize};
 use ureq::http::Response;
 use ureq::unversioned::multipart::{Form, Part};
@@ -17,7 +18,6 @@ use super::local::{of_file, read_image};
 use super::{Example, Question};
 use crate::commands::{from_json, to_json};
 use crate::failure::{Code, Failure, describe};
-use crate::import::paths::file_name;
 
 /// Largest answer that is read.
 const LONGEST_ANSWER: u64 = 256 << 20;

@@ -26,6 +26,7 @@ use crate::digest::{ContentDigests, digest_content};
 use crate::ingest::IngestError;
 use crate::ingest::label::set_labels;
 use crate::report::{Accepted, ImageStatus, LabelOutcome};
+use crate::sidecar::Sidecar;
 
 /// Alarm for uploads that the queue does not take.
 pub(crate) const ALARM_SEND: &str = "send_failed";
@@ -42,6 +43,8 @@ pub struct Upload {
     pub bytes: Bytes,
     /// Label for it, where known.
     pub label: Option<String>,
+    /// What is known of it beside the file.
+    pub sidecar: Option<Sidecar>,
 }
 
 /// An upload whose header was read.
@@ -79,7 +82,10 @@ pub(crate) async fn accept_many(
 }
 
 fn examine(upload: Upload, limits: &medindex_imaging::Limits) -> Result<Examined, ImagingError> {
-    let info = medindex_imaging::inspect(&upload.bytes, limits)?;
+    let mut info = medindex_imaging::inspect(&upload.bytes, limits)?;
+    if let Some(sidecar) = &upload.sidecar {
+        sidecar.overrule(&mut info);
+    }
     let digests = digest_content(&upload.bytes);
     Ok(Examined { upload, info, digests })
 }
@@ -160,6 +166,7 @@ fn new_image(context: &Context, examined: &Examined) -> NewImage {
         bytes: upload.bytes.len() as u64,
         received_at_ms: now_ms(),
         description: describe(info),
+        sidecar: upload.sidecar.as_ref().map(Sidecar::to_json),
     }
 }
 
@@ -183,6 +190,10 @@ async fn status_of(
 /// Makes images durable and sends their messages.
 async fn send(context: &Arc<Context>, images: Vec<(NewImage, Bytes)>) -> Result<(), BackendError> {
     if images.is_empty() {
+        return Ok(());
+    }
+    if let Some(direct) = &context.direct {
+        direct.take(images).await;
         return Ok(());
     }
     let inline = context.settings.inline_bytes;
@@ -234,6 +245,7 @@ pub(crate) fn upload_message(image: &NewImage, inline: Option<Bytes>) -> Result<
         md5: image.md5.to_vec().into(),
         received_at_ms: image.received_at_ms,
         content: Some(content),
+        sidecar: image.sidecar.clone(),
         ..ImageUpload::default()
     };
     let payload = message.write()?;

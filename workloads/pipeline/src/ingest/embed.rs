@@ -31,6 +31,7 @@ use crate::embedding::{Embedding, Quantizers};
 use crate::ingest::prepare::{Prepared, prepare_many};
 use crate::retry::Backoff;
 use crate::row_meta::RowMeta;
+use crate::sidecar::Sidecar;
 
 /// Consumer group of embedders.
 pub(crate) const GROUP: &str = "embedder";
@@ -68,11 +69,13 @@ impl EmbedWorker {
 }
 
 /// An image on its way through the embedder.
-struct Job {
-    delivery: Delivery,
+pub(crate) struct Job {
+    /// The message that brought it; `None` for a bulk import.
+    delivery: Option<Delivery>,
     record: ImageRecord,
     bytes: Bytes,
     inline: bool,
+    sidecar: Option<Sidecar>,
 }
 
 /// Runs until the core stops.
@@ -118,10 +121,15 @@ async fn process_and_commit(
 /// Takes a batch of messages through all steps but the commit.
 async fn process(worker: &EmbedWorker, deliveries: &[Delivery]) -> Result<(), BackendError> {
     let jobs = collect_jobs(worker, deliveries).await?;
+    embed_and_store(worker, jobs).await
+}
+
+/// Takes images through all steps.
+pub(crate) async fn embed_and_store(worker: &EmbedWorker, mut jobs: Vec<Job>) -> Result<(), BackendError> {
     if jobs.is_empty() {
         return Ok(());
     }
-    let files: Vec<Bytes> = jobs.iter().map(|job| job.bytes.clone()).collect();
+    let files: Vec<_> = jobs.iter_mut().map(|job| (job.bytes.clone(), job.sidecar.take())).collect();
     let core = Arc::clone(&worker.core);
     let prepared = tokio::task::spawn_blocking(move || {
         let settings = &core.settings;
@@ -164,13 +172,46 @@ async fn collect_jobs(worker: &EmbedWorker, deliveries: &[Delivery]) -> Result<V
             Some(image_upload::Content::Inline(bytes)) => (Some(bytes), true),
             _ => (stored_bytes(worker, &record.image.row_key).await?, false),
         };
-        match bytes {
-            Some(bytes) => jobs.push(Job { delivery: delivery.clone(), record, bytes, inline }),
-            None => dead.push(DeadImage {
-                delivery: delivery.clone(),
+        let delivery = Some(delivery.clone());
+        match (bytes, Sidecar::of(&record.image)) {
+            (Some(bytes), Ok(sidecar)) => jobs.push(Job { delivery, record, bytes, inline, sidecar }),
+            (None, _) => dead.push(DeadImage {
+                delivery,
                 id: Some(id),
                 cause: "bytes_missing",
                 reason: "its file is not in the image store; upload it again".to_owned(),
+            }),
+            (_, Err(error)) => {
+                dead.push(DeadImage { delivery, id: Some(id), cause: "sidecar", reason: error.to_string() });
+            }
+        }
+    }
+    bury(worker, dead).await?;
+    Ok(jobs)
+}
+
+/// The jobs of images that were accepted in this process; passes over what was deleted or is searchable already.
+pub(crate) async fn collect_direct(
+    worker: &EmbedWorker,
+    images: &[(NewImage, Bytes)],
+) -> Result<Vec<Job>, BackendError> {
+    let ids: Vec<ImageId> = images.iter().map(|(image, _)| image.id).collect();
+    let records = worker.ports.catalog.images(&ids).await?;
+    let (mut jobs, mut dead, mut seen) = (Vec::new(), Vec::new(), std::collections::HashSet::new());
+    for ((image, bytes), record) in images.iter().zip(records) {
+        let Some(record) = record.filter(|record| record.status == ImageStatus::Received) else { continue };
+        if !seen.insert(image.id) {
+            continue;
+        }
+        match Sidecar::of(&record.image) {
+            Ok(sidecar) => {
+                jobs.push(Job { delivery: None, record, bytes: bytes.clone(), inline: true, sidecar });
+            }
+            Err(error) => dead.push(DeadImage {
+                delivery: None,
+                id: Some(image.id),
+                cause: "sidecar",
+                reason: error.to_string(),
             }),
         }
     }

@@ -4,10 +4,13 @@
 //! it returns, every file is searchable, was there already, or is listed with the reason why not. Told to stop, it returns at once:
 //! what was accepted is durable and is embedded when the folder is open again. Resumable: what is stored is recognised by its
 //! content, so starting again after an interruption repeats no work but reading.
+//!
+//! The same flow serves a bulk import on a cluster, where this process embeds by itself ([`super::direct`]): told to stop, it first finishes what
+//! is at work, for up to [`FINISH`], and a backend that does not answer is waited for instead of ending an import of hours.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use medindex_backends::catalog::ImageStatus;
@@ -15,6 +18,7 @@ use medindex_proto::identity::ImageId;
 use medindex_proto::names::{TOPIC_IMAGE_INDEXED, TOPIC_IMAGE_UPLOAD};
 use serde::Serialize;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend_error::{BackendError, from_backend};
@@ -23,12 +27,16 @@ use crate::error::{Classified, ErrorKind};
 use crate::ingest::IngestError;
 use crate::ingest::accept::{LOOK, Upload, accept_many};
 use crate::ingest::embed::GROUP;
-use crate::report::{ImageStatus as ShownStatus, LabelOutcome};
+use crate::report::{Accepted, ImageStatus as ShownStatus, LabelOutcome};
+use crate::retry::Backoff;
+use crate::sidecar::Sidecar;
 
 /// Files accepted at once.
 const BATCH: usize = 16;
 /// Bytes of files accepted at once, so that a batch of large files does not fill the memory.
 const BATCH_BYTES: usize = 64 << 20;
+/// How long an import that embeds by itself goes on with what is at work after it was told to stop; Kubernetes gives 30 seconds in all.
+const FINISH: Duration = Duration::from_secs(20);
 
 /// Why a file could not be read, in words for the summary.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -41,6 +49,8 @@ pub struct ImportItem {
     pub name: String,
     /// Label for it.
     pub label: Option<String>,
+    /// What is known of it beside the file.
+    pub sidecar: Option<Sidecar>,
     /// Reads the file.
     pub read: Box<dyn FnOnce() -> Result<Bytes, ReadItemError> + Send>,
 }
@@ -122,6 +132,7 @@ pub type ProgressCallback = Arc<dyn Fn(&ImportProgress) + Send + Sync>;
 struct ReadFile {
     name: String,
     label: Option<String>,
+    sidecar: Option<Sidecar>,
     content: Result<Bytes, ReadItemError>,
 }
 
@@ -139,6 +150,7 @@ pub(crate) async fn import(
         context,
         progress,
         stop: &stop,
+        finish_by: OnceLock::new(),
         counts: ImportProgress::default(),
         waiting: HashMap::new(),
         failed: Vec::new(),
@@ -160,8 +172,10 @@ pub(crate) async fn import(
     if complete && !stop.is_cancelled() {
         pass_over_what_is_done(context, &stop).await?;
     }
-    let ends = context.ports.queue.end_offsets(TOPIC_IMAGE_INDEXED).await?;
-    context.searcher.catch_up(&ends).await?;
+    if context.direct.is_none() {
+        let ends = context.ports.queue.end_offsets(TOPIC_IMAGE_INDEXED).await?;
+        context.searcher.catch_up(&ends).await?;
+    }
     let Import { counts, failed, waiting, .. } = import;
     Ok(ImportSummary {
         stored: counts.stored,
@@ -201,9 +215,9 @@ async fn pass_over_what_is_done(context: &Arc<Context>, stop: &CancellationToken
 
 /// Reads files until there are no more, or nobody wants them any more.
 fn read_all(items: impl Iterator<Item = ImportItem>, sender: &mpsc::Sender<ReadFile>) {
-    for ImportItem { name, label, read } in items {
+    for ImportItem { name, label, sidecar, read } in items {
         let content = read();
-        if sender.blocking_send(ReadFile { name, label, content }).is_err() {
+        if sender.blocking_send(ReadFile { name, label, sidecar, content }).is_err() {
             return;
         }
     }
@@ -225,6 +239,8 @@ struct Import<'a> {
     context: &'a Arc<Context>,
     progress: ProgressCallback,
     stop: &'a CancellationToken,
+    /// When it gives up what is at work, once it was told to stop.
+    finish_by: OnceLock<Instant>,
     counts: ImportProgress,
     /// New images that are not searchable yet, with their names.
     waiting: HashMap<ImageId, String>,
@@ -234,17 +250,17 @@ struct Import<'a> {
 impl Import<'_> {
     async fn take(&mut self, batch: Vec<ReadFile>) -> Result<(), ImportError> {
         let (mut names, mut uploads) = (Vec::new(), Vec::new());
-        for ReadFile { name, label, content } in batch {
+        for ReadFile { name, label, sidecar, content } in batch {
             self.counts.seen += 1;
             match content {
                 Ok(bytes) => {
                     names.push(name.clone());
-                    uploads.push(Upload { name, bytes, label });
+                    uploads.push(Upload { name, bytes, label, sidecar });
                 }
                 Err(error) => self.fail(name, error.to_string()),
             }
         }
-        let answers = accept_many(self.context, uploads).await?;
+        let answers = self.accept(uploads).await?;
         for (name, answer) in names.into_iter().zip(answers) {
             match answer.as_ref().ok().and_then(|accepted| accepted.label) {
                 Some(LabelOutcome::Set) => self.counts.labels_set += 1,
@@ -268,6 +284,40 @@ impl Import<'_> {
         Ok(())
     }
 
+    /// Accepts uploads; where this process embeds, a backend that does not answer is waited for.
+    async fn accept(&self, uploads: Vec<Upload>) -> Result<Vec<Result<Accepted, IngestError>>, ImportError> {
+        let mut backoff = Backoff::default();
+        loop {
+            match accept_many(self.context, uploads.clone()).await {
+                Ok(answers) => return Ok(answers),
+                Err(error) => self.check_worth_waiting(error)?,
+            }
+            tokio::select! {
+                () = self.give_up() => return Err(ImportError::Stopped),
+                () = self.context.stop.cancelled() => return Err(ImportError::Stopped),
+                () = backoff.wait() => {}
+            }
+        }
+    }
+
+    /// A folder of this machine that fails is not waited for: its disk is full, or it is damaged.
+    fn check_worth_waiting(&self, error: BackendError) -> Result<(), ImportError> {
+        if self.context.direct.is_none() || error.kind() != ErrorKind::Unavailable {
+            return Err(ImportError::Backend(error));
+        }
+        tracing::warn!(%error, "the import waits for a backend");
+        Ok(())
+    }
+
+    /// Returns when what is at work is not waited for any longer.
+    async fn give_up(&self) {
+        self.stop.cancelled().await;
+        if self.context.direct.is_some() {
+            let finish_by = self.finish_by.get_or_init(|| Instant::now() + FINISH);
+            tokio::time::sleep_until(*finish_by).await;
+        }
+    }
+
     fn fail(&mut self, name: String, reason: String) {
         self.counts.failed += 1;
         self.failed.push(ImportFailure { name, reason });
@@ -282,13 +332,15 @@ impl Import<'_> {
     async fn settle(&mut self, most: usize) -> Result<(), ImportError> {
         let mut changed = self.context.changed.subscribe();
         while self.waiting.len() > most {
-            self.look().await?;
+            if let Err(error) = self.look().await {
+                self.check_worth_waiting(error)?;
+            }
             self.report();
             if self.waiting.len() <= most {
                 break;
             }
             tokio::select! {
-                () = self.stop.cancelled() => break,
+                () = self.give_up() => break,
                 () = self.context.stop.cancelled() => return Err(ImportError::Stopped),
                 outcome = changed.changed() => if outcome.is_err() { return Err(ImportError::Stopped) },
                 // On a cluster nobody tells this process.
@@ -299,7 +351,7 @@ impl Import<'_> {
     }
 
     /// Looks which of the waiting images are done.
-    async fn look(&mut self) -> Result<(), ImportError> {
+    async fn look(&mut self) -> Result<(), BackendError> {
         let ids: Vec<ImageId> = self.waiting.keys().copied().collect();
         let records = self.context.ports.catalog.images(&ids).await?;
         for (id, record) in ids.into_iter().zip(records) {

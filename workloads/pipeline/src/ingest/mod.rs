@@ -4,6 +4,7 @@
 //! moment the process dies at; the same bytes are stored and indexed once in an organisation.
 
 pub(crate) mod accept;
+pub(crate) mod direct;
 pub(crate) mod embed;
 pub(crate) mod error;
 pub(crate) mod import;
@@ -12,6 +13,7 @@ pub(crate) mod prepare;
 pub(crate) mod sweep;
 
 pub use accept::Upload;
+pub use direct::DirectOptions;
 pub use embed::{EmbedWorker, lag as upload_lag};
 pub use error::IngestError;
 pub use import::{

@@ -15,6 +15,8 @@ use crate::ingest::embed::{lag, mark_failed};
 
 const PERIOD: Duration = Duration::from_secs(15);
 const PAGE: usize = 256;
+/// After this many times the age at which images are sent again, one that has no bytes anywhere is given up.
+const LOST_AFTER: i64 = 10;
 
 /// Runs until the context stops.
 pub(crate) async fn run(core: Arc<Core>) {
@@ -36,13 +38,15 @@ pub(crate) async fn sweep(core: &Core) -> Result<(), BackendError> {
     if lag(core).await? > 0 {
         return Ok(());
     }
-    let before = now_ms() - core.settings.resend_after.as_millis() as i64;
+    let resend_after = core.settings.resend_after.as_millis() as i64;
+    // A bulk import may be embedding what is in no store yet, or be waiting for one.
+    let (before, lost_before) = (now_ms() - resend_after, now_ms() - LOST_AFTER * resend_after);
     let stale = core.ports.catalog.stale_received(before, PAGE).await?;
     let (mut messages, mut lost) = (Vec::new(), Vec::new());
     for record in stale {
         if has_bytes(core, &record).await? {
             messages.push(upload_message(&record.image, None)?);
-        } else {
+        } else if record.image.received_at_ms <= lost_before {
             let reason = "its upload was cut off before it was complete; upload it again".to_owned();
             lost.push(FailedImage { id: record.image.id, reason });
         }

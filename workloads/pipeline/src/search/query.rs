@@ -12,6 +12,7 @@ use medindex_proto::identity::{ImageId, RowKey};
 use crate::context::Context;
 use crate::ingest::prepare::prepare;
 use crate::search::{Query, SearchError, SearchRequest};
+use crate::sidecar::Sidecar;
 
 /// A query that the index understands.
 pub(crate) struct QueryVector {
@@ -30,7 +31,7 @@ pub(crate) async fn query_vector(
 ) -> Result<QueryVector, SearchError> {
     match &request.query {
         Query::File { name, bytes } => {
-            let query = embed_file(context, bytes.clone(), request).await?;
+            let query = embed_file(context, bytes.clone(), None, request).await?;
             Ok(QueryVector { name: name.clone(), ..query })
         }
         Query::Stored(id) => {
@@ -83,7 +84,7 @@ async fn embed_stored(
 ) -> Result<QueryVector, SearchError> {
     let row = context.ports.store.get(&record.image.row_key, Columns::BYTES).await?;
     match row.and_then(|row| row.bytes) {
-        Some(bytes) => embed_file(context, bytes, request).await,
+        Some(bytes) => embed_file(context, bytes, Sidecar::of(&record.image)?, request).await,
         None => Err(SearchError::FindVector { id: record.image.id, state: record.status.to_string() }),
     }
 }
@@ -91,11 +92,12 @@ async fn embed_stored(
 async fn embed_file(
     context: &Arc<Context>,
     bytes: Bytes,
+    sidecar: Option<Sidecar>,
     request: &SearchRequest,
 ) -> Result<QueryVector, SearchError> {
     let started = Instant::now();
     let (worker, wanted) = (Arc::clone(context), request.clone());
-    let image = tokio::task::spawn_blocking(move || query_image(&worker, &bytes, &wanted))
+    let image = tokio::task::spawn_blocking(move || query_image(&worker, &bytes, sidecar.as_ref(), &wanted))
         .await?
         .map_err(SearchError::Decode)?;
     let decoded = Instant::now();
@@ -110,10 +112,15 @@ async fn embed_file(
 }
 
 /// The one frame of the query that is searched with, cut to the region asked for.
-fn query_image(context: &Context, bytes: &Bytes, request: &SearchRequest) -> Result<Rendered, ImagingError> {
+fn query_image(
+    context: &Context,
+    bytes: &Bytes,
+    sidecar: Option<&Sidecar>,
+    request: &SearchRequest,
+) -> Result<Rendered, ImagingError> {
     let selection = request.frame.map_or(FrameSelection::Middle, FrameSelection::One);
     let limits = &context.settings.limits;
-    let prepared = prepare(bytes, limits, selection, request.window.as_ref(), context.model())?;
+    let prepared = prepare(bytes, sidecar, limits, selection, request.window.as_ref(), context.model())?;
     let Some(frame) = prepared.frames.into_iter().next() else {
         return Err(ImagingError::NoSuchFrame { frame: request.frame.unwrap_or(0), frames: 0 });
     };

@@ -63,7 +63,7 @@ fn find(folder: &Path, name: &str) -> Option<PathBuf> {
 
 /// An upload of bytes.
 pub fn upload(name: &str, bytes: impl Into<Bytes>) -> Upload {
-    Upload { name: name.to_owned(), bytes: bytes.into(), label: None }
+    Upload { name: name.to_owned(), bytes: bytes.into(), label: None, sidecar: None }
 }
 
 /// A grey PNG whose pattern depends on `seed`: every seed gives other bytes and another embedding.

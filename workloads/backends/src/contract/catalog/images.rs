@@ -114,7 +114,8 @@ pub(super) async fn a_failed_image_may_be_offered_again(place: Catalogs) {
     let failure = record(&*catalog, first.id).await;
     assert_eq!(failure.status, ImageStatus::Failed);
     assert_eq!(failure.reason.as_deref(), Some("truncated at byte 7"));
-    let again = NewImage { received_at_ms: first.received_at_ms + 77, ..image(1) };
+    let sidecar = Some("{\"second\":\"try\"}".to_owned());
+    let again = NewImage { received_at_ms: first.received_at_ms + 77, sidecar, ..image(1) };
     assert_eq!(catalog.accept_image(again.clone()).await.unwrap(), Acceptance::Retry(first.id));
     let retried = record(&*catalog, first.id).await;
     assert_eq!((retried.status, retried.reason), (ImageStatus::Received, None));

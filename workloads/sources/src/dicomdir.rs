@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use dicom_core::Tag;
 
-use super::{Candidate, Source};
-use crate::failure::{Code, Failure, describe};
+use crate::error::SourceError;
+use crate::{Candidate, Source, describe};
 
 /// Media Storage Directory Storage: the SOP class of a DICOMDIR.
 const DIRECTORY_CLASS: &[u8] = b"1.2.840.10008.1.3.10";
@@ -35,11 +35,9 @@ pub(crate) fn is_directory(head: &[u8]) -> bool {
 /// The files that the directory at `path` lists, each once, in its order.
 ///
 /// # Errors
-/// [`Code::Refused`] when the directory cannot be parsed or lists no file.
-pub(crate) fn list(path: &Path) -> Result<Vec<Candidate>, Failure> {
-    let refuse = |reason: String| {
-        Failure::new(Code::Refused, format!("the DICOM directory {} {reason}", path.display()))
-    };
+/// [`SourceError::ReadDirectory`] when the directory cannot be parsed or lists no file.
+pub(crate) fn list(path: &Path) -> Result<Vec<Candidate>, SourceError> {
+    let refuse = |reason: String| SourceError::ReadDirectory { path: path.to_owned(), reason };
     let object = dicom_object::open_file(path)
         .map_err(|error| refuse(format!("cannot be read: {}", describe(&error))))?;
     let records = object

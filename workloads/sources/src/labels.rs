@@ -6,12 +6,12 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::{Candidate, Source};
-use crate::failure::{Code, Failure};
+use crate::error::SourceError;
+use crate::{Candidate, Source};
 
 /// Where labels come from.
 #[derive(Debug)]
-pub(crate) enum Labels {
+pub enum Labels {
     /// There are none.
     None,
     /// The name of the folder that a file is in.
@@ -22,7 +22,7 @@ pub(crate) enum Labels {
 
 /// The rows of a CSV file.
 #[derive(Debug)]
-pub(crate) struct LabelTable {
+pub struct LabelTable {
     folder: PathBuf,
     /// Label and whether a file asked for it, by the row's path in plain form.
     rows: HashMap<PathBuf, Row>,
@@ -63,7 +63,7 @@ fn folder_name(candidate: &Candidate) -> Option<String> {
     parent(Path::new(&candidate.name)).or_else(|| match &candidate.source {
         Source::File(path) => parent(&std::path::absolute(path).ok()?),
         Source::Entry { archive, .. } => archive.file_stem().map(|stem| stem.to_string_lossy().into_owned()),
-        Source::Broken(_) | Source::NoFile(_) => None,
+        Source::Slice(_) | Source::Broken(_) | Source::NoFile(_) => None,
     })
 }
 
@@ -72,11 +72,10 @@ impl LabelTable {
     ///
     /// # Errors
     /// When it cannot be read, has no columns `file` and `label`, or gives a file two labels.
-    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
-        let file = std::fs::File::open(path).map_err(|error| super::paths::unreadable(path, &error))?;
+    pub fn read(path: &Path) -> Result<Self, SourceError> {
+        let file = std::fs::File::open(path).map_err(|error| SourceError::unreadable(path, &error))?;
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-        Self::parse(file, folder)
-            .map_err(|reason| Failure::new(Code::Refused, format!("{}: {reason}", path.display())))
+        Self::parse(file, folder).map_err(|reason| SourceError::ReadTable { path: path.to_owned(), reason })
     }
 
     fn parse(csv: impl std::io::Read, folder: PathBuf) -> Result<Self, String> {
@@ -119,7 +118,12 @@ impl LabelTable {
     /// How a row may name the candidate, most exact first.
     fn keys(&self, candidate: &Candidate) -> Vec<PathBuf> {
         let mut keys = Vec::new();
-        if let Source::File(path) = &candidate.source {
+        let path = match &candidate.source {
+            Source::File(path) => Some(path),
+            Source::Slice(slice) => Some(&slice.path),
+            _ => None,
+        };
+        if let Some(path) = path {
             keys.push(plain(path));
             if let (Ok(path), Ok(folder)) = (std::path::absolute(path), std::path::absolute(&self.folder)) {
                 let (path, folder) = (plain(&path), plain(&folder));

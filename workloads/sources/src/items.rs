@@ -3,6 +3,7 @@
 //! Reading happens in the pipeline's own time, so a slow disk does not fill memory. Files found while walking are looked at first: what is
 //! clearly no image is put on the skipped list instead of the stream.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -12,47 +13,62 @@ use bytes::Bytes;
 use medindex_imaging::{Format, ImagingError, Limits};
 use medindex_pipeline::{ImportItem, ReadItemError};
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use super::labels::Labels;
-use super::summary::Refusal;
-use super::{Candidate, Source, archive, dicomdir};
-use crate::failure::describe_io;
+use crate::deep_lesion::{LesionWindow, Slice};
+use crate::{Candidate, Labels, Source, archive, describe_io, dicomdir};
 
 /// Bytes that decide what a file is.
 const HEAD_BYTES: u64 = 64 << 10;
 
+/// A file and the reason why it was not stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Name as it would be in the catalog.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+}
+
 /// What the stream leaves behind for the summary.
 #[derive(Debug, Default)]
-pub(crate) struct Remainder {
+pub struct Remainder {
     /// Files that are no images.
-    pub(crate) skipped: Vec<Refusal>,
+    pub skipped: Vec<Refusal>,
     /// Rows of the label table that no file matched.
-    pub(crate) unused_labels: Vec<String>,
+    pub unused_labels: Vec<String>,
     /// Whether the stream ended before its last candidate.
-    pub(crate) stopped: bool,
+    pub stopped: bool,
 }
 
 /// Turns candidates into import items.
-pub(crate) struct Items {
+pub struct Items {
     candidates: std::vec::IntoIter<Candidate>,
     labels: Labels,
     limits: Limits,
+    lesion_window: LesionWindow,
     stop: CancellationToken,
+    /// Rows of a slice that failed, to come after it.
+    behind: VecDeque<ImportItem>,
     open: Option<(PathBuf, archive::Archive)>,
     remainder: Arc<Mutex<Remainder>>,
 }
 
 impl Items {
-    pub(crate) fn new(
+    /// The stream, and where it leaves what the summary needs beside its items. It ends early once `stop` is cancelled.
+    pub fn new(
         candidates: Vec<Candidate>,
         labels: Labels,
         limits: Limits,
+        lesion_window: LesionWindow,
         stop: CancellationToken,
     ) -> (Self, Arc<Mutex<Remainder>>) {
         let remainder = Arc::new(Mutex::new(Remainder::default()));
         let candidates = candidates.into_iter();
-        let items = Self { candidates, labels, limits, stop, open: None, remainder: Arc::clone(&remainder) };
+        let (behind, open) = (VecDeque::new(), None);
+        let kept = Arc::clone(&remainder);
+        let items = Self { candidates, labels, limits, lesion_window, stop, behind, open, remainder: kept };
         (items, remainder)
     }
 
@@ -61,7 +77,11 @@ impl Items {
     }
 
     fn item(&mut self, candidate: Candidate) -> Option<ImportItem> {
-        let label = self.labels.find(&candidate);
+        let label = match (&self.labels, &candidate.source) {
+            // A slice's folder is named after its series, and its table says what it shows.
+            (Labels::FolderName, Source::Slice(_)) => None,
+            _ => self.labels.find(&candidate),
+        };
         let Candidate { name, source, explicit } = candidate;
         match source {
             Source::NoFile(reason) => {
@@ -80,6 +100,7 @@ impl Items {
                 let limit = self.limits.max_file_bytes;
                 Some(item(name, label, move || read_file(&path, limit)))
             }
+            Source::Slice(slice) => self.slice(name, label, &slice),
             Source::Entry { archive, index } => match self.read_entry(&archive, index) {
                 Ok(bytes) => match why_skipped(&bytes[..bytes.len().min(HEAD_BYTES as usize)]) {
                     Some(reason) => {
@@ -93,10 +114,24 @@ impl Items {
         }
     }
 
+    /// A slice of DeepLesion; its rows that cannot be used follow as items of their own.
+    fn slice(&mut self, name: String, label: Option<String>, slice: &Slice) -> Option<ImportItem> {
+        let taken = match slice.read(self.limits.max_file_bytes, &self.limits, self.lesion_window) {
+            Ok(taken) => taken,
+            Err(reason) => return Some(item(name, label, move || Err(ReadItemError(reason)))),
+        };
+        for (row, reason) in taken.refused {
+            self.behind.push_back(item(row, None, move || Err(ReadItemError(reason))));
+        }
+        let Some((sidecar, bytes)) = taken.image else { return self.behind.pop_front() };
+        let label = label.or(taken.label);
+        Some(ImportItem { name, label, sidecar: Some(sidecar), read: Box::new(move || Ok(bytes)) })
+    }
+
     /// Reads an entry, keeping its archive open for the next one.
     fn read_entry(&mut self, path: &Path, index: usize) -> Result<Bytes, String> {
         if self.open.as_ref().is_none_or(|(open, _)| open != path) {
-            let archive = archive::open(path).map_err(|failure| failure.message)?;
+            let archive = archive::open(path).map_err(|error| error.to_string())?;
             self.open = Some((path.to_owned(), archive));
         }
         match &mut self.open {
@@ -112,8 +147,11 @@ impl Iterator for Items {
     fn next(&mut self) -> Option<ImportItem> {
         loop {
             if self.stop.is_cancelled() {
-                self.remainder.lock().stopped = self.candidates.len() > 0;
+                self.remainder.lock().stopped = self.candidates.len() + self.behind.len() > 0;
                 return None;
+            }
+            if let Some(item) = self.behind.pop_front() {
+                return Some(item);
             }
             let Some(candidate) = self.candidates.next() else {
                 self.remainder.lock().unused_labels = self.labels.unused();
@@ -131,7 +169,7 @@ fn item(
     label: Option<String>,
     read: impl FnOnce() -> Result<Bytes, ReadItemError> + Send + 'static,
 ) -> ImportItem {
-    ImportItem { name, label, read: Box::new(read) }
+    ImportItem { name, label, sidecar: None, read: Box::new(read) }
 }
 
 /// Why a file that begins with `head` is not worth an attempt; `None` when it is or may be an image, and for an empty file.
@@ -153,7 +191,10 @@ pub(crate) fn read_head(path: &Path) -> std::io::Result<Vec<u8>> {
 }
 
 /// A whole file of at most `limit` bytes.
-pub(crate) fn read_file(path: &Path, limit: u64) -> Result<Bytes, ReadItemError> {
+///
+/// # Errors
+/// [`ReadItemError`], in words for people.
+pub fn read_file(path: &Path, limit: u64) -> Result<Bytes, ReadItemError> {
     let cannot = |error: &std::io::Error| ReadItemError(format!("cannot read: {}", describe_io(error)));
     let file = File::open(path).map_err(|error| cannot(&error))?;
     let size = file.metadata().map_err(|error| cannot(&error))?.len();

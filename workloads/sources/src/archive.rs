@@ -11,8 +11,8 @@ use std::path::Path;
 use medindex_imaging::Limits;
 use zip::ZipArchive;
 
-use super::{Candidate, Source};
-use crate::failure::{Code, Failure, describe};
+use crate::error::SourceError;
+use crate::{Candidate, Source, describe};
 
 /// Entries of one archive at the most.
 const MAX_ENTRIES: usize = 2_000_000;
@@ -30,18 +30,16 @@ pub(crate) fn is_archive(head: &[u8]) -> bool {
 }
 
 /// Opens an archive.
-pub(crate) fn open(path: &Path) -> Result<Archive, Failure> {
-    let file = File::open(path).map_err(|error| super::paths::unreadable(path, &error))?;
-    ZipArchive::new(BufReader::new(file)).map_err(|error| {
-        Failure::new(Code::Refused, format!("{} is a damaged zip archive: {error}", path.display()))
-    })
+pub(crate) fn open(path: &Path) -> Result<Archive, SourceError> {
+    let file = File::open(path).map_err(|error| SourceError::unreadable(path, &error))?;
+    ZipArchive::new(BufReader::new(file)).map_err(|error| damaged(path, &error))
 }
 
 /// The files in an archive; hidden ones and folders are left out, encrypted ones fail.
 ///
 /// # Errors
-/// [`Code::Refused`] when the archive is damaged or would unpack beyond its limits.
-pub(crate) fn list(path: &Path, limits: &Limits) -> Result<Vec<Candidate>, Failure> {
+/// [`SourceError`] when the archive is damaged or would unpack beyond its limits.
+pub(crate) fn list(path: &Path, limits: &Limits) -> Result<Vec<Candidate>, SourceError> {
     let mut archive = open(path)?;
     refuse_bombs(path, &mut archive)?;
     let mut candidates = Vec::new();
@@ -78,13 +76,8 @@ pub(crate) fn read(archive: &mut Archive, index: usize, limits: &Limits) -> Resu
     Ok(bytes)
 }
 
-fn refuse_bombs(path: &Path, archive: &mut Archive) -> Result<(), Failure> {
-    let refuse = |reason: String| {
-        Err(Failure::new(
-            Code::Refused,
-            format!("{} is refused: {reason}; unpack it yourself if you trust it", path.display()),
-        ))
-    };
+fn refuse_bombs(path: &Path, archive: &mut Archive) -> Result<(), SourceError> {
+    let refuse = |reason: String| Err(SourceError::CheckArchive { path: path.to_owned(), reason });
     if archive.len() > MAX_ENTRIES {
         return refuse(format!("it has {} entries, more than {MAX_ENTRIES}", archive.len()));
     }
@@ -96,15 +89,15 @@ fn refuse_bombs(path: &Path, archive: &mut Archive) -> Result<(), Failure> {
         let entry = archive.by_index_data(index).map_err(|error| damaged(path, &error))?;
         declared = declared.saturating_add(entry.size());
     }
-    let packed = std::fs::metadata(path).map_err(|error| super::paths::unreadable(path, &error))?.len();
+    let packed = std::fs::metadata(path).map_err(|error| SourceError::unreadable(path, &error))?.len();
     if declared > HARMLESS_BYTES && declared / packed.max(1) > MAX_RATIO {
         return refuse(format!("{packed} bytes would unpack to {declared}, as in a zip bomb"));
     }
     Ok(())
 }
 
-fn damaged(path: &Path, error: &zip::result::ZipError) -> Failure {
-    Failure::new(Code::Refused, format!("{} is a damaged zip archive: {error}", path.display()))
+fn damaged(path: &Path, error: &zip::result::ZipError) -> SourceError {
+    SourceError::OpenArchive { path: path.to_owned(), reason: error.to_string() }
 }
 
 fn is_hidden(name: &str) -> bool {
@@ -145,8 +138,8 @@ mod tests {
         let zeros = vec![0_u8; 128 << 20];
         let file = write(&[("bomb.dcm", &zeros)]);
         let failure = list(file.path(), &Limits::default()).unwrap_err();
-        assert_eq!(failure.code, Code::Refused);
-        assert!(failure.message.contains("zip bomb"), "{}", failure.message);
+        assert!(matches!(failure, SourceError::CheckArchive { .. }), "{failure}");
+        assert!(failure.to_string().contains("zip bomb"), "{failure}");
     }
 
     #[test]
@@ -162,6 +155,7 @@ mod tests {
     fn a_damaged_archive_is_refused() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), b"PK\x03\x04 and nothing else").unwrap();
-        assert_eq!(list(file.path(), &Limits::default()).unwrap_err().code, Code::Refused);
+        let failure = list(file.path(), &Limits::default()).unwrap_err();
+        assert!(matches!(failure, SourceError::OpenArchive { .. }), "{failure}");
     }
 }

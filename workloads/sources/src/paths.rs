@@ -8,19 +8,19 @@ use std::path::Path;
 use medindex_imaging::Limits;
 use walkdir::{DirEntry, WalkDir};
 
-use super::{Candidate, Source, archive, dicomdir, pattern};
-use crate::failure::{Code, Failure, describe, describe_io};
+use crate::error::SourceError;
+use crate::{Candidate, Source, archive, deep_lesion, describe, describe_io, dicomdir, pattern};
 
 /// The files that `paths` mean, in order.
 ///
 /// # Errors
-/// [`Code::Usage`] for an empty path; [`Code::NotFound`] when a path or a glob matches nothing, or when there is no file at all; [`Code::Refused`] for an archive or
-/// DICOM directory that cannot be read, or a folder that may not be read.
-pub(crate) fn expand(paths: &[String], limits: &Limits) -> Result<Vec<Candidate>, Failure> {
+/// [`SourceError`]: a path is empty, is not there or may not be read, a glob matches nothing, there is no file at all, or an archive, a DICOM directory
+/// or a data set's table cannot be used.
+pub fn expand(paths: &[String], limits: &Limits) -> Result<Vec<Candidate>, SourceError> {
     let mut candidates = Vec::new();
     for text in paths {
         if text.is_empty() {
-            return Err(Failure::usage("a PATH is empty: name a file, a folder or a pattern"));
+            return Err(SourceError::CheckPath);
         }
         // A path that exists is taken as it is, else it is a pattern.
         let path = Path::new(text);
@@ -31,25 +31,31 @@ pub(crate) fn expand(paths: &[String], limits: &Limits) -> Result<Vec<Candidate>
         for path in pattern::matches(text)? {
             // Among many that a pattern matched, one that cannot be read does not stop the others.
             if let Err(failure) = expand_path(&path, limits, &mut candidates) {
-                candidates.push(Candidate::broken(file_name(&path), failure.message));
+                candidates.push(Candidate::broken(file_name(&path), failure.to_string()));
             }
         }
     }
     if candidates.is_empty() {
-        return Err(Failure::new(Code::NotFound, format!("no files in {}", paths.join(", "))));
+        return Err(SourceError::FindFiles(paths.join(", ")));
     }
     Ok(candidates)
 }
 
-fn expand_path(path: &Path, limits: &Limits, into: &mut Vec<Candidate>) -> Result<(), Failure> {
+fn expand_path(path: &Path, limits: &Limits, into: &mut Vec<Candidate>) -> Result<(), SourceError> {
     let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
     if metadata.is_dir() {
-        return walk(path, into);
+        return match deep_lesion::table_in(path) {
+            Some(table) => {
+                into.extend(deep_lesion::list(&table)?);
+                Ok(())
+            }
+            None => walk(path, into),
+        };
     }
     if !metadata.is_file() {
-        return Err(Failure::new(Code::Refused, format!("{} is no file and no folder", path.display())));
+        return Err(SourceError::CheckKind(path.to_owned()));
     }
-    let head = match super::items::read_head(path) {
+    let head = match crate::items::read_head(path) {
         Ok(head) => head,
         Err(error) => {
             into.push(Candidate::broken(file_name(path), format!("cannot read: {}", describe_io(&error))));
@@ -60,13 +66,15 @@ fn expand_path(path: &Path, limits: &Limits, into: &mut Vec<Candidate>) -> Resul
         into.extend(archive::list(path, limits)?);
     } else if dicomdir::is_directory(&head) {
         into.extend(dicomdir::list(path)?);
+    } else if deep_lesion::is_table(path, &head) {
+        into.extend(deep_lesion::list(path)?);
     } else {
         into.push(Candidate { name: file_name(path), source: Source::File(path.to_owned()), explicit: true });
     }
     Ok(())
 }
 
-fn walk(root: &Path, into: &mut Vec<Candidate>) -> Result<(), Failure> {
+fn walk(root: &Path, into: &mut Vec<Candidate>) -> Result<(), SourceError> {
     // The folder itself must be readable; one further down that is not is listed as failed.
     std::fs::read_dir(root).map_err(|error| unreadable(root, &error))?;
     let visible = |entry: &DirEntry| entry.depth() == 0 || !is_hidden(entry);
@@ -127,19 +135,19 @@ fn relative_name(root: &Path, path: &Path) -> String {
 }
 
 /// Last part of a path, as a name in the catalog.
-pub(crate) fn file_name(path: &Path) -> String {
+pub fn file_name(path: &Path) -> String {
     path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
 }
 
 /// A path given on the command line that cannot be read: not found, or refused by its permissions.
-pub(crate) fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
-    let code = if error.kind() == std::io::ErrorKind::NotFound { Code::NotFound } else { Code::Refused };
-    Failure::new(code, format!("cannot read {}: {}", path.display(), describe_io(error)))
+pub fn unreadable(path: &Path, error: &std::io::Error) -> SourceError {
+    SourceError::unreadable(path, error)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::SourceErrorKind;
 
     fn names(candidates: &[Candidate]) -> Vec<&str> {
         candidates.iter().map(|candidate| candidate.name.as_str()).collect()
@@ -204,26 +212,26 @@ mod tests {
 
     #[test]
     fn an_empty_path_is_refused_by_name() {
-        assert_eq!(expand(&[String::new()], &Limits::default()).unwrap_err().code, Code::Usage);
+        assert_eq!(expand(&[String::new()], &Limits::default()).unwrap_err().kind(), SourceErrorKind::Usage);
     }
 
     #[test]
     fn a_pattern_without_a_match_is_not_found() {
         let folder = example();
         let pattern = format!("{}/*.dcm", folder.path().display());
-        assert_eq!(expand(&[pattern], &Limits::default()).unwrap_err().code, Code::NotFound);
+        assert_eq!(expand(&[pattern], &Limits::default()).unwrap_err().kind(), SourceErrorKind::NotFound);
     }
 
     #[test]
     fn an_empty_folder_is_not_found() {
         let folder = tempfile::tempdir().unwrap();
         let paths = [folder.path().display().to_string()];
-        assert_eq!(expand(&paths, &Limits::default()).unwrap_err().code, Code::NotFound);
+        assert_eq!(expand(&paths, &Limits::default()).unwrap_err().kind(), SourceErrorKind::NotFound);
     }
 
     #[test]
     fn a_missing_path_is_not_found() {
         let paths = ["/nowhere/at/all".to_owned()];
-        assert_eq!(expand(&paths, &Limits::default()).unwrap_err().code, Code::NotFound);
+        assert_eq!(expand(&paths, &Limits::default()).unwrap_err().kind(), SourceErrorKind::NotFound);
     }
 }

@@ -8,20 +8,20 @@ use std::path::{Component, Path, PathBuf};
 use globset::{GlobBuilder, GlobMatcher};
 use walkdir::WalkDir;
 
-use crate::failure::{Code, Failure};
+use crate::error::SourceError;
 
 const META: [char; 4] = ['*', '?', '[', '{'];
 
 /// Whether `text` has characters that mean something in a pattern.
-pub(super) fn is_pattern(text: &str) -> bool {
+pub(crate) fn is_pattern(text: &str) -> bool {
     text.contains(META)
 }
 
 /// The paths that `pattern` matches, in the order of their names.
 ///
 /// # Errors
-/// [`Code::Usage`] when it is no pattern, [`Code::NotFound`] when nothing matches.
-pub(super) fn matches(pattern: &str) -> Result<Vec<PathBuf>, Failure> {
+/// [`SourceError::ParsePattern`] when it is no pattern, [`SourceError::MatchPattern`] when nothing matches.
+pub(crate) fn matches(pattern: &str) -> Result<Vec<PathBuf>, SourceError> {
     let matcher = compile(pattern)?;
     let (base, rest) = split(Path::new(pattern));
     // Without `**` nothing lies deeper than the pattern has parts.
@@ -46,18 +46,16 @@ pub(super) fn matches(pattern: &str) -> Result<Vec<PathBuf>, Failure> {
     // A folder that cannot be listed comes twice, once as itself and once as an error.
     found.dedup();
     if found.is_empty() {
-        return Err(Failure::new(Code::NotFound, format!("no file matches {pattern}")));
+        return Err(SourceError::MatchPattern(pattern.to_owned()));
     }
     Ok(found)
 }
 
-fn compile(pattern: &str) -> Result<GlobMatcher, Failure> {
+fn compile(pattern: &str) -> Result<GlobMatcher, SourceError> {
     let relative = pattern.strip_prefix("./").unwrap_or(pattern);
-    GlobBuilder::new(relative)
-        .literal_separator(true)
-        .build()
-        .map(|glob| glob.compile_matcher())
-        .map_err(|error| Failure::usage(format!("'{pattern}' is not a pattern: {}", error.kind())))
+    GlobBuilder::new(relative).literal_separator(true).build().map(|glob| glob.compile_matcher()).map_err(
+        |error| SourceError::ParsePattern { pattern: pattern.to_owned(), reason: error.kind().to_string() },
+    )
 }
 
 /// The folder to begin in, and the part of the pattern below it.
@@ -71,6 +69,7 @@ fn split(pattern: &Path) -> (PathBuf, PathBuf) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::SourceErrorKind;
 
     fn example() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -104,14 +103,14 @@ mod tests {
 
     #[test]
     fn a_folder_that_is_not_there_matches_nothing() {
-        assert_eq!(matches("/nowhere/at/all/*.png").unwrap_err().code, Code::NotFound);
+        assert_eq!(matches("/nowhere/at/all/*.png").unwrap_err().kind(), SourceErrorKind::NotFound);
     }
 
     #[test]
     fn what_is_no_pattern_is_named() {
         let failure = matches("a[.png").unwrap_err();
-        assert_eq!(failure.code, Code::Usage);
-        assert!(failure.message.contains("a[.png"), "{}", failure.message);
+        assert_eq!(failure.kind(), SourceErrorKind::Usage);
+        assert!(failure.to_string().contains("a[.png"), "{failure}");
     }
 
     #[cfg(target_os = "linux")]

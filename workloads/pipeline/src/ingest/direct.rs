@@ -1,0 +1,147 @@
+//! Embedding accepted images in this process, without the queue: what a bulk import on a cluster does.
+//!
+//! The steps and their order are the embedder's ([`super::embed`]); only the way there is another: images wait in a short channel, a few tasks take
+//! them in batches. Guarantees: an image is stored, announced and marked as the embedder does it, or its record stays `received` and the
+//! next import takes it up; a backend that fails is tried again until it answers or the process ends. Memory is bounded by the batches at work.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use medindex_backends::Positions;
+use medindex_backends::catalog::NewImage;
+use medindex_index::{IndexStatus, SearchRequest};
+use medindex_proto::identity::ImageId;
+use tokio::sync::{Mutex, mpsc};
+use tokio::time::{Interval, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use crate::backend_error::BackendError;
+use crate::ingest::embed::{EmbedWorker, collect_direct, embed_and_store};
+use crate::retry::Backoff;
+use crate::searcher::{Found, Searcher, ShardError};
+
+/// How a bulk import embeds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DirectOptions {
+    /// Batches at work at the same time, at least 1: while one computes, another writes.
+    pub batches: usize,
+    /// New images a second at the most; `None` for no bound.
+    pub images_per_second: Option<f64>,
+}
+
+/// An accepted image with its file.
+type Accepted = (NewImage, Bytes);
+
+/// Takes accepted images and embeds them in the background.
+pub(crate) struct Direct {
+    images: mpsc::Sender<Accepted>,
+    pace: Option<Mutex<Interval>>,
+    /// From then on nothing is held back, so that what is at work is finished soon.
+    hurry: CancellationToken,
+}
+
+impl Direct {
+    /// Starts the tasks. They end when the last image is embedded and nobody can bring another one, or the core stops.
+    pub(crate) fn start(worker: EmbedWorker, options: DirectOptions, hurry: CancellationToken) -> Self {
+        let (images, waiting) = mpsc::channel(worker.core.settings.batch);
+        let (worker, waiting) = (Arc::new(worker), Arc::new(Mutex::new(waiting)));
+        for _ in 0..options.batches.max(1) {
+            worker.core.tasks.spawn(run(Arc::clone(&worker), Arc::clone(&waiting)));
+        }
+        let pace = options.images_per_second.map(|rate| {
+            let mut interval = tokio::time::interval(Duration::from_secs_f64(1.0 / rate));
+            // What was not used is lost: a rate is a bound, not an average to catch up with.
+            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            Mutex::new(interval)
+        });
+        Self { images, pace, hurry }
+    }
+
+    /// Takes images at the rate allowed; waits while enough are at work.
+    pub(crate) async fn take(&self, images: Vec<Accepted>) {
+        for image in images {
+            if let Some(pace) = &self.pace {
+                let mut interval = pace.lock().await;
+                tokio::select! {
+                    _ = interval.tick() => {}
+                    () = self.hurry.cancelled() => {}
+                }
+            }
+            if self.images.send(image).await.is_err() {
+                tracing::warn!("an image is not embedded, because the process ends; import again to go on");
+                return;
+            }
+        }
+    }
+}
+
+async fn run(worker: Arc<EmbedWorker>, waiting: Arc<Mutex<mpsc::Receiver<Accepted>>>) {
+    loop {
+        let batch = tokio::select! {
+            () = worker.core.stop.cancelled() => return,
+            batch = next_batch(&waiting, worker.core.settings.batch) => batch,
+        };
+        if batch.is_empty() {
+            return;
+        }
+        let mut backoff = Backoff::default();
+        while let Err(error) = process(&worker, &batch).await {
+            tracing::error!(%error, images = batch.len(), "importing is interrupted and will be tried again");
+            tokio::select! {
+                () = worker.core.stop.cancelled() => return,
+                () = backoff.wait() => {}
+            }
+        }
+        worker.core.announce_change();
+    }
+}
+
+/// At least one image; none when there will be none any more.
+async fn next_batch(waiting: &Mutex<mpsc::Receiver<Accepted>>, most: usize) -> Vec<Accepted> {
+    let mut batch = Vec::with_capacity(most);
+    waiting.lock().await.recv_many(&mut batch, most).await;
+    batch
+}
+
+async fn process(worker: &EmbedWorker, batch: &[Accepted]) -> Result<(), BackendError> {
+    let jobs = collect_direct(worker, batch).await?;
+    embed_and_store(worker, jobs).await
+}
+
+/// A process that only brings images: the shards follow in their own time.
+pub(crate) struct Elsewhere;
+
+impl Elsewhere {
+    fn refusal() -> BackendError {
+        ShardError::Ask { reason: "an import does not search; ask a gateway".to_owned() }.into()
+    }
+}
+
+#[async_trait]
+impl Searcher for Elsewhere {
+    async fn search(&self, _question: SearchRequest) -> Result<Found, BackendError> {
+        Err(Self::refusal())
+    }
+
+    async fn holds(&self, _id: &ImageId) -> Result<bool, BackendError> {
+        Err(Self::refusal())
+    }
+
+    async fn generation(&self) -> Result<u64, BackendError> {
+        Err(Self::refusal())
+    }
+
+    async fn status(&self) -> Result<IndexStatus, BackendError> {
+        Err(Self::refusal())
+    }
+
+    async fn catch_up(&self, _ends: &Positions) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    async fn unready(&self) -> Option<String> {
+        None
+    }
+}

@@ -1,0 +1,103 @@
+//! Why there is nothing to import.
+
+use std::path::{Path, PathBuf};
+
+/// What kind of mistake an error is, for exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceErrorKind {
+    /// The command cannot be understood.
+    Usage,
+    /// What was named is not there.
+    NotFound,
+    /// What was named was read and refused, or may not be read.
+    Refused,
+}
+
+/// Why there is nothing to import.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SourceError {
+    /// A path has no characters.
+    #[error("a PATH is empty: name a file, a folder or a pattern")]
+    CheckPath,
+    /// A pattern is none.
+    #[error("'{pattern}' is not a pattern: {reason}")]
+    ParsePattern {
+        /// What was given.
+        pattern: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Nothing matches a pattern.
+    #[error("no file matches {0}")]
+    MatchPattern(String),
+    /// The paths hold no file at all.
+    #[error("no files in {0}")]
+    FindFiles(String),
+    /// Something named cannot be read.
+    #[error("cannot read {}: {reason}", path.display())]
+    Read {
+        /// What was named.
+        path: PathBuf,
+        /// Why, in words.
+        reason: String,
+        /// It is not there.
+        is_missing: bool,
+    },
+    /// Something named is neither file nor folder.
+    #[error("{} is no file and no folder", .0.display())]
+    CheckKind(PathBuf),
+    /// An archive is damaged.
+    #[error("{} is a damaged zip archive: {reason}", path.display())]
+    OpenArchive {
+        /// The archive.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// An archive would unpack beyond all bounds.
+    #[error("{} is refused: {reason}; unpack it yourself if you trust it", path.display())]
+    CheckArchive {
+        /// The archive.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A DICOM directory cannot be followed.
+    #[error("the DICOM directory {} {reason}", path.display())]
+    ReadDirectory {
+        /// The directory's file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A table of labels or lesions cannot be used.
+    #[error("{}: {reason}", path.display())]
+    ReadTable {
+        /// The table.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl SourceError {
+    /// A path that cannot be read: not found, or refused by its permissions.
+    pub(crate) fn unreadable(path: &Path, error: &std::io::Error) -> Self {
+        Self::Read {
+            path: path.to_owned(),
+            reason: crate::describe_io(error),
+            is_missing: error.kind() == std::io::ErrorKind::NotFound,
+        }
+    }
+
+    /// What kind of mistake it is.
+    pub fn kind(&self) -> SourceErrorKind {
+        match self {
+            Self::CheckPath | Self::ParsePattern { .. } => SourceErrorKind::Usage,
+            Self::MatchPattern(_) | Self::FindFiles(_) | Self::Read { is_missing: true, .. } => {
+                SourceErrorKind::NotFound
+            }
+            _ => SourceErrorKind::Refused,
+        }
+    }
+}
