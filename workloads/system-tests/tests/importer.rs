@@ -163,10 +163,14 @@ fn check_records(client: &Client, files: &Files) {
     for slice in &files.slices {
         let record = &records[&slice.file_name];
         assert_eq!(record["label"], slice.label.map_or(Value::Null, Value::from), "{record}");
-        assert_eq!((&record["modality"], &record["patient_id"]), (&"CT".into(), &slice.patient.as_str().into()));
+        assert_eq!(
+            (&record["modality"], &record["patient_id"]),
+            (&"CT".into(), &slice.patient.as_str().into())
+        );
         let regions = record["regions"].as_array().unwrap().iter();
-        let regions: Vec<[u64; 4]> =
-            regions.map(|region| ["x", "y", "width", "height"].map(|edge| region[edge].as_u64().unwrap())).collect();
+        let regions: Vec<[u64; 4]> = regions
+            .map(|region| ["x", "y", "width", "height"].map(|edge| region[edge].as_u64().unwrap()))
+            .collect();
         assert_eq!(regions, slice.regions.iter().map(|region| region.map(u64::from)).collect::<Vec<_>>());
     }
 }
@@ -180,7 +184,8 @@ fn check_searches(client: &Client, files: &Files) {
         assert_eq!(own.len(), 1, "{}: {answer}", picture.name);
         assert!(own[0]["distance"].as_f64().unwrap() < 1e-3, "{}: {answer}", picture.name);
     }
-    let all = client.search(&files.pictures[0].bytes, &[("k", "200"), ("filter", "patient=DeepLesion-000001")]);
+    let all =
+        client.search(&files.pictures[0].bytes, &[("k", "200"), ("filter", "patient=DeepLesion-000001")]);
     assert_eq!(all["results"].as_array().unwrap().len(), 4, "{all}");
     let records = records(client);
     let slice = &files.slices[0];

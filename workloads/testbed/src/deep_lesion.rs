@@ -130,7 +130,8 @@ fn base_slice() -> io::Result<Slice> {
         .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/medindex")));
     let sample = samples.map(|cache| cache.join("samples/pydicom/CT_small.dcm"));
     let Some(file) = sample.filter(|sample| sample.is_file()) else { return Ok(phantom()) };
-    let decoded = decode(&fs::read(file)?, &Limits::default(), FrameSelection::Middle).map_err(io::Error::other)?;
+    let decoded =
+        decode(&fs::read(file)?, &Limits::default(), FrameSelection::Middle).map_err(io::Error::other)?;
     let slice = decoded.frames.first().and_then(|frame| {
         let values = frame.modality_values()?.into_iter().map(|hounsfield| (hounsfield + 32_768.0) as u16);
         Slice::from_raw(frame.width(), frame.height(), values.collect())

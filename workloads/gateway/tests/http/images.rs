@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use axum::http::StatusCode;
+use medindex_pipeline::{MarkedRegion, Region, Sidecar, Upload};
 
 use crate::support::{Form, House, sample};
 
@@ -26,6 +27,34 @@ async fn an_uploaded_file_is_read_back_as_it_was_until_it_is_deleted() {
     for part in ["", "/file", "/preview.png"] {
         house.get(&format!("/api/v1/images/{id}{part}")).await.problem(404, "not-found");
     }
+}
+
+#[tokio::test]
+async fn regions_of_interest_are_told_and_searched_with() {
+    let house = House::empty().await;
+    house.add("MR_small.dcm", None).await;
+    let region = Region { x: 10, y: 20, width: 30, height: 40 };
+    let regions = vec![
+        MarkedRegion { region, label: Some("lung".into()) },
+        MarkedRegion { region: Region { x: 0, ..region }, label: None },
+    ];
+    let sidecar = Some(Sidecar { regions, ..Sidecar::default() });
+    let (name, bytes) = ("slice.dcm".to_owned(), sample("CT_small.dcm").into());
+    let accepted = house.pipeline.accept(Upload { name, bytes, label: None, sidecar }).await.unwrap();
+    let id = accepted.id;
+    let patience = std::time::Duration::from_mins(1);
+    house.pipeline.wait_until_searchable(&id, patience).await.unwrap();
+    let details = house.get(&format!("/api/v1/images/{id}")).await.json();
+    let expected = serde_json::json!([
+        {"x": 10, "y": 20, "width": 30, "height": 40, "label": "lung"},
+        {"x": 0, "y": 20, "width": 30, "height": 40},
+    ]);
+    assert_eq!(details["regions"], expected);
+    let form = Form::new().text("id", &id.to_string()).text("roi", "10,20,30,40");
+    let found = house.post("/api/v1/search", form).await.json();
+    assert_eq!(found["results"].as_array().unwrap().len(), 1, "{found}");
+    let plain = house.get("/api/v1/images?limit=10").await.json();
+    assert!(plain["images"][1].get("regions").is_none(), "{plain}");
 }
 
 #[tokio::test]

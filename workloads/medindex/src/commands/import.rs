@@ -20,8 +20,7 @@ use crate::progress::Progress;
 use crate::service::remote::Remote;
 use crate::signals::stop_token;
 
-/// Import files, folders, globs, DICOM directories (DICOMDIR), zip archives and the DeepLesion data set (DL_info.csv). Start it again to go on after an
-/// interruption.
+/// Import files, folders, globs, DICOM directories (DICOMDIR), zip archives and the DeepLesion data set. Start it again to go on after an interruption.
 #[derive(Debug, Args)]
 pub(crate) struct ImportArguments {
     /// What to import; folders with all below them, hidden files left out.

@@ -2,7 +2,8 @@
 //!
 //! The steps and their order are the embedder's ([`super::embed`]); only the way there is another: images wait in a short channel, a few tasks take
 //! them in batches. Guarantees: an image is stored, announced and marked as the embedder does it, or its record stays `received` and the
-//! next import takes it up; a backend that fails is tried again until it answers or the process ends. Memory is bounded by the batches at work.
+//! next import takes it up; a backend that fails is tried again until it answers or the process ends. Memory is bounded by the
+//! images and the bytes at work.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use medindex_backends::Positions;
 use medindex_backends::catalog::NewImage;
 use medindex_index::{IndexStatus, SearchRequest};
 use medindex_proto::identity::ImageId;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -31,12 +32,20 @@ pub struct DirectOptions {
     pub images_per_second: Option<f64>,
 }
 
-/// An accepted image with its file.
-type Accepted = (NewImage, Bytes);
+/// KiB of files that wait or are at work at the most; a larger file has all of it.
+const ROOM: u32 = 256 << 10;
+
+/// An accepted image with its file, and the room that the file takes until it is stored.
+struct Accepted {
+    image: NewImage,
+    bytes: Bytes,
+    _room: OwnedSemaphorePermit,
+}
 
 /// Takes accepted images and embeds them in the background.
 pub(crate) struct Direct {
     images: mpsc::Sender<Accepted>,
+    room: Arc<Semaphore>,
     pace: Option<Mutex<Interval>>,
     /// From then on nothing is held back, so that what is at work is finished soon.
     hurry: CancellationToken,
@@ -56,12 +65,12 @@ impl Direct {
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
             Mutex::new(interval)
         });
-        Self { images, pace, hurry }
+        Self { images, room: Arc::new(Semaphore::new(ROOM as usize)), pace, hurry }
     }
 
     /// Takes images at the rate allowed; waits while enough are at work.
-    pub(crate) async fn take(&self, images: Vec<Accepted>) {
-        for image in images {
+    pub(crate) async fn take(&self, images: Vec<(NewImage, Bytes)>) {
+        for (image, bytes) in images {
             if let Some(pace) = &self.pace {
                 let mut interval = pace.lock().await;
                 tokio::select! {
@@ -69,7 +78,14 @@ impl Direct {
                     () = self.hurry.cancelled() => {}
                 }
             }
-            if self.images.send(image).await.is_err() {
+            let kibibytes = (bytes.len() >> 10).clamp(1, ROOM as usize) as u32;
+            // Nobody closes it: it fails as the channel does, when the process ends.
+            let room = Arc::clone(&self.room).acquire_many_owned(kibibytes).await;
+            let sent = match room {
+                Ok(room) => self.images.send(Accepted { image, bytes, _room: room }).await.is_ok(),
+                Err(_) => false,
+            };
+            if !sent {
                 tracing::warn!("an image is not embedded, because the process ends; import again to go on");
                 return;
             }
@@ -106,7 +122,8 @@ async fn next_batch(waiting: &Mutex<mpsc::Receiver<Accepted>>, most: usize) -> V
 }
 
 async fn process(worker: &EmbedWorker, batch: &[Accepted]) -> Result<(), BackendError> {
-    let jobs = collect_direct(worker, batch).await?;
+    let images = batch.iter().map(|accepted| (accepted.image.id, &accepted.bytes));
+    let jobs = collect_direct(worker, images).await?;
     embed_and_store(worker, jobs).await
 }
 

@@ -193,14 +193,14 @@ async fn collect_jobs(worker: &EmbedWorker, deliveries: &[Delivery]) -> Result<V
 /// The jobs of images that were accepted in this process; passes over what was deleted or is searchable already.
 pub(crate) async fn collect_direct(
     worker: &EmbedWorker,
-    images: &[(NewImage, Bytes)],
+    images: impl Iterator<Item = (ImageId, &Bytes)>,
 ) -> Result<Vec<Job>, BackendError> {
-    let ids: Vec<ImageId> = images.iter().map(|(image, _)| image.id).collect();
+    let (ids, files): (Vec<ImageId>, Vec<&Bytes>) = images.unzip();
     let records = worker.ports.catalog.images(&ids).await?;
     let (mut jobs, mut dead, mut seen) = (Vec::new(), Vec::new(), std::collections::HashSet::new());
-    for ((image, bytes), record) in images.iter().zip(records) {
+    for ((id, bytes), record) in ids.into_iter().zip(files).zip(records) {
         let Some(record) = record.filter(|record| record.status == ImageStatus::Received) else { continue };
-        if !seen.insert(image.id) {
+        if !seen.insert(id) {
             continue;
         }
         match Sidecar::of(&record.image) {
@@ -209,7 +209,7 @@ pub(crate) async fn collect_direct(
             }
             Err(error) => dead.push(DeadImage {
                 delivery: None,
-                id: Some(image.id),
+                id: Some(id),
                 cause: "sidecar",
                 reason: error.to_string(),
             }),

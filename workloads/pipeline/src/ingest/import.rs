@@ -8,7 +8,7 @@
 //! The same flow serves a bulk import on a cluster, where this process embeds by itself ([`super::direct`]): told to stop, it first finishes what
 //! is at work, for up to [`FINISH`], and a backend that does not answer is waited for instead of ending an import of hours.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -37,6 +37,9 @@ const BATCH: usize = 16;
 const BATCH_BYTES: usize = 64 << 20;
 /// How long an import that embeds by itself goes on with what is at work after it was told to stop; Kubernetes gives 30 seconds in all.
 const FINISH: Duration = Duration::from_secs(20);
+
+/// How often what became of images is looked at while others are accepted.
+const WATCH: Duration = Duration::from_secs(1);
 
 /// Why a file could not be read, in words for the summary.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -153,6 +156,7 @@ pub(crate) async fn import(
         finish_by: OnceLock::new(),
         counts: ImportProgress::default(),
         waiting: HashMap::new(),
+        just_done: HashSet::new(),
         failed: Vec::new(),
     };
     let complete = loop {
@@ -244,6 +248,8 @@ struct Import<'a> {
     counts: ImportProgress,
     /// New images that are not searchable yet, with their names.
     waiting: HashMap<ImageId, String>,
+    /// Those that were done while the present batch was accepted.
+    just_done: HashSet<ImageId>,
     failed: Vec<ImportFailure>,
 }
 
@@ -260,6 +266,7 @@ impl Import<'_> {
                 Err(error) => self.fail(name, error.to_string()),
             }
         }
+        self.just_done.clear();
         let answers = self.accept(uploads).await?;
         for (name, answer) in names.into_iter().zip(answers) {
             match answer.as_ref().ok().and_then(|accepted| accepted.label) {
@@ -272,7 +279,11 @@ impl Import<'_> {
                     self.counts.duplicates += 1;
                 }
                 // The same file twice in one import, or one that an earlier import left behind.
-                Ok(accepted) if self.waiting.contains_key(&accepted.id) => self.counts.duplicates += 1,
+                Ok(accepted)
+                    if self.waiting.contains_key(&accepted.id) || self.just_done.contains(&accepted.id) =>
+                {
+                    self.counts.duplicates += 1;
+                }
                 Ok(accepted) => {
                     self.waiting.insert(accepted.id, name);
                 }
@@ -280,24 +291,51 @@ impl Import<'_> {
                 Err(error) => self.fail(name, error.to_string()),
             }
         }
+        if self.context.direct.is_some() {
+            return self.look_and_report().await;
+        }
         self.report();
         Ok(())
     }
 
-    /// Accepts uploads; where this process embeds, a backend that does not answer is waited for.
-    async fn accept(&self, uploads: Vec<Upload>) -> Result<Vec<Result<Accepted, IngestError>>, ImportError> {
+    /// Accepts uploads; where this process embeds, that takes as long as embedding does, and a backend that does not answer is waited for.
+    async fn accept(
+        &mut self,
+        uploads: Vec<Upload>,
+    ) -> Result<Vec<Result<Accepted, IngestError>>, ImportError> {
+        let context = self.context;
         let mut backoff = Backoff::default();
         loop {
-            match accept_many(self.context, uploads.clone()).await {
+            match self.watch(accept_many(context, uploads.clone())).await? {
                 Ok(answers) => return Ok(answers),
                 Err(error) => self.check_worth_waiting(error)?,
             }
             tokio::select! {
                 () = self.give_up() => return Err(ImportError::Stopped),
-                () = self.context.stop.cancelled() => return Err(ImportError::Stopped),
+                () = context.stop.cancelled() => return Err(ImportError::Stopped),
                 () = backoff.wait() => {}
             }
         }
+    }
+
+    /// Waits for something long, and tells meanwhile what becomes of the images before.
+    async fn watch<T>(&mut self, work: impl Future<Output = T>) -> Result<T, ImportError> {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Ok(done),
+                () = self.give_up(), if self.context.direct.is_some() => return Err(ImportError::Stopped),
+                () = tokio::time::sleep(WATCH) => self.look_and_report().await?,
+            }
+        }
+    }
+
+    async fn look_and_report(&mut self) -> Result<(), ImportError> {
+        if let Err(error) = self.look().await {
+            self.check_worth_waiting(error)?;
+        }
+        self.report();
+        Ok(())
     }
 
     /// A folder of this machine that fails is not waited for: its disk is full, or it is damaged.
@@ -332,10 +370,7 @@ impl Import<'_> {
     async fn settle(&mut self, most: usize) -> Result<(), ImportError> {
         let mut changed = self.context.changed.subscribe();
         while self.waiting.len() > most {
-            if let Err(error) = self.look().await {
-                self.check_worth_waiting(error)?;
-            }
-            self.report();
+            self.look_and_report().await?;
             if self.waiting.len() <= most {
                 break;
             }
@@ -362,6 +397,7 @@ impl Import<'_> {
                 None => Some("it was deleted".to_owned()),
             };
             let Some(name) = self.waiting.remove(&id) else { continue };
+            self.just_done.insert(id);
             match outcome {
                 None => self.counts.stored += 1,
                 Some(reason) => self.fail(name, reason),
