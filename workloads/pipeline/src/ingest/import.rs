@@ -21,8 +21,9 @@ use crate::backend_error::{BackendError, from_backend};
 use crate::context::Context;
 use crate::error::{Classified, ErrorKind};
 use crate::ingest::IngestError;
-use crate::ingest::accept::{LOOK, Upload, accept_many};
+use crate::ingest::accept::{LOOK, Recording, Upload, accept_many};
 use crate::ingest::embed::GROUP;
+use crate::operations::{Action, Event, outcome, stamp};
 use crate::report::{ImageStatus as ShownStatus, LabelOutcome};
 
 /// Files accepted at once.
@@ -125,8 +126,30 @@ struct ReadFile {
     content: Result<Bytes, ReadItemError>,
 }
 
-/// Imports `items`; see the module.
+/// Imports `items` and records what became of them; see the module.
 pub(crate) async fn import(
+    context: &Arc<Context>,
+    items: impl Iterator<Item = ImportItem> + Send + 'static,
+    progress: ProgressCallback,
+    stop: CancellationToken,
+) -> Result<ImportSummary, ImportError> {
+    let outcome = import_all(context, items, progress, stop).await;
+    let event = match &outcome {
+        Ok(summary) => {
+            let ended = if summary.interrupted { outcome::PARTIAL } else { outcome::DONE };
+            let ImportSummary { stored, duplicates, failed, waiting, seconds, .. } = summary;
+            Event::new(context, Action::Import, "", ended).detail(format!(
+                "{stored} stored, {duplicates} there already, {} refused, {waiting} waiting, {seconds:.1} s",
+                failed.len()
+            ))
+        }
+        Err(error) => Event::new(context, Action::Import, "", outcome::FAILED).detail(error.to_string()),
+    };
+    stamp(context, event).await;
+    outcome
+}
+
+async fn import_all(
     context: &Arc<Context>,
     items: impl Iterator<Item = ImportItem> + Send + 'static,
     progress: ProgressCallback,
@@ -244,7 +267,7 @@ impl Import<'_> {
                 Err(error) => self.fail(name, error.to_string()),
             }
         }
-        let answers = accept_many(self.context, uploads).await?;
+        let answers = accept_many(self.context, uploads, Recording::Whole).await?;
         for (name, answer) in names.into_iter().zip(answers) {
             match answer.as_ref().ok().and_then(|accepted| accepted.label) {
                 Some(LabelOutcome::Set) => self.counts.labels_set += 1,
