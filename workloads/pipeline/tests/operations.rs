@@ -150,6 +150,7 @@ async fn a_replay_changes_nothing_and_what_is_no_event_is_put_aside_with_its_rea
     for payload in payloads {
         queue.publish(TOPIC_OPERATION_LOG, 3, "a stranger", payload).await.unwrap();
     }
+    queue.close().await;
     drop(queue);
 
     let pipeline = open(folder.path()).await;

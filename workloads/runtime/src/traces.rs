@@ -23,11 +23,19 @@ const LAST_WITHIN: Duration = Duration::from_secs(3);
 
 /// Why traces cannot be sent.
 #[derive(Debug, thiserror::Error)]
-#[error("--otlp-endpoint {endpoint:?} cannot be used: {source}; write it as http://HOST:4317")]
-pub struct TracesError {
-    endpoint: String,
-    #[source]
-    source: opentelemetry_otlp::ExporterBuildError,
+pub enum TracesError {
+    /// The endpoint is no URL.
+    #[error("--otlp-endpoint {0:?} is no URL: write it as http://HOST:4317")]
+    CheckEndpoint(String),
+    /// The endpoint cannot be used.
+    #[error("--otlp-endpoint {endpoint:?} cannot be used: {source}; write it as http://HOST:4317")]
+    BuildExporter {
+        /// The endpoint.
+        endpoint: String,
+        /// Why.
+        #[source]
+        source: opentelemetry_otlp::ExporterBuildError,
+    },
 }
 
 /// The traces of this program; dropping it sends the last ones.
@@ -50,9 +58,13 @@ impl Traces {
             let sampler = Sampler::ParentBased(Box::new(Sampler::AlwaysOff));
             return Ok(Self { provider: builder.with_sampler(sampler).build(), sends: false });
         };
+        if !["http://", "https://"].iter().any(|scheme| endpoint.starts_with(scheme)) {
+            return Err(TracesError::CheckEndpoint(endpoint.to_owned()));
+        }
         let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint).with_timeout(SEND_WITHIN);
-        let exporter =
-            exporter.build().map_err(|source| TracesError { endpoint: endpoint.to_owned(), source })?;
+        let exporter = exporter
+            .build()
+            .map_err(|source| TracesError::BuildExporter { endpoint: endpoint.to_owned(), source })?;
         let told = Told { exporter, endpoint: endpoint.to_owned(), fails: AtomicBool::new(false) };
         Ok(Self { provider: builder.with_batch_exporter(told).build(), sends: true })
     }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use medindex_backends::Queue as _;
 use medindex_backends::kafka::{KafkaOptions, KafkaQueue};
@@ -157,27 +157,36 @@ fn operations_are_listed(client: &Client) {
     }
 }
 
-fn alarm(client: &Client, kind: &str) -> Option<Value> {
+/// Milliseconds since 1970 UTC.
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
+}
+
+/// The alarm of a kind that was raised since a time; while the programs begin, shards are missing for a moment.
+fn alarm(client: &Client, kind: &str, since_ms: i64) -> Option<Value> {
     let answer = client.get("/api/v1/alarms?raised=false&limit=100");
     let alarms = answer.body["alarms"].as_array()?;
-    let of_kind: Vec<&Value> = alarms.iter().filter(|alarm| alarm["kind"] == kind).collect();
+    let of_kind: Vec<&Value> = alarms
+        .iter()
+        .filter(|alarm| alarm["kind"] == kind && alarm["raised_at_ms"].as_i64() >= Some(since_ms))
+        .collect();
     assert!(of_kind.len() < 2, "one cause is one row, of two gateways too: {of_kind:?}");
     of_kind.first().map(|alarm| (*alarm).clone())
 }
 
-fn wait_until_raised(client: &Client, kind: &str) -> Value {
+fn wait_until_raised(client: &Client, kind: &str, since_ms: i64) -> Value {
     let begun = Instant::now();
     Servers::wait_until(kind, WITHIN, || {
-        alarm(client, kind).is_some_and(|alarm| alarm["cleared_at_ms"].is_null())
+        alarm(client, kind, since_ms).is_some_and(|alarm| alarm["cleared_at_ms"].is_null())
     });
     println!("{kind} is raised after {:.1} s", begun.elapsed().as_secs_f64());
-    alarm(client, kind).unwrap()
+    alarm(client, kind, since_ms).unwrap()
 }
 
-fn wait_until_cleared(client: &Client, kind: &str) {
+fn wait_until_cleared(client: &Client, kind: &str, since_ms: i64) {
     let begun = Instant::now();
     Servers::wait_until(&format!("the end of {kind}"), WITHIN, || {
-        alarm(client, kind).is_some_and(|alarm| alarm["cleared_at_ms"].is_i64())
+        alarm(client, kind, since_ms).is_some_and(|alarm| alarm["cleared_at_ms"].is_i64())
     });
     println!("{kind} is cleared after {:.1} s", begun.elapsed().as_secs_f64());
 }
@@ -185,6 +194,7 @@ fn wait_until_cleared(client: &Client, kind: &str) {
 /// Redis, HBase and a shard at once, then the catalog itself.
 fn what_is_down_is_an_alarm(servers: &mut Servers, cluster: &mut Cluster) {
     let client = cluster.client(1);
+    let since_ms = now_ms();
     servers.redis.kill(0);
     servers.hbase.kill(HbaseProcess::Thrift1);
     cluster.shards[1].kill();
@@ -193,7 +203,7 @@ fn what_is_down_is_an_alarm(servers: &mut Servers, cluster: &mut Cluster) {
         ("store_down", "critical", "Thrift servers"),
         ("shard_missing", "critical", "search processes"),
     ] {
-        let raised = wait_until_raised(&client, kind);
+        let raised = wait_until_raised(&client, kind, since_ms);
         assert_eq!(raised["severity"], severity, "{raised}");
         assert!(raised["detail"].as_str().unwrap().contains(advice), "{raised}");
     }
@@ -203,9 +213,9 @@ fn what_is_down_is_an_alarm(servers: &mut Servers, cluster: &mut Cluster) {
     servers.hbase.restart(HbaseProcess::Thrift1).unwrap();
     cluster.shards[1].start();
     for kind in ["cache_down", "store_down", "shard_missing"] {
-        wait_until_cleared(&client, kind);
-        wait_for_operation(&client, &format!("action=alarm.raise&subject={kind}"));
-        wait_for_operation(&client, &format!("action=alarm.clear&subject={kind}"));
+        wait_until_cleared(&client, kind, since_ms);
+        wait_for_operation(&client, &format!("action=alarm.raise&subject={kind}&from_ms={since_ms}"));
+        wait_for_operation(&client, &format!("action=alarm.clear&subject={kind}&from_ms={since_ms}"));
     }
 
     servers.mariadb.kill();
@@ -215,9 +225,9 @@ fn what_is_down_is_an_alarm(servers: &mut Servers, cluster: &mut Cluster) {
     });
     servers.mariadb.restart().unwrap();
     Servers::wait_until("the row that could not be written", PATIENCE, || {
-        alarm(&client, "catalog_down").is_some_and(|alarm| alarm["cleared_at_ms"].is_i64())
+        alarm(&client, "catalog_down", since_ms).is_some_and(|alarm| alarm["cleared_at_ms"].is_i64())
     });
-    let row = alarm(&client, "catalog_down").unwrap();
+    let row = alarm(&client, "catalog_down", since_ms).unwrap();
     assert!(row["cleared_at_ms"].as_i64() > row["raised_at_ms"].as_i64(), "{row}");
     let metrics = cluster.gateways[0].metrics();
     assert!(metrics.contains("medindex_operations_recorded{result=\"dropped\"} 0"), "{metrics}");
