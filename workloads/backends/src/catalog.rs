@@ -21,7 +21,8 @@ pub mod records;
 
 pub use records::{
     Acceptance, Alarm, Cursor, FailedImage, ImageCounts, ImageDescription, ImageFilter, ImageRecord,
-    ImageStatus, IndexedImage, ListOrder, MAX_LONG_TEXT, NewImage, Operation, OperationFilter, Page,
+    ImageStatus, IndexedImage, ListOrder, MAX_LONG_TEXT, MAX_SHORT_TEXT, NewImage, Operation,
+    OperationFilter, Page,
 };
 
 /// Most items of one page or batch read; a larger page is cut to it.
@@ -162,12 +163,13 @@ pub trait Catalog: Send + Sync {
         limit: usize,
     ) -> Result<Page<Operation>>;
 
-    /// Raises an alarm; returns whether it is new. One that is open for the same kind and subject keeps its time
-    /// and takes the new detail.
+    /// Raises an alarm; returns whether it is new. One that is open for the same kind and subject keeps its time,
+    /// takes the new detail, and is seen at `at_ms`.
     async fn raise_alarm(&self, kind: &str, subject: &str, detail: &str, at_ms: i64) -> Result<bool>;
 
-    /// Clears an alarm; returns whether it was open.
-    async fn clear_alarm(&self, kind: &str, subject: &str, at_ms: i64) -> Result<bool>;
+    /// Clears an alarm that nobody has seen since `unseen_since_ms`; returns whether it was open and is cleared. Of
+    /// several that clear it at once, one is told that it did.
+    async fn clear_alarm(&self, kind: &str, subject: &str, at_ms: i64, unseen_since_ms: i64) -> Result<bool>;
 
     /// Alarms that are open, latest first.
     async fn open_alarms(&self) -> Result<Vec<Alarm>>;

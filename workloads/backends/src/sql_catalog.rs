@@ -217,13 +217,7 @@ impl Catalog for SqlCatalog {
     }
 
     async fn append_operations(&self, operations: Vec<Operation>) -> Result<()> {
-        for operation in &operations {
-            check_short("actor", &operation.actor)?;
-            check_short("action", &operation.action)?;
-            check_short("subject", &operation.subject)?;
-            check_short("outcome", &operation.outcome)?;
-            check_long("detail", &operation.detail)?;
-        }
+        operations.iter().try_for_each(Operation::check)?;
         self.writer.write(AppendOperations(operations)).await
     }
 
@@ -244,9 +238,9 @@ impl Catalog for SqlCatalog {
         self.writer.write(RaiseAlarm { kind, subject, detail, at_ms }).await
     }
 
-    async fn clear_alarm(&self, kind: &str, subject: &str, at_ms: i64) -> Result<bool> {
+    async fn clear_alarm(&self, kind: &str, subject: &str, at_ms: i64, unseen_since_ms: i64) -> Result<bool> {
         let (kind, subject) = (kind.to_owned(), subject.to_owned());
-        self.writer.write(ClearAlarm { kind, subject, at_ms }).await
+        self.writer.write(ClearAlarm { kind, subject, at_ms, unseen_since_ms }).await
     }
 
     async fn open_alarms(&self) -> Result<Vec<Alarm>> {

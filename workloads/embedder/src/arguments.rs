@@ -8,6 +8,7 @@ use clap::Parser;
 use medindex_embedding::BatchingOptions;
 use medindex_pipeline::Settings;
 use medindex_runtime::arguments::{BackendArguments, FramesArgument, LimitArguments, OperationArguments};
+use medindex_runtime::process_name;
 
 /// Embed uploads from the queue, and queries over gRPC. For research and teaching, not for diagnosis.
 #[derive(Debug, Clone, Parser)]
@@ -47,6 +48,8 @@ impl Arguments {
     pub(crate) fn settings(&self) -> Settings {
         Settings {
             organisation: self.backends.index.organisation.clone(),
+            process: process_name("embedder"),
+            alarm_period: self.operation.alarm_period(),
             partitions: self.backends.index.partitions,
             limits: self.limits.limits(),
             frames: self.frames.into(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use medindex_embedding::Embedder;
 use medindex_pipeline::{Core, PublishedQuantizer, Quantizers as _, upload_lag};
+use medindex_runtime::core_metrics::CoreMetrics;
 use medindex_runtime::operation::Gauges;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -16,11 +17,12 @@ pub(crate) struct Metrics {
     images: Gauge,
     upload_lag: Gauge,
     generation: Gauge,
+    core: CoreMetrics,
 }
 
 impl Metrics {
     pub(crate) fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
+        let metrics = Self { core: CoreMetrics::register(registry), ..Self::default() };
         let registry = registry.sub_registry_with_prefix("medindex_embedder");
         registry.register("model_runs", "Runs of the model since the start", metrics.batches.clone());
         registry.register("model_images", "Images in those runs", metrics.images.clone());
@@ -43,6 +45,7 @@ impl Metrics {
             let (metrics, core) = (self.clone(), Arc::clone(&core));
             let (statistics, quantizer) = (embedder.statistics(), quantizer.current());
             let measure = async move {
+                metrics.core.set(&core);
                 metrics.batches.set(statistics.batches as i64);
                 metrics.images.set(statistics.images as i64);
                 metrics.generation.set(quantizer.map_or(0, |quantizer| quantizer.generation() as i64));

@@ -15,6 +15,7 @@ use medindex_runtime::connect::{ConnectError, connect};
 use medindex_runtime::logging::LoggingError;
 use medindex_runtime::operation::{ListenError, OperationServer, Readiness};
 use medindex_runtime::shutdown::stop_on_signals;
+use medindex_runtime::watching::watch_memory;
 use prometheus_client::registry::Registry;
 use tonic::service::Routes;
 
@@ -53,7 +54,7 @@ pub(crate) enum RunError {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), RunError> {
-    medindex_runtime::logging::start(&arguments.operation.log, arguments.operation.log_format)?;
+    let _traces = medindex_runtime::logging::start("medindex-embedder", &arguments.operation)?;
     let stop = stop_on_signals().map_err(RunError::ListenSignals)?;
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
@@ -77,6 +78,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), RunError> {
     let model_name = format!("{}@{}", model.name, model.version);
     let core = Core::new(arguments.settings(), partitions, ports, model)?;
 
+    watch_memory(&core);
+    core.begin();
     let quantizers = PublishedQuantizer::follow(Arc::clone(&core)).await;
     let embedding: Arc<dyn Embedding> = Arc::new(embedder.clone());
     EmbedWorker {

@@ -4,6 +4,7 @@
 //! with the request's path and id, sets security headers, counts, and writes the access log. The log names the route,
 //! never the address as sent: queries, labels and file names are patient data.
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
@@ -12,6 +13,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
+use medindex_pipeline::trace;
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -40,8 +42,9 @@ struct Subject {
 pub(crate) async fn serve(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let subject = Subject::of(&request);
-    let span =
-        tracing::info_span!("request", id = %subject.id, method = %subject.method, route = %subject.route);
+    let name = format!("{} {}", subject.method, subject.route);
+    let span = tracing::info_span!("request", otel.name = name, otel.kind = "server", id = %subject.id, method = %subject.method, route = %subject.route);
+    trace::go_on(&span, &callers_trace(request.headers()));
     let in_flight = gateway.metrics().enter();
     let answer = answer(&gateway, request, next).instrument(span.clone()).await;
     let mut response = complete(answer, &subject);
@@ -89,6 +92,14 @@ impl Subject {
     fn is_probe(&self) -> bool {
         matches!(self.route.as_str(), "/healthz" | "/readyz" | "/metrics")
     }
+}
+
+/// The trace that a client says its request belongs to (W3C Trace Context).
+fn callers_trace(headers: &HeaderMap) -> BTreeMap<String, String> {
+    let told = ["traceparent", "tracestate"]
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), headers.get(name)?.to_str().ok()?.to_owned())));
+    told.collect()
 }
 
 fn request_id(headers: &HeaderMap) -> String {

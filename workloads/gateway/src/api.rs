@@ -5,6 +5,7 @@ pub(crate) mod health;
 pub(crate) mod images;
 pub(crate) mod metrics;
 pub(crate) mod openapi;
+pub(crate) mod operations;
 pub(crate) mod recognise;
 mod schemas;
 pub(crate) mod search;

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
-use medindex_pipeline::Status;
+use medindex_pipeline::{OperationLogCounts, Pipeline, RaisedAlarm, Status};
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
@@ -49,8 +49,9 @@ struct StatusLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct KindLabel {
-    kind: String,
+struct AlarmLabels {
+    name: String,
+    severity: &'static str,
 }
 
 /// Makes latency histograms.
@@ -93,7 +94,8 @@ struct StateGauges {
     mapped: Gauge,
     upload_lag: Gauge,
     index_lag: Gauge,
-    alarms: Family<KindLabel, Gauge>,
+    alarms: Family<AlarmLabels, Gauge>,
+    operations: Family<ResultLabel, Gauge>,
     resident: Gauge,
 }
 
@@ -220,8 +222,15 @@ impl Metrics {
     }
 
     /// The metrics in `OpenMetrics` text, with the gauges as `status` has them.
-    pub(crate) fn encode(&self, status: Option<&Status>, ready: bool) -> Result<String, std::fmt::Error> {
+    pub(crate) fn encode(
+        &self,
+        pipeline: &Pipeline,
+        status: Option<&Status>,
+        ready: bool,
+    ) -> Result<String, std::fmt::Error> {
         self.state.ready.set(i64::from(ready));
+        self.state.set_alarms(&pipeline.raised_alarms());
+        self.state.set_operations(pipeline.operation_counts());
         self.state.resident.set(signed(resident_bytes()));
         if let Some(status) = status {
             self.state.set(status);
@@ -267,7 +276,12 @@ impl StateGauges {
         );
         registry.register("upload_lag_messages", "Uploads waiting to be embedded", self.upload_lag.clone());
         registry.register("index_lag_messages", "Changes waiting to be searchable", self.index_lag.clone());
-        registry.register("alarms", "Alarms that are raised, by kind", self.alarms.clone());
+        registry.register("alarms", "Alarms that are raised, by name and severity", self.alarms.clone());
+        registry.register(
+            "operations_recorded",
+            "Operations of this process by what became of them: published, kept in the catalog, dropped, waiting",
+            self.operations.clone(),
+        );
         registry.register_with_unit(
             "process_resident_memory",
             "Main memory of the process, mapped files included; 0 where it cannot be read",
@@ -293,9 +307,21 @@ impl StateGauges {
         self.mapped.set(signed(status.index.mapped_bytes));
         self.upload_lag.set(signed(status.upload_lag));
         self.index_lag.set(signed(status.index_lag));
+    }
+
+    fn set_alarms(&self, alarms: &[RaisedAlarm]) {
         self.alarms.clear();
-        for alarm in &status.alarms {
-            self.alarms.get_or_create(&KindLabel { kind: alarm.kind.clone() }).inc();
+        for alarm in alarms {
+            let labels = AlarmLabels { name: alarm.name.clone(), severity: alarm.severity.name() };
+            self.alarms.get_or_create(&labels).inc();
+        }
+    }
+
+    fn set_operations(&self, counts: OperationLogCounts) {
+        let OperationLogCounts { published, kept, dropped, waiting } = counts;
+        let counts = [("published", published), ("kept", kept), ("dropped", dropped), ("waiting", waiting)];
+        for (result, count) in counts {
+            self.operations.get_or_create(&ResultLabel { result }).set(signed(count));
         }
     }
 }

@@ -11,7 +11,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::access;
-use crate::api::{files, health, images, metrics, openapi, recognise, search, status, training, upload};
+use crate::api::{
+    files, health, images, metrics, openapi, operations, recognise, search, status, training, upload,
+};
 use crate::page;
 use crate::problem::{Problem, ProblemKind};
 use crate::settings::GatewaySettings;
@@ -45,6 +47,8 @@ fn api() -> (Router<Gateway>, OpenApi) {
         .routes(routes!(training::train))
         .routes(routes!(training::rollback))
         .routes(routes!(status::status))
+        .routes(routes!(operations::operations))
+        .routes(routes!(operations::alarms))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(metrics::metrics))

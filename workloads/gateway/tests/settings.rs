@@ -33,10 +33,12 @@ fn errors(output: &Output) -> String {
 
 #[test]
 fn values_out_of_range_are_named_with_what_is_allowed() {
-    let cases: [(&[&str], &str); 4] = [
+    let cases: [(&[&str], &str); 6] = [
         (&["--partitions", "0"], "--partitions"),
         (&["--index", "Ärzte"], "--index"),
         (&["--log", "inof"], "--log"),
+        (&["--otlp-endpoint", "collector:4317"], "--otlp-endpoint"),
+        (&["--alarm-seconds", "0"], "--alarm-seconds"),
         (&["--redis-mode", "sharded"], "--redis-mode"),
     ];
     for (more, named) in cases {

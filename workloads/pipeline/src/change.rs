@@ -10,10 +10,12 @@ use medindex_proto::identity::{ImageId, RowKey};
 use medindex_proto::message::{Message, MessageError};
 use medindex_proto::messages::{self, ImageIndexed, Indexed, Tombstone, image_indexed, indexed};
 use medindex_proto::names::MAX_MESSAGE_BYTES;
+use tracing::Span;
 
 use crate::backend_error::BackendError;
 use crate::catalog_row::index_attributes;
 use crate::core::{Core, now_ms};
+use crate::trace::{carried, go_on};
 
 /// Room for everything in a message that is not a vector.
 const MESSAGE_OVERHEAD: usize = 64 << 10;
@@ -56,6 +58,7 @@ fn change_message(
         row_key: row_key.to_string(),
         at_ms: now_ms(),
         change: Some(change),
+        trace: carried(),
         ..ImageIndexed::default()
     };
     let payload = message.write()?;
@@ -107,9 +110,15 @@ pub(crate) enum ChangeError {
     Backend(#[from] BackendError),
 }
 
-/// What a message does to the index, in order.
-pub(crate) async fn changes_of(core: &Core, delivery: &Delivery) -> Result<Vec<Change>, ChangeError> {
+/// What a message does to the index, in order, and the span of its trace, to be kept until it is done.
+pub(crate) async fn changes_of(core: &Core, delivery: &Delivery) -> Result<(Vec<Change>, Span), ChangeError> {
     let message = ImageIndexed::read(&delivery.payload)?;
+    let span = tracing::info_span!("apply change", otel.kind = "consumer", image = message.image_id);
+    go_on(&span, &message.trace);
+    Ok((changes_of_message(core, message).await?, span))
+}
+
+async fn changes_of_message(core: &Core, message: ImageIndexed) -> Result<Vec<Change>, ChangeError> {
     let row_key = RowKey::parse(&message.row_key).map_err(identity_error)?;
     row_key.check(core.partitions).map_err(identity_error)?;
     let id = row_key.image_id();

@@ -1,18 +1,22 @@
 //! What every role shares, in one process or in many: the ports, the settings, the model's description.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::Utc;
 use medindex_backends::{Cache, Catalog, ImageStore, Queue};
 use medindex_embedding::Manifest;
 use medindex_proto::identity::{ImageId, RowKey, check_partitions};
 use medindex_proto::names::MAX_INLINE_BYTES;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::alarms::{self, AlarmBoard, AlarmCheck, BackendCheck, LostOperationsCheck, RaisedAlarm};
 use crate::error::{Classified, ErrorKind};
 use crate::locks::ImageLocks;
+use crate::operations::{self, Action, Event, OperationLog, OperationLogCounts, note, outcome};
 use crate::settings::Settings;
 
 /// The ports that a profile plugs in.
@@ -64,6 +68,12 @@ pub struct Core {
     pub(crate) tasks: TaskTracker,
     /// Bumped whenever an image became searchable or failed, as far as this process sees it.
     pub(crate) changed: watch::Sender<u64>,
+    pub(crate) operations: OperationLog,
+    pub(crate) alarms: AlarmBoard,
+    /// What to look for, until the task that looks takes them.
+    checks: Mutex<Vec<Box<dyn AlarmCheck>>>,
+    /// The operation log has its beginning.
+    has_begun: AtomicBool,
 }
 
 impl Core {
@@ -88,6 +98,13 @@ impl Core {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             changed: watch::Sender::new(0),
+            operations: OperationLog::default(),
+            alarms: AlarmBoard::default(),
+            checks: Mutex::new(vec![
+                Box::new(BackendCheck::default()),
+                Box::new(LostOperationsCheck::default()),
+            ]),
+            has_begun: AtomicBool::new(false),
         }))
     }
 
@@ -111,8 +128,43 @@ impl Core {
         &self.stop
     }
 
+    /// Looks for one more cause of alarms, from [`Self::begin`] on.
+    pub fn add_check(&self, check: impl AlarmCheck + 'static) {
+        self.checks.lock().push(Box::new(check));
+    }
+
+    /// Starts the tasks that write the operation log and look for causes of alarms, until the core stops, and records that the program begins.
+    pub fn begin(self: &Arc<Self>) {
+        self.watch();
+        if !self.has_begun.swap(true, Ordering::Relaxed) {
+            note(self, Event::new(self, Action::Start, &self.settings.process, outcome::DONE));
+        }
+    }
+
+    /// As [`Self::begin`], for one command among many, whose beginning is nothing to record.
+    pub(crate) fn watch(self: &Arc<Self>) {
+        let checks = std::mem::take(&mut *self.checks.lock());
+        if !checks.is_empty() {
+            self.tasks.spawn(operations::publish(Arc::clone(self)));
+            self.tasks.spawn(alarms::run(Arc::clone(self), checks));
+        }
+    }
+
+    /// What became of the operations that this process recorded.
+    pub fn operation_counts(&self) -> OperationLogCounts {
+        self.operations.counts()
+    }
+
+    /// Alarms that are raised, as far as this process knows.
+    pub fn raised_alarms(&self) -> Vec<RaisedAlarm> {
+        self.alarms.raised()
+    }
+
     /// Tells every background task to end, and waits until they have.
     pub async fn end(&self) {
+        if self.has_begun.swap(false, Ordering::Relaxed) {
+            note(self, Event::new(self, Action::Stop, &self.settings.process, outcome::DONE));
+        }
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
@@ -141,21 +193,6 @@ impl Core {
     pub(crate) fn announce_change(&self) {
         self.changed.send_modify(|version| *version = version.wrapping_add(1));
     }
-
-    /// Raises an alarm; a catalog that cannot take it is logged, so that the alarm is not lost without a word.
-    pub async fn raise_alarm(&self, kind: &str, subject: &str, detail: &str) {
-        tracing::warn!(kind, subject, detail, "alarm raised");
-        if let Err(error) = self.ports.catalog.raise_alarm(kind, subject, detail, now_ms()).await {
-            tracing::error!(kind, subject, %error, "the alarm could not be recorded");
-        }
-    }
-
-    /// Clears an alarm if it is raised.
-    pub async fn clear_alarm(&self, kind: &str, subject: &str) {
-        if let Err(error) = self.ports.catalog.clear_alarm(kind, subject, now_ms()).await {
-            tracing::error!(kind, subject, %error, "the alarm could not be cleared");
-        }
-    }
 }
 
 fn check_settings(settings: &Settings) -> Result<(), SettingsError> {
@@ -172,6 +209,9 @@ fn check_settings(settings: &Settings) -> Result<(), SettingsError> {
     }
     if settings.max_results == 0 {
         return wrong("max_results", settings.max_results.to_string(), "at least 1");
+    }
+    if settings.alarm_period.is_zero() {
+        return wrong("alarm_period", format!("{:?}", settings.alarm_period), "more than nothing");
     }
     let training = &settings.training;
     if !(0.0..=1.0).contains(&training.recall_gate) {

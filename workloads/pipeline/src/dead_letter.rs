@@ -7,12 +7,11 @@ use medindex_proto::message::Message;
 use medindex_proto::messages::DeadLetter;
 use medindex_proto::names::{MAX_INLINE_BYTES, TOPIC_DEAD_LETTER};
 
+use crate::alarms::AlarmKind;
 use crate::backend_error::BackendError;
 use crate::core::{Core, now_ms};
 use crate::ingest::embed::mark_failed;
-
-/// Alarm for messages in the dead-letter topic.
-pub(crate) const ALARM_DEAD_LETTER: &str = "dead_letter";
+use crate::operations::{Action, Event, outcome, record};
 
 /// A message that cannot be processed.
 pub(crate) struct DeadImage {
@@ -46,13 +45,14 @@ pub(crate) async fn bury(core: &Core, dead: Vec<DeadImage>) -> Result<(), Backen
         let subject = image.id.map_or_else(key, |id| id.to_string());
         tracing::warn!(%subject, cause = image.cause, reason = image.reason, "image cannot be indexed");
     }
+    record(core, dead.iter().map(|image| event(core, image)).collect()).await?;
     let last = dead.last().map_or("", |image| image.reason.as_str());
     // No number: the alarm stays while further images fail, and the status counts those that are failed now.
-    let detail = format!("images could not be indexed, the last because {last}");
+    let detail = format!("messages could not be processed, the last because {last}");
     // The alarm comes first: whoever sees an image failed also sees the alarm.
     // Whoever imports files is told what became of each.
     if is_from_queue {
-        core.raise_alarm(ALARM_DEAD_LETTER, "", &detail).await;
+        core.raise_alarm(AlarmKind::DeadLetter, "", &detail).await;
     }
     let failed = dead.iter().filter_map(|image| {
         let id = image.id?;
@@ -60,6 +60,18 @@ pub(crate) async fn bury(core: &Core, dead: Vec<DeadImage>) -> Result<(), Backen
     });
     mark_failed(core, failed.collect()).await?;
     Ok(())
+}
+
+fn event(core: &Core, image: &DeadImage) -> Event {
+    let detail = format!("{}: {}", image.cause, image.reason);
+    let (key, detail) = match &image.delivery {
+        Some(Delivery { topic, partition, offset, key, .. }) => {
+            (key.clone(), format!("{detail} ({topic}, partition {partition}, offset {offset})"))
+        }
+        None => (String::new(), detail),
+    };
+    let subject = image.id.map_or(key, |id| id.to_string());
+    Event::new(core, Action::Fail, subject, outcome::FAILED).detail(detail)
 }
 
 fn letter(image: &DeadImage) -> Option<Result<QueueMessage, BackendError>> {

@@ -5,19 +5,17 @@
 
 use std::sync::Arc;
 
-use medindex_backends::catalog::{ImageRecord, Operation};
+use medindex_backends::catalog::ImageRecord;
 use medindex_proto::identity::{ImageId, RowKey};
 use medindex_proto::names::{TOPIC_IMAGE_INDEXED, recognition_cache_key};
 
 use crate::backend_error::{BackendError, from_backend};
 use crate::change::tombstone_message;
 use crate::context::Context;
-use crate::core::{Core, now_ms};
+use crate::core::Core;
 use crate::error::{Classified, ErrorKind};
+use crate::operations::{Action, Event, note, outcome, record, stamp};
 use crate::report::Deleted;
-
-/// Name of a deletion in the operation log.
-pub(crate) const DELETE_ACTION: &str = "image.delete";
 
 /// Images removed at once.
 const BATCH: usize = 256;
@@ -49,14 +47,26 @@ impl Classified for DeleteError {
 
 pub(crate) async fn delete(context: &Arc<Context>, id: &ImageId) -> Result<Deleted, DeleteError> {
     let ids = delete_all(context, vec![*id]).await?;
-    if ids.is_empty() { Err(DeleteError::FindImage(*id)) } else { Ok(Deleted { ids }) }
+    if ids.is_empty() {
+        let event = Event::new(context, Action::Delete, id.to_string(), outcome::REFUSED);
+        note(context, event.detail("there is no such image"));
+        return Err(DeleteError::FindImage(*id));
+    }
+    Ok(Deleted { ids })
 }
 
 pub(crate) async fn delete_patient(context: &Arc<Context>, patient: &str) -> Result<Deleted, DeleteError> {
     let organisation = Some(context.settings.organisation.as_str());
     let ids = context.ports.catalog.ids_of_patient(patient, organisation).await?;
     let ids = delete_all(context, ids).await?;
-    if ids.is_empty() { Err(DeleteError::FindPatient(patient.to_owned())) } else { Ok(Deleted { ids }) }
+    if ids.is_empty() {
+        let event = Event::new(context, Action::DeletePatient, patient, outcome::REFUSED);
+        note(context, event.detail("there is no image of this patient"));
+        return Err(DeleteError::FindPatient(patient.to_owned()));
+    }
+    let event = Event::new(context, Action::DeletePatient, patient, outcome::DELETED);
+    stamp(context, event.detail(format!("{} images", ids.len()))).await;
+    Ok(Deleted { ids })
 }
 
 async fn delete_all(context: &Arc<Context>, ids: Vec<ImageId>) -> Result<Vec<ImageId>, BackendError> {
@@ -85,8 +95,9 @@ pub(crate) async fn remove(core: &Core, records: &[ImageRecord]) -> Result<(), B
         records.iter().map(|record| recognition_cache_key(&hex::encode(record.image.md5))).collect();
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     ports.cache.delete_many(&keys).await?;
+    // Before the row goes: a deletion that is cut off here is finished, and recorded under the same id, by the sweeper.
+    record(core, ids.iter().map(|id| deletion(core, id)).collect()).await?;
     ports.catalog.delete_images(&ids).await?;
-    ports.catalog.append_operations(ids.iter().map(deletion).collect()).await?;
     Ok(())
 }
 
@@ -99,14 +110,6 @@ pub(crate) async fn withdraw(core: &Core, ids: &[ImageId]) -> Result<(), Backend
     Ok(core.ports.store.delete_many(&rows).await?)
 }
 
-fn deletion(id: &ImageId) -> Operation {
-    Operation {
-        id: ImageId::new(),
-        at_ms: now_ms(),
-        actor: "local".to_owned(),
-        action: DELETE_ACTION.to_owned(),
-        subject: id.to_string(),
-        outcome: "deleted".to_owned(),
-        detail: String::new(),
-    }
+fn deletion(core: &Core, id: &ImageId) -> Event {
+    Event::new(core, Action::Delete, id.to_string(), outcome::DELETED).known_by(id)
 }

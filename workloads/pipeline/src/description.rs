@@ -15,7 +15,7 @@ use crate::backend_error::{BackendError, from_backend};
 use crate::error::{Classified, ErrorKind};
 
 /// Blob that holds the description.
-const BLOB: &str = "index/description.json";
+pub(crate) const DESCRIPTION_BLOB: &str = "index/description.json";
 /// Layout that this release reads and writes.
 const FORMAT: u32 = 1;
 /// How often a process that waits for the description looks for it.
@@ -39,7 +39,7 @@ pub struct IndexDescription {
 pub enum DescriptionError {
     /// The description is damaged or of a later release.
     #[error(
-        "the index's description ({BLOB} in the image store) cannot be read: {reason}; use the release that wrote it, or restore it from a backup"
+        "the index's description ({DESCRIPTION_BLOB} in the image store) cannot be read: {reason}; use the release that wrote it, or restore it from a backup"
     )]
     Parse {
         /// What is wrong.
@@ -98,7 +98,7 @@ impl IndexDescription {
     /// # Errors
     /// [`DescriptionError::ReadManifest`].
     pub fn model(&self) -> Result<Manifest, DescriptionError> {
-        Ok(Manifest::parse(&self.manifest, Path::new(BLOB))?)
+        Ok(Manifest::parse(&self.manifest, Path::new(DESCRIPTION_BLOB))?)
     }
 
     fn check_partitions(self, given: u32) -> Result<Self, DescriptionError> {
@@ -124,7 +124,7 @@ pub async fn register_model(
         let (model_digest, manifest) = (given.clone(), manifest.to_owned());
         let description = IndexDescription { format: FORMAT, partitions, model_digest, manifest };
         let bytes = serde_json::to_vec_pretty(&description).map_err(DescriptionError::Write)?;
-        store.put_blob(BLOB, bytes.into()).await?;
+        store.put_blob(DESCRIPTION_BLOB, bytes.into()).await?;
     }
     // Read back: of two that write at the same time one is last, and both then see the same.
     let missing = || DescriptionError::Parse { reason: "it vanished after it was written".to_owned() };
@@ -167,7 +167,7 @@ pub async fn await_description(
 }
 
 async fn read(store: &dyn ImageStore) -> Result<Option<IndexDescription>, DescriptionError> {
-    let Some(bytes) = store.get_blob(BLOB).await? else { return Ok(None) };
+    let Some(bytes) = store.get_blob(DESCRIPTION_BLOB).await? else { return Ok(None) };
     let wrong = |reason: String| DescriptionError::Parse { reason };
     let value: serde_json::Value =
         serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;

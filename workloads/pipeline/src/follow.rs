@@ -77,10 +77,13 @@ async fn open(shard: &Arc<Shard>) -> Result<Box<dyn Follower>, BackendError> {
 
 /// Applies the changes of a run of messages to the index.
 async fn apply(shard: &Arc<Shard>, deliveries: &[Delivery]) -> Result<(), BackendError> {
-    let (mut changes, mut dead) = (Vec::new(), Vec::new());
+    let (mut changes, mut spans, mut dead) = (Vec::new(), Vec::new(), Vec::new());
     for delivery in deliveries {
         match changes_of(shard, delivery).await {
-            Ok(more) => changes.extend(more),
+            Ok((more, span)) => {
+                changes.extend(more);
+                spans.push(span);
+            }
             Err(ChangeError::Backend(error)) => return Err(error),
             Err(error) => {
                 dead.push(DeadImage::unreadable(delivery.clone(), "unreadable_change", &error.to_string()));
@@ -88,7 +91,9 @@ async fn apply(shard: &Arc<Shard>, deliveries: &[Delivery]) -> Result<(), Backen
         }
     }
     bury(shard, dead).await?;
-    apply_changes(shard, changes, positions_after(deliveries)).await
+    let applied = apply_changes(shard, changes, positions_after(deliveries)).await;
+    drop(spans);
+    applied
 }
 
 async fn apply_changes(

@@ -12,18 +12,18 @@ use bytes::Bytes;
 use medindex_index::quantizer::{Quantizer, QuantizerError};
 use serde::{Deserialize, Serialize};
 
+use crate::alarms::AlarmKind;
 use crate::backend_error::{BackendError, from_backend};
 use crate::core::{Core, now_ms};
 use crate::embedding::Quantizers;
 use crate::error::{Classified, ErrorKind};
+use crate::operations::{Action, Event, note, outcome, stamp};
 use crate::shard::Shard;
 
 /// Setting that says which generation is active.
 pub(crate) const POINTER_SETTING: &str = "generation.current";
 /// How often processes look whether another generation is active.
 pub(crate) const PERIOD: Duration = Duration::from_secs(2);
-/// Alarm for a generation that cannot be taken up.
-pub(crate) const ALARM_GENERATION: &str = "generation_failed";
 
 /// Which generation is active.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,7 +117,14 @@ pub(crate) async fn publish(core: &Core, quantizer: &Quantizer) -> Result<(), Ge
     let generation = quantizer.generation();
     core.ports.store.put_blob(&blob_of(generation), quantizer.to_bytes().into()).await?;
     let before = pointer(core).await?.map_or(0, |pointer| pointer.active);
-    point(core, GenerationPointer { active: generation, previous: Some(before), since_ms: now_ms() }).await
+    point(core, GenerationPointer { active: generation, previous: Some(before), since_ms: now_ms() }).await?;
+    stamp(core, event(core, Action::Publish, generation).detail(format!("before it: {before}"))).await;
+    Ok(())
+}
+
+/// An event about a generation.
+pub(crate) fn event(core: &Core, action: Action, generation: u64) -> Event {
+    Event::new(core, action, format!("generation {generation}"), outcome::DONE)
 }
 
 /// Makes the generation before active again; returns its number, 0 for exact search.
@@ -192,23 +199,15 @@ impl Quantizers for PublishedQuantizer {
 pub(crate) async fn follow_with_shard(shard: Arc<Shard>) {
     let mut period = tokio::time::interval(PERIOD);
     period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut alarmed = false;
     loop {
         tokio::select! {
             () = shard.stop.cancelled() => return,
             _ = period.tick() => {}
         }
         match bring_up_to_date(&shard).await {
-            Ok(()) if alarmed => {
-                shard.clear_alarm(ALARM_GENERATION, &shard.name()).await;
-                alarmed = false;
-            }
-            Ok(()) => {}
+            Ok(()) => shard.release_alarm(AlarmKind::GenerationFailed, &shard.name()),
             Err(error) => {
-                if !alarmed {
-                    shard.raise_alarm(ALARM_GENERATION, &shard.name(), &error.to_string()).await;
-                }
-                alarmed = true;
+                shard.hold_alarm(AlarmKind::GenerationFailed, &shard.name(), &error.to_string()).await;
             }
         }
     }
@@ -232,6 +231,7 @@ pub(crate) async fn bring_up_to_date(shard: &Arc<Shard>) -> Result<(), Generatio
         })
         .await??;
     }
+    note(shard, event(shard, Action::Activate, pointer.active).detail(shard.name()));
     tracing::info!(generation = pointer.active, "the shard answers with another generation from now on");
     Ok(())
 }

@@ -6,6 +6,7 @@
 //! Guarantees: an acknowledged upload is durable and becomes searchable or failed with a reason; a deleted image is in no later
 //! answer; every error says what is wrong, what to do, and its [`ErrorKind`]. Assumes one pipeline a data folder.
 
+mod alarms;
 mod backend_error;
 mod catalog_row;
 mod change;
@@ -25,6 +26,7 @@ mod ingest;
 mod locks;
 mod maintain;
 mod open;
+mod operations;
 mod parts;
 mod pipeline;
 mod published_training;
@@ -42,9 +44,13 @@ mod shard;
 mod shard_open;
 mod sidecar;
 mod status;
+pub mod trace;
 mod train;
 
 pub use self::core::{Core, Ports, SettingsError};
+pub use alarms::{
+    ALARM_KINDS, AlarmCheck, AlarmKind, DiskCheck, Finding, MemoryCheck, RaisedAlarm, Severity,
+};
 pub use backend_error::BackendError;
 pub use delete::DeleteError;
 pub use description::{DescriptionError, IndexDescription, await_description, register_model};
@@ -60,6 +66,9 @@ pub use medindex_imaging::{Region, WindowChoice};
 pub use medindex_index::{Filter, GroupBy};
 pub use medindex_proto::identity::ImageId;
 pub use open::OpenError;
+pub use operations::{
+    ACTIONS, Action, ActionDescription, OperationEntry, OperationLogCounts, OperationPage, OperationRequest,
+};
 pub use pipeline::Pipeline;
 pub use published_training::train_and_publish;
 pub use read::{ImagePage, ListRequest, MAX_LIST, MAX_PREVIEW_EDGE, PreviewRequest, ReadError, StoredVector};

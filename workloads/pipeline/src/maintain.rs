@@ -5,24 +5,21 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use medindex_index::LogPositions;
-use medindex_proto::names::{TOPIC_IMAGE_INDEXED, TOPIC_IMAGE_UPLOAD};
+use medindex_proto::names::{TOPIC_IMAGE_INDEXED, TOPIC_IMAGE_UPLOAD, TOPIC_OPERATION_LOG};
 
+use crate::alarms::AlarmKind;
 use crate::backend_error::BackendError;
 use crate::ingest::embed::GROUP;
 use crate::shard::Shard;
-use crate::train;
+use crate::{operations, train};
 
 /// How often upkeep looks whether there is something to do when nothing wakes it.
 const PERIOD: Duration = Duration::from_secs(30);
-
-/// Alarm for upkeep that fails.
-const ALARM_MAINTENANCE: &str = "maintenance_failed";
 
 /// Runs until the context stops.
 pub(crate) async fn run(shard: Arc<Shard>) {
     let mut changed = shard.changed.subscribe();
     let mut period = tokio::time::interval(PERIOD);
-    let mut alarmed = false;
     loop {
         let due = tokio::select! {
             () = shard.stop.cancelled() => return,
@@ -36,14 +33,9 @@ pub(crate) async fn run(shard: Arc<Shard>) {
             continue;
         }
         match upkeep(&shard).await {
-            Ok(()) if alarmed => {
-                shard.clear_alarm(ALARM_MAINTENANCE, "").await;
-                alarmed = false;
-            }
-            Ok(()) => {}
+            Ok(()) => shard.release_alarm(AlarmKind::MaintenanceFailed, &shard.name()),
             Err(error) => {
-                shard.raise_alarm(ALARM_MAINTENANCE, "", &error.to_string()).await;
-                alarmed = true;
+                shard.hold_alarm(AlarmKind::MaintenanceFailed, &shard.name(), &error.to_string()).await;
             }
         }
     }
@@ -54,7 +46,9 @@ async fn upkeep(shard: &Arc<Shard>) -> Result<(), BackendError> {
         snapshot(shard).await?;
     }
     if shard.alone && train::is_due(shard) {
-        match train::train(shard, &|_| {}).await {
+        let outcome = train::train(shard, &|_| {}).await;
+        train::record_training(shard, &outcome).await;
+        match outcome {
             Ok(report) => tracing::info!(?report, "the index trained itself"),
             Err(error) => tracing::warn!(%error, "the index could not train itself"),
         }
@@ -86,6 +80,9 @@ async fn trim_queue(shard: &Shard, positions: LogPositions) -> Result<(), Backen
     }
     for (partition, before) in queue.committed(TOPIC_IMAGE_UPLOAD, GROUP).await? {
         queue.trim(TOPIC_IMAGE_UPLOAD, partition, before).await?;
+    }
+    for (partition, before) in queue.committed(TOPIC_OPERATION_LOG, operations::GROUP).await? {
+        queue.trim(TOPIC_OPERATION_LOG, partition, before).await?;
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ use medindex_proto::names::{
     TOPIC_DEAD_LETTER, TOPIC_IMAGE_INDEXED, TOPIC_IMAGE_UPLOAD, TOPIC_OPERATION_LOG,
 };
 
+use crate::alarms::{DiskCheck, IndexLagCheck, UploadLagCheck};
 use crate::backend_error::{BackendError, from_backend};
 use crate::context::Context;
 use crate::core::{Core, Ports, SettingsError};
@@ -27,7 +28,7 @@ use crate::searcher::Searcher;
 use crate::settings::Settings;
 use crate::shard::Shard;
 use crate::train::TrainError;
-use crate::{follow, ingest, maintain, parts, train};
+use crate::{follow, ingest, maintain, operations, parts, train};
 
 /// Folder of the index in a data folder.
 pub(crate) const INDEX_FOLDER: &str = "index";
@@ -97,7 +98,7 @@ pub(crate) async fn open_embedded(
     let (core, _) = open_core(folder, &embedder, settings, Check::Refuse).await?;
     let shard = with_cure(open_shard(core, folder, IndexStart::Stored).await, folder)?;
     with_cure(parts::check_counts(&shard, folder).await, folder)?;
-    start(&shard, Arc::new(embedder.clone())).await?;
+    start(&shard, Arc::new(embedder.clone()), folder).await?;
     Ok(Arc::new(Context {
         core: Arc::clone(&shard.core),
         embedding: Arc::new(embedder),
@@ -115,6 +116,8 @@ pub(crate) async fn repair_embedded(
     settings: Settings,
 ) -> Result<RepairReport, OpenError> {
     let (core, catalog_set_aside) = open_core(folder, embedder, settings, Check::Leave).await?;
+    // Deletions that were recorded and not yet written to the catalog count.
+    operations::drain(&core).await?;
     let repaired = repair::repair(&core.ports, core.partitions, &core.settings).await?;
     let shard = open_shard(core, folder, IndexStart::Anew).await?;
     maintain::snapshot(&shard).await?;
@@ -259,12 +262,17 @@ fn is_ahead(index: &Index, log: &LogPositions) -> bool {
 }
 
 /// Starts what runs in the background.
-async fn start(shard: &Arc<Shard>, embedding: Arc<dyn Embedding>) -> Result<(), OpenError> {
+async fn start(shard: &Arc<Shard>, embedding: Arc<dyn Embedding>, folder: &Path) -> Result<(), OpenError> {
     let core = Arc::clone(&shard.core);
     let quantizers = Arc::clone(shard) as Arc<dyn Quantizers>;
     embed::EmbedWorker { core: Arc::clone(&core), embedding, quantizers }.start().await?;
     core.tasks.spawn(follow::run(Arc::clone(shard)));
     core.tasks.spawn(maintain::run(Arc::clone(shard)));
     core.tasks.spawn(ingest::sweep::run(Arc::clone(&core)));
+    core.tasks.spawn(operations::consume(Arc::clone(&core)));
+    core.add_check(UploadLagCheck::default());
+    core.add_check(IndexLagCheck::new(shard));
+    core.add_check(DiskCheck::new(folder));
+    core.watch();
     Ok(())
 }

@@ -10,6 +10,7 @@ use medindex_index::Index;
 use medindex_proto::identity::ImageId;
 use tokio_util::sync::CancellationToken;
 
+use crate::alarms::{MissingShardCheck, RaisedAlarm, UploadLagCheck};
 use crate::backend_error::BackendError;
 use crate::context::Context;
 use crate::core::Core;
@@ -22,15 +23,18 @@ use crate::ingest::{
     self, DirectOptions, EmbedWorker, ImportError, ImportItem, ImportSummary, IngestError, Upload,
 };
 use crate::open::{self, OpenError};
+use crate::operations::{OperationLogCounts, OperationPage, OperationRequest};
 use crate::read::{self, ImagePage, ListRequest, PreviewRequest, ReadError, StoredVector};
 use crate::recognise::{self, RecogniseError};
 use crate::repair::RepairReport;
-use crate::report::{Accepted, Deleted, ImageDetails, ImageStatus, Recognition, Status, TrainingReport};
+use crate::report::{
+    Accepted, Alarm, Deleted, ImageDetails, ImageStatus, Recognition, Status, TrainingReport,
+};
 use crate::search::{self, SearchError, SearchRequest, SearchResponse};
 use crate::searcher::Searcher;
 use crate::settings::Settings;
 use crate::train::{self, TrainError, TrainingStage};
-use crate::{generations, maintain, status};
+use crate::{generations, maintain, operations, status};
 
 /// All flows over one set of backends. Cheap to clone; clones share everything.
 #[derive(Clone)]
@@ -50,6 +54,10 @@ impl Pipeline {
     /// The flows of a gateway: accepts uploads, asks embedders and search shards, sends again what got stuck. The others run elsewhere.
     pub fn connect(core: Arc<Core>, embedding: Arc<dyn Embedding>, searcher: Arc<dyn Searcher>) -> Self {
         core.tasks.spawn(ingest::sweep::run(Arc::clone(&core)));
+        core.tasks.spawn(operations::consume(Arc::clone(&core)));
+        core.add_check(UploadLagCheck::default());
+        core.add_check(MissingShardCheck::new(Arc::clone(&searcher)));
+        core.begin();
         let recognitions = SingleFlight::new();
         let context = Context { core, embedding, searcher, recognitions, direct: None, shard: None };
         Self { context: Arc::new(context) }
@@ -86,7 +94,10 @@ impl Pipeline {
     pub async fn shutdown(&self) -> Result<(), BackendError> {
         self.context.core.end().await;
         match &self.context.shard {
-            Some(shard) => maintain::snapshot(shard).await,
+            Some(shard) => {
+                operations::drain(&self.context).await?;
+                maintain::snapshot(shard).await
+            }
             None => Ok(()),
         }
     }
@@ -130,7 +141,7 @@ impl Pipeline {
     /// # Errors
     /// [`SearchError`].
     pub async fn search(&self, request: SearchRequest) -> Result<SearchResponse, SearchError> {
-        search::run::search(&self.context, request).await
+        search::record::search(&self.context, request).await
     }
 
     /// Recognises an image that need not be stored.
@@ -138,7 +149,9 @@ impl Pipeline {
     /// # Errors
     /// [`RecogniseError`].
     pub async fn recognise(&self, name: String, bytes: Bytes) -> Result<Recognition, RecogniseError> {
-        recognise::recognise(&self.context, name, bytes).await
+        let outcome = recognise::recognise(&self.context, name, bytes).await;
+        recognise::note_recognition(&self.context, &outcome);
+        outcome
     }
 
     /// Trains a new generation and swaps it in when its recall passes the gate.
@@ -150,7 +163,9 @@ impl Pipeline {
         progress: &(dyn Fn(TrainingStage) + Send + Sync),
     ) -> Result<TrainingReport, TrainError> {
         let shard = self.context.shard.as_ref().ok_or(TrainError::Delegate)?;
-        train::train(shard, progress).await
+        let outcome = train::train(shard, progress).await;
+        train::record_training(shard, &outcome).await;
+        outcome
     }
 
     /// Goes back to the generation before; returns its number.
@@ -158,10 +173,12 @@ impl Pipeline {
     /// # Errors
     /// [`TrainError::RollBack`] when there is none.
     pub async fn roll_back(&self) -> Result<u64, TrainError> {
-        match &self.context.shard {
+        let outcome = match &self.context.shard {
             Some(shard) => train::roll_back(shard).await,
             None => generations::roll_back(&self.context).await.map_err(TrainError::from),
-        }
+        };
+        train::record_roll_back(&self.context, &outcome).await;
+        outcome
     }
 
     /// Deletes an image everywhere.
@@ -201,7 +218,9 @@ impl Pipeline {
     /// # Errors
     /// [`ReadError`].
     pub async fn file(&self, id: &ImageId) -> Result<(ImageDetails, Bytes), ReadError> {
-        read::file(&self.context, id).await
+        let outcome = read::file(&self.context, id).await;
+        read::note_download(&self.context, id, &outcome);
+        outcome
     }
 
     /// A PNG of a stored image.
@@ -226,6 +245,32 @@ impl Pipeline {
     /// [`ReadError::Backend`].
     pub async fn stored_vectors(&self) -> Result<Vec<StoredVector>, ReadError> {
         read::stored_vectors(&self.context).await
+    }
+
+    /// A page of the operation log, latest first.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn operations(&self, request: &OperationRequest) -> Result<OperationPage, ReadError> {
+        operations::list(&self.context, request).await
+    }
+
+    /// Alarms that are raised, or all that ever were, latest first, at most `limit`.
+    ///
+    /// # Errors
+    /// [`ReadError::CheckLimit`], [`ReadError::Backend`].
+    pub async fn alarms(&self, only_raised: bool, limit: usize) -> Result<Vec<Alarm>, ReadError> {
+        read::alarms(&self.context, only_raised, limit).await
+    }
+
+    /// Alarms that are raised, as far as this process knows, without asking the catalog.
+    pub fn raised_alarms(&self) -> Vec<RaisedAlarm> {
+        self.context.raised_alarms()
+    }
+
+    /// What became of the operations that this process recorded.
+    pub fn operation_counts(&self) -> OperationLogCounts {
+        self.context.operation_counts()
     }
 
     /// How the system stands.

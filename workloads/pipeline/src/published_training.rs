@@ -16,7 +16,7 @@ use crate::change::entries;
 use crate::core::Core;
 use crate::generations;
 use crate::report::TrainingReport;
-use crate::train::{TrainError, Training, TrainingStage, keep_report, next_generation};
+use crate::train::{TrainError, Training, TrainingStage, keep_report, next_generation, record_training};
 
 /// Rows read at once.
 const PAGE: usize = 512;
@@ -44,6 +44,16 @@ pub async fn train_and_publish(
         generation: next_number(core, &index).await?,
         expected_vectors: (images as f64 * vectors_per_image) as usize,
     };
+    let outcome = learn_and_publish(core, &training, progress).await;
+    record_training(core, &outcome).await;
+    outcome
+}
+
+async fn learn_and_publish(
+    core: &Core,
+    training: &Training<'_>,
+    progress: &(dyn Fn(TrainingStage) + Send + Sync),
+) -> Result<TrainingReport, TrainError> {
     let (quantizer, report) = training.build(progress).await?;
     if report.accepted {
         progress(TrainingStage::Swap);

@@ -15,7 +15,8 @@ use crate::context::Context;
 use crate::error::{Classified, ErrorKind};
 use crate::ingest::error::imaging_kind;
 use crate::ingest::prepare::prepare;
-use crate::report::{ImageDetails, ImageStatus};
+use crate::operations::{Action, Event, note, outcome};
+use crate::report::{Alarm, ImageDetails, ImageStatus};
 use crate::sidecar::Sidecar;
 
 /// Largest preview in pixels a side.
@@ -156,6 +157,38 @@ pub(crate) async fn file(context: &Arc<Context>, id: &ImageId) -> Result<(ImageD
         None if image.status == ImageStatus::Received => Err(ReadError::AwaitFile(*id)),
         None => Err(ReadError::FindFile(*id)),
     }
+}
+
+/// Records that a file was handed out, in the background. Previews are not recorded: the search page shows ten for every search.
+pub(crate) fn note_download(
+    context: &Context,
+    id: &ImageId,
+    ended: &Result<(ImageDetails, Bytes), ReadError>,
+) {
+    let event = match ended {
+        Ok((image, _)) => {
+            Event::new(context, Action::Download, id.to_string(), outcome::ANSWERED).detail(&image.name)
+        }
+        Err(error) => {
+            Event::new(context, Action::Download, id.to_string(), outcome::REFUSED).detail(error.to_string())
+        }
+    };
+    note(context, event);
+}
+
+/// Alarms, latest first.
+pub(crate) async fn alarms(
+    context: &Arc<Context>,
+    only_raised: bool,
+    limit: usize,
+) -> Result<Vec<Alarm>, ReadError> {
+    if !(1..=MAX_LIST).contains(&limit) {
+        return Err(ReadError::CheckLimit { limit });
+    }
+    let catalog = &context.ports.catalog;
+    let alarms =
+        if only_raised { catalog.open_alarms().await? } else { catalog.recent_alarms(limit).await? };
+    Ok(alarms.into_iter().take(limit).map(Alarm::from).collect())
 }
 
 pub(crate) async fn preview(

@@ -17,6 +17,7 @@ use crate::embedding::EmbeddingError;
 use crate::error::{Classified, ErrorKind};
 use crate::ingest::error::imaging_kind;
 use crate::ingest::prepare::prepare;
+use crate::operations::{Action, Event, note, outcome};
 use crate::report::{ClassScore, Recognition};
 use crate::search::{Hit, Query, SearchError, SearchRequest, run};
 
@@ -70,6 +71,18 @@ pub(crate) async fn recognise(
     }
     let flights = &context.recognitions;
     flights.run(&key, || async { compute_and_keep(context, &key, md5, name, bytes).await }).await
+}
+
+/// Records a recognition in the background.
+pub(crate) fn note_recognition(context: &Context, ended: &Result<Recognition, RecogniseError>) {
+    let event = match ended {
+        Ok(found) => {
+            let ended = if found.cached { outcome::CACHED } else { outcome::ANSWERED };
+            Event::new(context, Action::Recognise, recognition_cache_key(&found.md5), ended)
+        }
+        Err(error) => Event::new(context, Action::Recognise, "", outcome::REFUSED).detail(error.to_string()),
+    };
+    note(context, event);
 }
 
 /// A cached result that the present model and generation would give again.

@@ -24,9 +24,9 @@ use serde::Serialize;
 use crate::backend_error::BackendError;
 use crate::catalog_row::describe;
 use crate::core::{Ports, now_ms};
-use crate::delete::DELETE_ACTION;
 use crate::digest::digest_content;
 use crate::ingest::embed::GROUP;
+use crate::operations::{Action, outcome};
 use crate::row_meta::RowMeta;
 use crate::salvage::{get_past_damage, scan_past_damage};
 use crate::settings::Settings;
@@ -81,11 +81,13 @@ pub(crate) async fn repair(
 
 /// Images that somebody deleted: what is left of them is not to come back.
 async fn deleted_images(ports: &Ports) -> Result<HashSet<String>, BackendError> {
-    let filter = OperationFilter { action: Some(DELETE_ACTION.to_owned()), ..OperationFilter::default() };
+    let filter =
+        OperationFilter { action: Some(Action::Delete.name().to_owned()), ..OperationFilter::default() };
     let (mut deleted, mut after) = (HashSet::new(), None);
     loop {
         let page = ports.catalog.list_operations(&filter, after, PAGE).await?;
-        deleted.extend(page.items.into_iter().map(|operation| operation.subject));
+        let done = page.items.into_iter().filter(|operation| operation.outcome == outcome::DELETED);
+        deleted.extend(done.map(|operation| operation.subject));
         after = page.next;
         if after.is_none() {
             return Ok(deleted);

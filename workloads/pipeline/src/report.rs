@@ -1,9 +1,11 @@
 //! What the flows answer besides search results: all of it is printed as JSON by the command line and HTTP.
 
+use medindex_backends::catalog::Alarm as CatalogAlarm;
 use medindex_proto::identity::ImageId;
 use serde::{Deserialize, Serialize};
 
 use crate::sidecar::{MarkedRegion, Sidecar};
+use crate::alarms::{AlarmKind, Severity};
 
 /// An upload that is durable.
 #[derive(Debug, Clone, Serialize)]
@@ -177,17 +179,33 @@ pub struct NamedCount {
     pub count: u64,
 }
 
-/// An alarm that is raised.
+/// An alarm, raised or over.
 #[derive(Debug, Clone, Serialize)]
 pub struct Alarm {
     /// What kind, such as `dead_letter`.
     pub kind: String,
-    /// What it is about.
+    /// How soon a person is needed.
+    pub severity: Severity,
+    /// What it is about; empty for the system as a whole.
     pub subject: String,
     /// What happened and what to do.
     pub detail: String,
-    /// Unix milliseconds.
+    /// Unix milliseconds when it was raised.
     pub raised_at_ms: i64,
+    /// Unix milliseconds when its cause was seen last.
+    pub seen_at_ms: i64,
+    /// Unix milliseconds when it was over; absent while it is raised.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cleared_at_ms: Option<i64>,
+}
+
+impl From<CatalogAlarm> for Alarm {
+    fn from(alarm: CatalogAlarm) -> Self {
+        // One of another release is shown, with care.
+        let severity = AlarmKind::of_name(&alarm.kind).map_or(Severity::Warning, AlarmKind::severity);
+        let CatalogAlarm { kind, subject, detail, raised_at_ms, seen_at_ms, cleared_at_ms } = alarm;
+        Self { kind, severity, subject, detail, raised_at_ms, seen_at_ms, cleared_at_ms }
+    }
 }
 
 /// How the system stands.

@@ -63,6 +63,11 @@ pub trait Searcher: Send + Sync {
     /// Waits until everything before these positions of the change log can be found, or the process stops.
     async fn catch_up(&self, ends: &Positions) -> Result<(), BackendError>;
 
+    /// Partitions that nobody would answer for right now.
+    async fn missing_partitions(&self) -> Vec<u32> {
+        Vec::new()
+    }
+
     /// Why searches cannot be answered right now; `None` when they can.
     async fn unready(&self) -> Option<String>;
 }

@@ -52,6 +52,10 @@ impl Default for TrainingPolicy {
 pub struct Settings {
     /// Organisation that uploads belong to.
     pub organisation: String,
+    /// Who the operation log says did what people do, until people sign in.
+    pub user: String,
+    /// Name of this process in the operation log and in alarms.
+    pub process: String,
     /// Partitions of a new data folder; an existing one keeps its own.
     pub partitions: u32,
     /// Bounds on what is decoded.
@@ -76,6 +80,8 @@ pub struct Settings {
     pub cache_bytes: u64,
     /// Changes between two snapshots of the index.
     pub snapshot_every: u64,
+    /// How often causes of alarms are looked for; an alarm that lasts is over when nobody has seen it for three times as long.
+    pub alarm_period: Duration,
     /// Training.
     pub training: TrainingPolicy,
 }
@@ -84,6 +90,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             organisation: "default".to_owned(),
+            user: "local".to_owned(),
+            process: "medindex".to_owned(),
             partitions: medindex_proto::names::DEFAULT_PARTITIONS,
             limits: Limits::default(),
             frames: SearchableFrames::default(),
@@ -96,6 +104,7 @@ impl Default for Settings {
             recognition_ttl: Duration::from_hours(24),
             cache_bytes: 256 << 20,
             snapshot_every: 4_096,
+            alarm_period: Duration::from_secs(5),
             training: TrainingPolicy::default(),
         }
     }

@@ -14,6 +14,7 @@ use medindex_proto::identity::ImageId;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::alarms::{AlarmCheck, IndexLagCheck};
 use crate::backend_error::BackendError;
 use crate::core::Core;
 use crate::embedding::Quantizers;
@@ -106,6 +107,11 @@ impl Shard {
     pub async fn close(self: &Arc<Self>) -> Result<(), BackendError> {
         self.core.end().await;
         maintain::snapshot(self).await
+    }
+
+    /// Looks whether the shard follows the change log; see [`Core::add_check`].
+    pub fn alarm_check(self: &Arc<Self>) -> impl AlarmCheck + use<> {
+        IndexLagCheck::new(self)
     }
 
     /// Changes of the log that the index has not applied.

@@ -12,14 +12,13 @@ use medindex_backends::catalog::ImageStatus;
 use medindex_index::{Index, IndexError, IndexOptions};
 use medindex_proto::names::TOPIC_IMAGE_INDEXED;
 
+use crate::alarms::AlarmKind;
 use crate::backend_error::BackendError;
 use crate::core::Core;
 use crate::retry::Backoff;
 use crate::shard::Shard;
 use crate::{follow, generations, maintain};
 
-/// Alarm for a shard that cannot load.
-const ALARM_LOAD: &str = "shard_not_loading";
 /// Main memory for an entry beside the mapped files while it is loaded: lists, codes and tail (`make bench-engine` measures 43 bytes for codes
 /// of 32; the tail and the merge of segments hold entries a second time).
 const BYTES_PER_ENTRY: u64 = 128;
@@ -79,22 +78,16 @@ fn open_index(folder: &std::path::Path, options: &IndexOptions, held: &[u32]) ->
 
 async fn load_and_follow(shard: Arc<Shard>, memory_limit: Option<u64>) {
     let mut backoff = Backoff::default();
-    let mut alarmed = false;
     while let Err(reason) = load(&shard, memory_limit).await {
         tracing::error!(%reason, "the shard cannot load and tries again");
         *shard.loading.lock() = Some(reason.clone());
-        if !alarmed {
-            shard.raise_alarm(ALARM_LOAD, &shard.name(), &reason).await;
-            alarmed = true;
-        }
+        shard.hold_alarm(AlarmKind::ShardNotLoading, &shard.name(), &reason).await;
         tokio::select! {
             () = shard.stop.cancelled() => return,
             () = backoff.wait() => {}
         }
     }
-    if alarmed {
-        shard.clear_alarm(ALARM_LOAD, &shard.name()).await;
-    }
+    shard.release_alarm(AlarmKind::ShardNotLoading, &shard.name());
     *shard.loading.lock() = None;
     shard.tasks.spawn(follow::run(Arc::clone(&shard)));
     shard.tasks.spawn(maintain::run(Arc::clone(&shard)));

@@ -17,12 +17,6 @@ pub(crate) async fn status(context: &Arc<Context>) -> Result<Status, BackendErro
     let partitions: Vec<u32> = (0..context.partitions).collect();
     let counts = catalog.counts().await?;
     let alarms = catalog.open_alarms().await?;
-    let shown = |alarm: medindex_backends::catalog::Alarm| Alarm {
-        kind: alarm.kind,
-        subject: alarm.subject,
-        detail: alarm.detail,
-        raised_at_ms: alarm.raised_at_ms,
-    };
     Ok(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         model: context.model_name(),
@@ -39,7 +33,7 @@ pub(crate) async fn status(context: &Arc<Context>) -> Result<Status, BackendErro
         partitions: context.partitions,
         index,
         training: train::last_report(context).await?,
-        alarms: alarms.into_iter().map(shown).collect(),
+        alarms: alarms.into_iter().map(Alarm::from).collect(),
         intended_use: INTENDED_USE,
     })
 }

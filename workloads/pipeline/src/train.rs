@@ -15,7 +15,8 @@ use serde::Serialize;
 use crate::backend_error::{BackendError, from_backend};
 use crate::core::Core;
 use crate::error::{Classified, ErrorKind};
-use crate::generations::GenerationError;
+use crate::generations::{GenerationError, event};
+use crate::operations::{Action, Event, outcome, stamp};
 use crate::report::TrainingReport;
 use crate::settings::TrainingPolicy;
 use crate::shard::Shard;
@@ -272,6 +273,31 @@ pub(crate) async fn roll_back(shard: &Arc<Shard>) -> Result<u64, TrainError> {
         return Err(TrainError::RollBack);
     }
     blocking(&shard.index, Index::rollback).await
+}
+
+/// Records how a training ended.
+pub(crate) async fn record_training(core: &Core, ended: &Result<TrainingReport, TrainError>) {
+    let event = match ended {
+        Ok(report) => {
+            let ended = if report.accepted { outcome::ACCEPTED } else { outcome::REFUSED };
+            let TrainingReport { generation, recall_at_10, recall_gate, vectors, seconds, .. } = report;
+            let detail = format!(
+                "recall@10 {recall_at_10:.3} (gate {recall_gate:.3}), {vectors} vectors, {seconds:.1} s"
+            );
+            Event::new(core, Action::Train, format!("generation {generation}"), ended).detail(detail)
+        }
+        Err(error) => Event::new(core, Action::Train, "", outcome::FAILED).detail(error.to_string()),
+    };
+    stamp(core, event).await;
+}
+
+/// Records how going back ended.
+pub(crate) async fn record_roll_back(core: &Core, ended: &Result<u64, TrainError>) {
+    let event = match ended {
+        Ok(generation) => event(core, Action::RollBack, *generation),
+        Err(error) => Event::new(core, Action::RollBack, "", outcome::REFUSED).detail(error.to_string()),
+    };
+    stamp(core, event).await;
 }
 
 /// Keeps a report for people, and the size of the training for the policy.

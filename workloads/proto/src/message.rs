@@ -256,12 +256,16 @@ impl Message for OperationEvent {
     }
 
     fn check(&self) -> Result<(), MessageError> {
+        let kind = Self::KIND;
+        let wrong = |field, reason| Err(MessageError::Field { kind, field, reason });
+        ImageId::parse(&self.event_id).map_err(|source| MessageError::Identity { kind, source })?;
         if self.action.is_empty() {
-            return Err(MessageError::Field {
-                kind: Self::KIND,
-                field: "action",
-                reason: "what was done is missing",
-            });
+            return wrong("action", "what was done is missing");
+        }
+        let is_trace_id =
+            self.trace_id.len() == 32 && self.trace_id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !self.trace_id.is_empty() && !is_trace_id {
+            return wrong("trace_id", "it must have 32 hexadecimal digits, or none");
         }
         Ok(())
     }

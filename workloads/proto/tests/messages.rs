@@ -55,7 +55,13 @@ fn dead_letter() -> DeadLetter {
 }
 
 fn operation() -> OperationEvent {
-    OperationEvent { action: "image.upload".into(), actor: "Dr. Ü".into(), ..OperationEvent::default() }
+    OperationEvent {
+        event_id: ImageId::new().to_string(),
+        action: "image.upload".into(),
+        actor: "Dr. Ü".into(),
+        trace_id: "0af7651916cd43dd8448eb211c80319c".into(),
+        ..OperationEvent::default()
+    }
 }
 
 fn assert_round_trip<M: Message + std::fmt::Debug>(mut message: M) {
@@ -157,7 +163,7 @@ fn read_like<M: Message>(_: &M, payload: &Bytes) -> String {
 #[test]
 fn fields_that_contradict_each_other_are_named() {
     let other = ImageId::new();
-    let cases: [(String, &str); 9] = [
+    let cases: [(String, &str); 11] = [
         (refusal(&ImageUpload { image_id: "7".into(), ..upload() }), "is no image id"),
         (refusal(&ImageUpload { row_key: "0001|".into(), ..upload() }), "is no row key"),
         (refusal(&ImageUpload { row_key: RowKey::new(&other, 9).into(), ..upload() }), "of another image"),
@@ -167,6 +173,8 @@ fn fields_that_contradict_each_other_are_named() {
         (refusal(&ImageIndexed { change: None, ..indexed_image() }), "change"),
         (refusal(&DeadLetter { topic: String::new(), ..dead_letter() }), "topic"),
         (refusal(&OperationEvent { action: String::new(), ..operation() }), "action"),
+        (refusal(&OperationEvent { event_id: "7".into(), ..operation() }), "is no image id"),
+        (refusal(&OperationEvent { trace_id: "0af7".into(), ..operation() }), "trace_id"),
     ];
     for (error, named) in cases {
         assert!(error.contains(named), "{error}");

@@ -7,9 +7,11 @@ use medindex_pipeline::{Embedding, EmbeddingError};
 use medindex_proto::services as wire;
 use medindex_proto::services::embedder_server::{Embedder, EmbedderServer};
 use tonic::{Request, Response, Status};
+use tracing::Instrument as _;
 
 use crate::MAX_MESSAGE;
 use crate::convert::ConvertError;
+use crate::trace::go_on;
 
 /// Serves a model.
 pub struct EmbedService {
@@ -70,10 +72,12 @@ impl Embedder for EmbedService {
         &self,
         request: Request<wire::EmbedRequest>,
     ) -> Result<Response<wire::EmbedResponse>, Status> {
+        let span = tracing::info_span!("embed", otel.kind = "server");
+        let span = go_on(span, request.metadata());
         let pictures = request.into_inner().pictures;
         let images = pictures.into_iter().map(read_picture).collect::<Result<Vec<_>, _>>();
         let images = images.map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let outcomes = self.embedding.embed_each(images).await;
+        let outcomes = self.embedding.embed_each(images).instrument(span).await;
         let write = |outcome: Result<Vec<f32>, EmbeddingError>| wire::Embedding {
             outcome: Some(match outcome {
                 Ok(components) => wire::embedding::Outcome::Vector(wire::Vector { components }),
@@ -90,9 +94,12 @@ impl Embedder for EmbedService {
         &self,
         request: Request<wire::ClassifyRequest>,
     ) -> Result<Response<wire::ClassifyResponse>, Status> {
+        let span = tracing::info_span!("classify", otel.kind = "server");
+        let span = go_on(span, request.metadata());
         let picture = request.into_inner().picture.unwrap_or_default();
         let image = read_picture(picture).map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let classes = self.embedding.classify(image).await.map_err(|error| status_of(&error))?;
+        let classes = self.embedding.classify(image).instrument(span).await;
+        let classes = classes.map_err(|error| status_of(&error))?;
         let write = |class: medindex_embedding::ClassProbability| wire::ClassProbability {
             label: class.label,
             probability: class.probability,

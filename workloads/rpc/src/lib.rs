@@ -20,6 +20,7 @@ pub mod scatter;
 pub mod serving;
 pub mod shard_server;
 pub mod topology;
+mod trace;
 
 /// Largest message in bytes: a rendered image of 64 megapixels, or the answer to a search for ten thousand.
 pub const MAX_MESSAGE: usize = 256 << 20;

@@ -24,6 +24,7 @@ use crate::MAX_MESSAGE;
 use crate::channel;
 use crate::discovery::Targets;
 use crate::embed_server::write_picture;
+use crate::trace::carrying;
 
 /// How often embedders are looked up, and one is asked how it is.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -145,7 +146,7 @@ impl RemoteEmbedder {
         let request = wire::EmbedRequest { pictures };
         let asked = self.ask(|mut client| {
             let request = request.clone();
-            async move { client.embed(request).await }
+            async move { client.embed(carrying(request)).await }
         });
         let (address, response) = asked.await?;
         self.check_model(address, &response.model_digest)?;
@@ -186,7 +187,7 @@ impl Embedding for RemoteEmbedder {
         let request = wire::ClassifyRequest { picture: Some(write_picture(image)) };
         let asked = self.ask(|mut client| {
             let request = request.clone();
-            async move { client.classify(request).await }
+            async move { client.classify(carrying(request)).await }
         });
         let (address, response) = asked.await?;
         self.check_model(address, &response.model_digest)?;

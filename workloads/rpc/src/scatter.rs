@@ -23,6 +23,7 @@ use tonic::Code;
 use crate::convert::{read_explain, read_hits, write_request};
 use crate::merge::{merge_explain, merge_hits, merge_status};
 use crate::topology::{Replica, ShardGroup, Topology};
+use crate::trace::carrying;
 
 /// Bounds on waiting.
 #[derive(Debug, Clone, Copy)]
@@ -138,7 +139,7 @@ async fn ask_replica(replica: Arc<Replica>, question: wire::SearchRequest) -> Re
     let _open = Open::new(&replica);
     let started = Instant::now();
     let response =
-        replica.client().search(question).await.map_err(|status| shard_error(&replica, &status))?;
+        replica.client().search(carrying(question)).await.map_err(|status| shard_error(&replica, &status))?;
     replica.latency.record(started.elapsed());
     let response = response.into_inner();
     let hits = read_hits(&response.hits).map_err(|error| ShardError::Read {
@@ -219,6 +220,10 @@ impl Searcher for Scatter {
 
     async fn status(&self) -> Result<IndexStatus, BackendError> {
         Ok(merge_status(self.statuses()))
+    }
+
+    async fn missing_partitions(&self) -> Vec<u32> {
+        self.topology.shards().missing.clone()
     }
 
     /// Bounded: a shard that is down must not hold up a deletion, which searches see through the catalog at once anyway.

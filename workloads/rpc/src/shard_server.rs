@@ -7,9 +7,11 @@ use medindex_pipeline::{BackendError, Classified as _, ErrorKind, ImageId, Searc
 use medindex_proto::services as wire;
 use medindex_proto::services::search_shard_server::{SearchShard, SearchShardServer};
 use tonic::{Request, Response, Status};
+use tracing::Instrument as _;
 
 use crate::MAX_MESSAGE;
 use crate::convert::{read_id, read_request, write_explain, write_hits, write_status};
+use crate::trace::go_on;
 
 /// One replica of a search shard.
 pub struct ShardService {
@@ -50,6 +52,13 @@ impl SearchShard for ShardService {
         &self,
         request: Request<wire::SearchRequest>,
     ) -> Result<Response<wire::SearchResponse>, Status> {
+        let span = tracing::info_span!(
+            "search shard",
+            otel.kind = "server",
+            shard = self.number,
+            replica = self.replica
+        );
+        let span = go_on(span, request.metadata());
         let request = request.into_inner();
         let expected = self.shard.model_digest();
         if request.model_digest != expected {
@@ -59,7 +68,7 @@ impl SearchShard for ShardService {
             )));
         }
         let question = read_request(request).map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let found = self.shard.search(question).await.map_err(|error| status_of(&error))?;
+        let found = self.shard.search(question).instrument(span).await.map_err(|error| status_of(&error))?;
         Ok(Response::new(wire::SearchResponse {
             hits: write_hits(&found.hits),
             explain: Some(write_explain(&found.explain)),

@@ -8,6 +8,7 @@ mod redis;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use medindex_backends::credentials::{LoginFiles, TlsFiles};
@@ -99,6 +100,19 @@ pub struct OperationArguments {
     /// Form of the log on standard error.
     #[arg(long, env = "MEDINDEX_LOG_FORMAT", value_name = "FORM", default_value = "json")]
     pub log_format: crate::logging::LogFormat,
+    /// Where traces are sent, OTLP over gRPC, such as `http://collector:4317`; none are sent without it.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+    /// Seconds between two looks for causes of alarms; an alarm is over when nobody has seen its cause for three times as long. The same for all programs of an index.
+    #[arg(long, env = "MEDINDEX_ALARM_SECONDS", value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=300))]
+    pub alarm_seconds: u64,
+}
+
+impl OperationArguments {
+    /// Time between two looks for causes of alarms.
+    pub fn alarm_period(&self) -> Duration {
+        Duration::from_secs(self.alarm_seconds)
+    }
 }
 
 /// A host and a port.

@@ -1,22 +1,31 @@
 //! What every program of the cluster shares.
 //!
-//! A program reads its settings from flags, environment and mounted files ([`arguments`]), starts its log ([`logging`]), connects to the
+//! A program reads its settings from flags, environment and mounted files ([`arguments`]), starts its log and traces ([`logging`], [`traces`]), connects to the
 //! backends and waits for those that are not there yet ([`connect`]), says how it is ([`operation`]: probes and metrics), and ends in order when
 //! it is told to ([`shutdown`]). Guarantees: a wrong setting ends the program at once with a line that names it; a backend that does not answer is
 //! waited for, ever more slowly, while `/readyz` says why; SIGTERM is answered within the time that Kubernetes gives.
 
 pub mod arguments;
 pub mod connect;
+pub mod core_metrics;
 pub mod logging;
 pub mod memory;
 pub mod model;
 pub mod operation;
 pub mod settings_table;
 pub mod shutdown;
+pub mod traces;
+pub mod watching;
 
 use std::error::Error;
 use std::io::Write as _;
 use std::process::ExitCode;
+
+/// Name of a process in alarms, the operation log and traces: the program and the host, which on Kubernetes is the pod.
+pub fn process_name(program: &str) -> String {
+    let host = rustix::system::uname();
+    format!("{program}@{}", host.nodename().to_string_lossy())
+}
 
 /// Ends a program: a failure is one line on standard error, with its causes, and in the log.
 pub fn finish<E: Error>(program: &str, outcome: Result<(), E>) -> ExitCode {

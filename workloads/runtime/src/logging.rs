@@ -1,8 +1,23 @@
-//! The log on standard error: one JSON object a line for machines, or text for people.
+//! The log on standard error: one JSON object a line for machines, or text for people; and the traces behind it.
+//!
+//! A line that is written inside a request carries the request's `trace_id` and `span_id`, whether traces are sent or not.
+
+use std::fmt;
 
 use clap::ValueEnum;
+use opentelemetry::trace::{TraceContextExt as _, TracerProvider as _};
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::EnvFilter;
+use tracing::{Event, Metadata, Span, Subscriber};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use tracing_subscriber::fmt::format::{Format, Json, JsonFields, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Registry, filter};
+
+use crate::arguments::OperationArguments;
+use crate::traces::{Traces, TracesError};
 
 /// Form of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -14,7 +29,7 @@ pub enum LogFormat {
 }
 
 /// Why the log cannot be started.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum LoggingError {
     /// The level is none.
     #[error(
@@ -24,20 +39,66 @@ pub enum LoggingError {
     /// A log is there already.
     #[error("cannot start logging: {0}")]
     Start(String),
+    /// Traces cannot be sent.
+    #[error(transparent)]
+    SendTraces(#[from] TracesError),
 }
 
-/// Starts the log at `level`.
+/// Starts the log and the traces of `program`. Keep what it returns until the program ends.
 ///
 /// # Errors
 /// [`LoggingError`].
-pub fn start(level: &str, format: LogFormat) -> Result<(), LoggingError> {
-    let filter = parse_filter(level)?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match format {
-        LogFormat::Json => log.json().flatten_event(true).try_init(),
-        LogFormat::Text => log.with_ansi(false).try_init(),
+pub fn start(program: &'static str, arguments: &OperationArguments) -> Result<Traces, LoggingError> {
+    let filter = parse_filter(&arguments.log)?;
+    let traces = Traces::start(program, arguments.otlp_endpoint.as_deref())?;
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let log = match arguments.log_format {
+        LogFormat::Json => log.json().event_format(WithTrace(json())).with_filter(filter).boxed(),
+        LogFormat::Text => log.with_ansi(false).with_filter(filter).boxed(),
+    };
+    let spans = tracing_opentelemetry::layer()
+        .with_tracer(traces.provider().tracer(program))
+        .with_location(false)
+        .with_threads(false)
+        .with_filter(filter::filter_fn(is_ours));
+    let started = Registry::default().with(spans).with(log).try_init();
+    started.map_err(|error| LoggingError::Start(error.to_string()))?;
+    Ok(traces)
+}
+
+/// Spans of our own code: those of the libraries would bury them, and sending would trace itself.
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    metadata.target().starts_with("medindex") && *metadata.level() <= LevelFilter::INFO
+}
+
+fn json() -> Format<Json> {
+    tracing_subscriber::fmt::format().json().flatten_event(true)
+}
+
+/// Puts the trace before the other members of each line.
+struct WithTrace(Format<Json>);
+
+impl<S> FormatEvent<S, JsonFields> for WithTrace
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, JsonFields>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let present = Span::current().context();
+        let span = present.span();
+        let span = span.span_context();
+        if !span.is_valid() {
+            return self.0.format_event(context, writer, event);
+        }
+        let mut line = String::with_capacity(512);
+        self.0.format_event(context, Writer::new(&mut line), event)?;
+        let members = line.strip_prefix('{').unwrap_or(&line);
+        write!(writer, "{{\"trace_id\":\"{}\",\"span_id\":\"{}\",{members}", span.trace_id(), span.span_id())
     }
-    .map_err(|error| LoggingError::Start(error.to_string()))
 }
 
 /// The filter itself would take a misspelt level for the name of a target.
@@ -55,7 +116,12 @@ fn parse_filter(text: &str) -> Result<EnvFilter, LoggingError> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse_filter;
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use opentelemetry_sdk::trace::SdkTracerProvider;
+
+    use super::*;
 
     #[test]
     fn a_misspelt_level_is_not_taken_for_a_target() {
@@ -65,5 +131,51 @@ mod tests {
         for wrong in ["inof", "bogus=", "", "medindex=loud"] {
             assert!(parse_filter(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_inside_a_span_carry_its_trace_and_others_none_whatever_the_level() {
+        let lines = Lines::default();
+        let written = lines.clone();
+        let log = tracing_subscriber::fmt::layer()
+            .json()
+            .event_format(WithTrace(json()))
+            .with_writer(move || lines.clone())
+            .with_filter(EnvFilter::new("warn"));
+        // As without an endpoint: nothing is kept.
+        let provider =
+            SdkTracerProvider::builder().with_sampler(opentelemetry_sdk::trace::Sampler::AlwaysOff);
+        let tracer = provider.build().tracer("test");
+        let spans =
+            tracing_opentelemetry::layer().with_tracer(tracer).with_filter(filter::filter_fn(is_ours));
+        Registry::default().with(spans).with(log).try_init().unwrap();
+        tracing::warn!("outside");
+        tracing::info_span!(target: "medindex_test", "request").in_scope(|| {
+            tracing::warn!(quoted = "a \"b\"", "inside");
+            tracing::info!("not at this level");
+        });
+        let written = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<&str> = written.lines().collect();
+        assert_eq!(lines.len(), 2, "{written}");
+        assert!(lines[0].contains("outside") && !lines[0].contains("trace_id"), "{written}");
+        assert!(lines[1].starts_with("{\"trace_id\":\"") && lines[1].ends_with('}'), "{written}");
+        let trace: String = lines[1].chars().skip("{\"trace_id\":\"".len()).take(32).collect();
+        assert!(trace.bytes().all(|byte| byte.is_ascii_hexdigit()) && trace != "0".repeat(32), "{written}");
+        assert!(
+            lines[1].contains("\"span_id\":\"") && lines[1].contains("\"message\":\"inside\""),
+            "{written}"
+        );
     }
 }

@@ -12,6 +12,14 @@ pub fn limit() -> Option<u64> {
     LIMIT_FILES.iter().find_map(|file| read_limit(Path::new(file)))
 }
 
+/// Main memory of this process in bytes that cannot be dropped: mapped files left out. 0 where the system does not tell.
+pub fn anonymous() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let mut pages = text.split_whitespace().skip(1).map(|number| number.parse::<u64>().unwrap_or(0));
+    let (resident, shared) = (pages.next().unwrap_or(0), pages.next().unwrap_or(0));
+    resident.saturating_sub(shared) * rustix::param::page_size() as u64
+}
+
 fn read_limit(file: &Path) -> Option<u64> {
     let text = std::fs::read_to_string(file).ok()?;
     text.trim().parse().ok().filter(|limit| *limit < NO_LIMIT)

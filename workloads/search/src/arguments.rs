@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use medindex_pipeline::{Settings, ShardOptions};
 use medindex_runtime::arguments::{BackendArguments, OperationArguments};
+use medindex_runtime::process_name;
 
 /// Serve one replica of a search shard. For research and teaching, not for diagnosis.
 #[derive(Debug, Clone, Parser)]
@@ -81,6 +82,8 @@ impl Arguments {
     pub(crate) fn settings(&self) -> Settings {
         Settings {
             organisation: self.backends.index.organisation.clone(),
+            process: process_name("search"),
+            alarm_period: self.operation.alarm_period(),
             partitions: self.backends.index.partitions,
             snapshot_every: self.snapshot_every,
             ..Settings::default()

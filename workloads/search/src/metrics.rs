@@ -3,7 +3,8 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use medindex_pipeline::Shard;
+use medindex_pipeline::{Core, Shard};
+use medindex_runtime::core_metrics::CoreMetrics;
 use medindex_runtime::operation::Gauges;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -19,11 +20,12 @@ pub(crate) struct Metrics {
     memory: Gauge,
     mapped: Gauge,
     lag: Gauge,
+    core: CoreMetrics,
 }
 
 impl Metrics {
     pub(crate) fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
+        let metrics = Self { core: CoreMetrics::register(registry), ..Self::default() };
         let registry = registry.sub_registry_with_prefix("medindex_search");
         registry.register("entries", "Entries that can be found", metrics.entries.clone());
         registry.register("tail_rows", "Rows in the append tail", metrics.tail_rows.clone());
@@ -44,10 +46,11 @@ impl Metrics {
         metrics
     }
 
-    pub(crate) fn gauges(self, shard: Arc<Shard>) -> Gauges {
+    pub(crate) fn gauges(self, core: Arc<Core>, shard: Arc<Shard>) -> Gauges {
         Arc::new(move || {
-            let (metrics, shard) = (self.clone(), Arc::clone(&shard));
+            let (metrics, core, shard) = (self.clone(), Arc::clone(&core), Arc::clone(&shard));
             let measure = async move {
+                metrics.core.set(&core);
                 let status = shard.index().status();
                 metrics.entries.set(status.entries as i64);
                 metrics.tail_rows.set(status.tail_rows as i64);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use medindex_pipeline::{
-    BackendError, Core, DescriptionError, Searcher as _, SettingsError, Shard, await_description,
+    BackendError, Core, DescriptionError, DiskCheck, Searcher as _, SettingsError, Shard, await_description,
 };
 use medindex_rpc::serving::{ServeError, serve};
 use medindex_rpc::shard_server::ShardService;
@@ -11,6 +11,7 @@ use medindex_runtime::connect::{ConnectError, connect};
 use medindex_runtime::logging::LoggingError;
 use medindex_runtime::operation::{ListenError, OperationServer, Readiness};
 use medindex_runtime::shutdown::stop_on_signals;
+use medindex_runtime::watching::watch_memory;
 use prometheus_client::registry::Registry;
 use tonic::service::Routes;
 
@@ -41,7 +42,7 @@ pub(crate) enum RunError {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), RunError> {
-    medindex_runtime::logging::start(&arguments.operation.log, arguments.operation.log_format)?;
+    let _traces = medindex_runtime::logging::start("medindex-search", &arguments.operation)?;
     let stop = stop_on_signals().map_err(RunError::ListenSignals)?;
     let options = arguments.shard_options()?;
     let mut registry = Registry::default();
@@ -60,10 +61,15 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), RunError> {
     let partitions = arguments.backends.index.partitions;
     let description = await_description(ports.store.as_ref(), partitions, &stop).await?;
     let core = Core::new(arguments.settings(), partitions, ports, description.model()?)?;
+    let disk = DiskCheck::new(&options.folder);
     let shard = Shard::open(Arc::clone(&core), options).await?;
+    core.add_check(disk);
+    core.add_check(shard.alarm_check());
+    watch_memory(&core);
+    core.begin();
     tracing::info!(shard = arguments.shard(), replica = arguments.replica(), held = ?shard.partitions_held(), "serving");
 
-    operation.measure(metrics.gauges(Arc::clone(&shard)));
+    operation.measure(metrics.gauges(core, Arc::clone(&shard)));
     let probed = Arc::clone(&shard);
     operation.ask(Arc::new(move || {
         let shard = Arc::clone(&probed);

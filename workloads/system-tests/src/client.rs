@@ -65,6 +65,20 @@ impl Client {
         answer.body
     }
 
+    /// Uploads a file as part of a trace (a `traceparent` of W3C Trace Context).
+    pub fn upload_in_trace(&self, bytes: &[u8], traceparent: &str) -> Answer {
+        let form = Form::new().part("file", Part::bytes(bytes).file_name("traced.png"));
+        let request = self.agent.post(format!("{}/api/v1/images", self.base));
+        answer(request.header("traceparent", traceparent).send(form).unwrap()).unwrap()
+    }
+
+    /// Searches with a file as part of a trace.
+    pub fn search_in_trace(&self, bytes: &[u8], traceparent: &str) -> Answer {
+        let form = Form::new().part("file", Part::bytes(bytes).file_name("query.png"));
+        let request = self.agent.post(format!("{}/api/v1/search", self.base));
+        answer(request.header("traceparent", traceparent).send(form).unwrap()).unwrap()
+    }
+
     /// Searches from a stored image.
     pub fn try_search_stored(&self, id: &str) -> Result<Answer, ureq::Error> {
         let form = Form::new().text("id", id);

@@ -117,7 +117,12 @@ pub struct Cluster {
 impl Cluster {
     /// Starts the programs over `servers` and waits until all are ready.
     pub fn start(servers: &Servers, shape: Shape) -> Self {
-        let mut cluster = Self::describe(servers, shape);
+        Self::start_with(servers, shape, Vec::new())
+    }
+
+    /// As [`Self::start`], with further arguments for all of them.
+    pub fn start_with(servers: &Servers, shape: Shape, more: Vec<String>) -> Self {
+        let mut cluster = Self::describe_with(servers, shape, more);
         for process in cluster.processes() {
             process.start();
         }
@@ -129,9 +134,15 @@ impl Cluster {
 
     /// The programs, none of them started.
     pub fn describe(servers: &Servers, shape: Shape) -> Self {
+        Self::describe_with(servers, shape, Vec::new())
+    }
+
+    /// As [`Self::describe`], with further arguments for all of them.
+    pub fn describe_with(servers: &Servers, shape: Shape, more: Vec<String>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut common = servers.arguments();
         common.push("--log=info".to_owned());
+        common.extend(more);
         let (gateways, embedders, shards) = (Vec::new(), Vec::new(), Vec::new());
         let mut cluster = Self { gateways, embedders, shards, common, folder };
         for number in 0..shape.embedders {

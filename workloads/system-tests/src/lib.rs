@@ -17,6 +17,7 @@ pub mod cluster;
 pub mod pictures;
 pub mod servers;
 pub mod statistics;
+pub mod traces;
 
 pub use client::Client;
 pub use cluster::{Cluster, Shape};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use medindex_pipeline::{Settings, TrainingPolicy};
 use medindex_runtime::arguments::{BackendArguments, OperationArguments};
+use medindex_runtime::process_name;
 
 /// Train a generation of the quantizer and publish it. For research and teaching, not for diagnosis.
 #[derive(Debug, Clone, Parser)]
@@ -33,6 +34,8 @@ impl Arguments {
     pub(crate) fn settings(&self) -> Settings {
         Settings {
             organisation: self.backends.index.organisation.clone(),
+            process: process_name("trainer"),
+            alarm_period: self.operation.alarm_period(),
             partitions: self.backends.index.partitions,
             training: TrainingPolicy {
                 sample: self.training_sample as usize,

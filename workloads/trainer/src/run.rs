@@ -1,14 +1,17 @@
 //! One training, from connecting to the report.
 
 use std::io::Write as _;
+use std::sync::Arc;
 
 use medindex_pipeline::{
     Core, DescriptionError, SettingsError, TrainError, await_description, train_and_publish,
 };
 use medindex_runtime::connect::{ConnectError, connect};
+use medindex_runtime::core_metrics::CoreMetrics;
 use medindex_runtime::logging::LoggingError;
 use medindex_runtime::operation::{ListenError, OperationServer, Readiness};
 use medindex_runtime::shutdown::stop_on_signals;
+use medindex_runtime::watching::watch_memory;
 use prometheus_client::registry::Registry;
 
 use crate::arguments::Arguments;
@@ -47,12 +50,13 @@ pub(crate) enum Outcome {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<Outcome, RunError> {
-    medindex_runtime::logging::start(&arguments.operation.log, arguments.operation.log_format)?;
+    let _traces = medindex_runtime::logging::start("medindex-trainer", &arguments.operation)?;
     let stop = stop_on_signals().map_err(RunError::ListenSignals)?;
     let readiness = Readiness::default();
     let listen = arguments.operation.operation_listen;
-    let _operation =
-        OperationServer::start(listen, readiness.clone(), Registry::default(), stop.clone()).await?;
+    let mut registry = Registry::default();
+    let metrics = CoreMetrics::register(&mut registry);
+    let operation = OperationServer::start(listen, readiness.clone(), registry, stop.clone()).await?;
     let ports = connect(&arguments.backends, &readiness, &stop).await?;
     let partitions = arguments.backends.index.partitions;
     let description = await_description(ports.store.as_ref(), partitions, &stop).await?;
@@ -62,14 +66,18 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Outcome, RunError> {
         None => tempfile::tempdir(),
     }
     .map_err(RunError::MakeScratch)?;
+    operation.measure(metrics.gauges(Arc::clone(&core)));
+    watch_memory(&core);
+    core.begin();
     readiness.ready();
     let progress = |stage| tracing::info!(?stage, "training");
-    let report = tokio::select! {
-        report = train_and_publish(&core, scratch.path(), &progress) => report?,
-        () = stop.cancelled() => return Err(RunError::Stop),
+    let outcome = tokio::select! {
+        report = train_and_publish(&core, scratch.path(), &progress) => report.map_err(RunError::Train),
+        () = stop.cancelled() => Err(RunError::Stop),
     };
+    core.end().await;
+    let report = outcome?;
     let text = serde_json::to_string_pretty(&report).map_err(|error| RunError::PrintReport(error.into()))?;
     writeln!(std::io::stdout(), "{text}").map_err(RunError::PrintReport)?;
-    core.end().await;
     Ok(if report.accepted { Outcome::Published } else { Outcome::Refused })
 }

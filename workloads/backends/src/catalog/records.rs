@@ -7,6 +7,8 @@ use medindex_proto::{ImageId, RowKey};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::CatalogError;
+
 /// Longest label, modality and the like, in characters; longer text is refused, never cut.
 pub const MAX_SHORT_TEXT: usize = 255;
 
@@ -296,6 +298,38 @@ pub struct Operation {
     pub outcome: String,
     /// Anything more, for people.
     pub detail: String,
+    /// Organisation whose images it was about; empty where it was about none.
+    pub organisation: String,
+    /// W3C trace id of the request, hexadecimal; empty where there was none.
+    pub trace_id: String,
+}
+
+impl Operation {
+    /// Checks the texts against their columns, as [`crate::Catalog::append_operations`] does.
+    ///
+    /// # Errors
+    /// [`CatalogError::TooLong`].
+    pub fn check(&self) -> Result<(), CatalogError> {
+        let short = [
+            ("actor", &self.actor),
+            ("action", &self.action),
+            ("subject", &self.subject),
+            ("outcome", &self.outcome),
+            ("organisation", &self.organisation),
+            ("trace id", &self.trace_id),
+        ];
+        short.iter().try_for_each(|(field, text)| check_length(field, text, MAX_SHORT_TEXT))?;
+        check_length("detail", &self.detail, MAX_LONG_TEXT)
+    }
+}
+
+/// Checks the length of a text in characters.
+///
+/// # Errors
+/// [`CatalogError::TooLong`].
+pub(crate) fn check_length(field: &'static str, text: &str, limit: usize) -> Result<(), CatalogError> {
+    let characters = if text.len() <= limit { 0 } else { text.chars().count() };
+    if characters > limit { Err(CatalogError::TooLong { field, characters, limit }) } else { Ok(()) }
 }
 
 /// Which operations to list: those that match every part that is given.
@@ -307,6 +341,10 @@ pub struct OperationFilter {
     pub action: Option<String>,
     /// To what.
     pub subject: Option<String>,
+    /// How it ended.
+    pub outcome: Option<String>,
+    /// Whose images it was about.
+    pub organisation: Option<String>,
     /// At or after this time, milliseconds since 1970 UTC.
     pub from_ms: Option<i64>,
     /// Before this time.
@@ -322,6 +360,8 @@ pub struct Alarm {
     pub subject: String,
     /// When it was raised, milliseconds since 1970 UTC.
     pub raised_at_ms: i64,
+    /// When somebody said last that its cause is there.
+    pub seen_at_ms: i64,
     /// When it was cleared.
     pub cleared_at_ms: Option<i64>,
     /// What happened and what to do.

@@ -19,8 +19,8 @@ use self::images::{
     what_a_filter_asks_for_is_listed,
 };
 use self::journal::{
-    alarms_are_raised_once_and_cleared, everything_survives_a_restart,
-    operations_are_listed_latest_first_by_filter, settings_are_replaced,
+    alarms_are_raised_once_and_cleared, an_alarm_that_somebody_still_sees_is_not_cleared,
+    everything_survives_a_restart, operations_are_listed_latest_first_by_filter, settings_are_replaced,
     the_same_operation_again_changes_nothing, writes_of_nothing_succeed,
 };
 use super::{Place, restart};
@@ -51,6 +51,7 @@ super::checks![Port:
     operations_are_listed_latest_first_by_filter,
     the_same_operation_again_changes_nothing,
     alarms_are_raised_once_and_cleared,
+    an_alarm_that_somebody_still_sees_is_not_cleared,
     settings_are_replaced,
     everything_survives_a_restart,
     writes_of_nothing_succeed,

@@ -8,15 +8,19 @@ use super::faults::is_unique_violation;
 use super::writer::{Write, WriteError};
 use crate::catalog::{Operation, Result};
 
-const INSERT_OPERATION: &str = "INSERT INTO operations (id, at_ms, actor, action, subject, outcome, detail) \
+const INSERT_OPERATION: &str = "INSERT INTO operations \
+     (id, at_ms, actor, action, subject, outcome, detail, organisation, trace_id) \
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+
+const INSERT_ALARM: &str = "INSERT INTO alarms (id, kind, subject, raised_at_ms, seen_at_ms, detail, open_key) \
      VALUES (?, ?, ?, ?, ?, ?, ?)";
 
-const INSERT_ALARM: &str = "INSERT INTO alarms (id, kind, subject, raised_at_ms, detail, open_key) \
-     VALUES (?, ?, ?, ?, ?, ?)";
+// A report that was on its way for long takes nothing back.
+const UPDATE_ALARM: &str =
+    "UPDATE alarms SET detail = ?, seen_at_ms = ? WHERE open_key = ? AND seen_at_ms <= ?";
 
-const UPDATE_ALARM: &str = "UPDATE alarms SET detail = ? WHERE open_key = ?";
-
-const CLEAR_ALARM: &str = "UPDATE alarms SET cleared_at_ms = ?, open_key = NULL WHERE open_key = ?";
+const CLEAR_ALARM: &str =
+    "UPDATE alarms SET cleared_at_ms = ?, open_key = NULL WHERE open_key = ? AND seen_at_ms < ?";
 
 const UPDATE_SETTING: &str = "UPDATE settings SET setting_value = ? WHERE setting_key = ?";
 
@@ -40,6 +44,8 @@ impl Write for AppendOperations {
                 .bind(&operation.subject)
                 .bind(&operation.outcome)
                 .bind(&operation.detail)
+                .bind(&operation.organisation)
+                .bind(&operation.trace_id)
                 .execute(&mut *connection)
                 .await;
             match outcome {
@@ -76,6 +82,7 @@ impl Write for RaiseAlarm {
             .bind(&self.kind)
             .bind(&self.subject)
             .bind(self.at_ms)
+            .bind(self.at_ms)
             .bind(&self.detail)
             .bind(&key)
             .execute(&mut *connection)
@@ -83,7 +90,8 @@ impl Write for RaiseAlarm {
         match outcome {
             Ok(_) => Ok(true),
             Err(error) if is_unique_violation(&error) => {
-                sqlx::query(UPDATE_ALARM).bind(&self.detail).bind(&key).execute(connection).await?;
+                let update = sqlx::query(UPDATE_ALARM).bind(&self.detail).bind(self.at_ms);
+                update.bind(&key).bind(self.at_ms).execute(connection).await?;
                 Ok(false)
             }
             Err(error) => Err(error.into()),
@@ -96,6 +104,7 @@ pub(super) struct ClearAlarm {
     pub(super) kind: String,
     pub(super) subject: String,
     pub(super) at_ms: i64,
+    pub(super) unseen_since_ms: i64,
 }
 
 #[async_trait]
@@ -105,7 +114,7 @@ impl Write for ClearAlarm {
 
     async fn run(&self, connection: &mut AnyConnection) -> Result<bool, WriteError> {
         let key = open_key(&self.kind, &self.subject);
-        let query = sqlx::query(CLEAR_ALARM).bind(self.at_ms).bind(key);
+        let query = sqlx::query(CLEAR_ALARM).bind(self.at_ms).bind(key).bind(self.unseen_since_ms);
         Ok(query.execute(connection).await?.rows_affected() > 0)
     }
 }

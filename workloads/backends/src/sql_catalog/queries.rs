@@ -91,11 +91,13 @@ impl Reader<'_> {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<Operation>> {
-        let columns = "id, at_ms, actor, action, subject, outcome, detail";
+        let columns = "id, at_ms, actor, action, subject, outcome, detail, organisation, trace_id";
         let mut query = QueryBuilder::new(format!("SELECT {columns} FROM operations WHERE 1 = 1"));
         push_equal(&mut query, "actor", filter.actor.as_ref());
         push_equal(&mut query, "action", filter.action.as_ref());
         push_equal(&mut query, "subject", filter.subject.as_ref());
+        push_equal(&mut query, "outcome", filter.outcome.as_ref());
+        push_equal(&mut query, "organisation", filter.organisation.as_ref());
         push_times(&mut query, "at_ms", filter.from_ms, filter.before_ms);
         push_page(&mut query, "at_ms", ListOrder::NewestFirst, after, limit);
         let items = self.rows(query, read_operation).await?;
@@ -115,8 +117,8 @@ impl Reader<'_> {
     }
 
     pub(super) async fn alarms(&self, only_open: bool, limit: usize) -> Result<Vec<Alarm>> {
-        let mut query =
-            QueryBuilder::new("SELECT kind, subject, raised_at_ms, cleared_at_ms, detail FROM alarms");
+        let columns = "kind, subject, raised_at_ms, seen_at_ms, cleared_at_ms, detail";
+        let mut query = QueryBuilder::new(format!("SELECT {columns} FROM alarms"));
         if only_open {
             query.push(" WHERE open_key IS NOT NULL");
         }

@@ -4,7 +4,7 @@ use medindex_proto::{ImageId, RowKey};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use crate::catalog::records::{MAX_LONG_TEXT, MAX_SHORT_TEXT};
+use crate::catalog::records::{MAX_LONG_TEXT, MAX_SHORT_TEXT, check_length};
 use crate::catalog::{Alarm, CatalogError, ImageDescription, ImageRecord, NewImage, Operation, Result};
 
 /// Columns of an image, in the order in which [`read_image`] and [`super::images`] use them.
@@ -124,6 +124,8 @@ pub(super) fn read_operation(row: &AnyRow) -> Result<Operation, RowError> {
         subject: columns.text()?,
         outcome: columns.text()?,
         detail: columns.text()?,
+        organisation: columns.text()?,
+        trace_id: columns.text()?,
     })
 }
 
@@ -133,6 +135,7 @@ pub(super) fn read_alarm(row: &AnyRow) -> Result<Alarm, RowError> {
         kind: columns.text()?,
         subject: columns.text()?,
         raised_at_ms: columns.number()?,
+        seen_at_ms: columns.number()?,
         cleared_at_ms: columns.optional_number()?,
         detail: columns.text()?,
     })
@@ -169,11 +172,6 @@ pub(super) fn check_short(field: &'static str, text: &str) -> Result<()> {
 /// Checks a text that has a column for long texts.
 pub(super) fn check_long(field: &'static str, text: &str) -> Result<()> {
     check_length(field, text, MAX_LONG_TEXT)
-}
-
-fn check_length(field: &'static str, text: &str, limit: usize) -> Result<()> {
-    let characters = if text.len() <= limit { 0 } else { text.chars().count() };
-    if characters > limit { Err(CatalogError::TooLong { field, characters, limit }) } else { Ok(()) }
 }
 
 /// Checks the texts of an offered image.

@@ -27,7 +27,7 @@ pub(crate) async fn metrics(
     let ready = gateway.pipeline().unready().await.is_none();
     let text = gateway
         .metrics()
-        .encode(status.as_ref(), ready)
+        .encode(gateway.pipeline(), status.as_ref(), ready)
         .map_err(|_| Problem::new(ProblemKind::Internal, "the metrics cannot be written as text"))?;
     Ok(([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response())
 }

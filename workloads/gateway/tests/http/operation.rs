@@ -63,6 +63,38 @@ async fn every_metric_is_documented_and_none_names_a_patient() {
 }
 
 #[tokio::test]
+async fn what_was_done_is_listed_latest_first_and_found_by_filter() {
+    let (house, ids) = House::filled().await;
+    house.post("/api/v1/search", Form::new().file("query.dcm", &sample("CT_small.dcm"))).await;
+    house.method("DELETE", &format!("/api/v1/images/{}", ids[0])).await.json();
+    let deleted = format!("/api/v1/operations?action=image.delete&subject={}", ids[0]);
+    // The log is written behind the actions.
+    let found = loop {
+        let (deletions, searches) = (
+            house.get(&deleted).await.json()["operations"].clone(),
+            house.get("/api/v1/operations?action=image.search").await.json()["operations"].clone(),
+        );
+        if deletions.as_array().unwrap().len() == 1 && searches.as_array().unwrap().len() == 1 {
+            break deletions[0].clone();
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!((&found["actor"], &found["outcome"]), (&"local".into(), &"deleted".into()));
+    let all = house.get("/api/v1/operations?limit=1000").await.json();
+    let times: Vec<i64> =
+        all["operations"].as_array().unwrap().iter().map(|one| one["at_ms"].as_i64().unwrap()).collect();
+    assert!(times.len() >= ids.len() + 2 && times.is_sorted_by(|left, right| left >= right), "{times:?}");
+    let first = house.get("/api/v1/operations?limit=1").await.json();
+    let next = first["next"].as_str().unwrap();
+    let second = house.get(&format!("/api/v1/operations?limit=1&after={next}")).await.json();
+    assert_eq!(second["operations"][0], all["operations"][1]);
+    house.get("/api/v1/operations?limit=0").await.problem(400, "bad-request");
+    house.get("/api/v1/operations?who=me").await.problem(400, "bad-request");
+    house.get("/api/v1/alarms?raised=perhaps").await.problem(400, "bad-request");
+    assert!(house.get("/api/v1/alarms?raised=false").await.json()["alarms"].is_array());
+}
+
+#[tokio::test]
 async fn training_without_enough_images_says_how_many_it_needs() {
     let (house, _) = House::filled().await;
     let trained = house.method("POST", "/api/v1/train").await;

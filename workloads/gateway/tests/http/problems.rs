@@ -136,8 +136,14 @@ async fn a_file_without_its_end_is_refused_at_once_or_fails_with_its_reason() {
     assert_eq!(status, ImageStatus::Failed);
     let details = house.get(&format!("/api/v1/images/{id}")).await.json();
     assert!(details["reason"].as_str().unwrap().contains("truncated"), "{details}");
-    let alarms = house.get("/api/v1/status").await.json()["alarms"].clone();
-    assert_eq!(alarms.as_array().unwrap().len(), 1, "{alarms}");
+    let alarms = house.get("/api/v1/alarms").await.json()["alarms"].clone();
+    let dead = alarms.as_array().unwrap().iter().filter(|alarm| alarm["kind"] == "dead_letter");
+    let dead: Vec<_> = dead.collect();
+    assert_eq!(dead.len(), 1, "{alarms}");
+    assert_eq!(
+        (&dead[0]["severity"], &dead[0]["cleared_at_ms"]),
+        (&"warning".into(), &serde_json::Value::Null)
+    );
 }
 
 /// A PNG header that declares 100,000 x 100,000 pixels.

@@ -18,6 +18,7 @@ use medindex_proto::messages::{ImageUpload, image_upload};
 use medindex_proto::names::TOPIC_IMAGE_UPLOAD;
 use rayon::prelude::*;
 
+use crate::alarms::AlarmKind;
 use crate::backend_error::BackendError;
 use crate::catalog_row::{self, describe};
 use crate::context::Context;
@@ -25,11 +26,10 @@ use crate::core::now_ms;
 use crate::digest::{ContentDigests, digest_content};
 use crate::ingest::IngestError;
 use crate::ingest::label::set_labels;
+use crate::operations::{Action, Event, note, outcome, record};
 use crate::report::{Accepted, ImageStatus, LabelOutcome};
 use crate::sidecar::Sidecar;
-
-/// Alarm for uploads that the queue does not take.
-pub(crate) const ALARM_SEND: &str = "send_failed";
+use crate::trace::carried;
 
 /// How often an image that is waited for is looked at when nothing wakes the one who waits.
 pub(crate) const LOOK: Duration = Duration::from_millis(100);
@@ -54,10 +54,20 @@ struct Examined {
     digests: ContentDigests,
 }
 
+/// Whether each upload is an operation of its own, or part of one that is recorded as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Recording {
+    /// Each.
+    Each,
+    /// As a whole, by the caller.
+    Whole,
+}
+
 /// Accepts several uploads at once; answers in their order. One refusal does not touch the others.
 pub(crate) async fn accept_many(
     context: &Arc<Context>,
     uploads: Vec<Upload>,
+    recording: Recording,
 ) -> Result<Vec<Result<Accepted, IngestError>>, BackendError> {
     let limits = context.settings.limits;
     let examined = tokio::task::spawn_blocking(move || -> Vec<Result<Examined, ImagingError>> {
@@ -75,7 +85,7 @@ pub(crate) async fn accept_many(
             Err(error) => answers.push(Some(Err(IngestError::Inspect(error)))),
         }
     }
-    for (place, answer) in record_and_send(context, good).await? {
+    for (place, answer) in enter_and_send(context, good, recording).await? {
         answers[place] = Some(answer);
     }
     Ok(answers.into_iter().flatten().collect())
@@ -90,10 +100,11 @@ fn examine(upload: Upload, limits: &medindex_imaging::Limits) -> Result<Examined
     Ok(Examined { upload, info, digests })
 }
 
-/// Records uploads in the catalog and sends those that have to be indexed.
-async fn record_and_send(
+/// Enters uploads in the catalog and sends those that have to be indexed.
+async fn enter_and_send(
     context: &Arc<Context>,
     uploads: Vec<(usize, Examined)>,
+    recording: Recording,
 ) -> Result<Vec<(usize, Result<Accepted, IngestError>)>, BackendError> {
     let mut answers = Vec::with_capacity(uploads.len());
     let (mut places, mut images, mut files) = (Vec::new(), Vec::new(), Vec::new());
@@ -103,7 +114,7 @@ async fn record_and_send(
         files.push(examined.upload.bytes);
     }
     let acceptances = accept_rows(context, &images).await?;
-    let (mut sending, mut labels) = (Vec::new(), Vec::new());
+    let (mut sending, mut labels, mut events) = (Vec::new(), Vec::new(), Vec::new());
     for (((place, image), bytes), acceptance) in places.into_iter().zip(images).zip(files).zip(acceptances) {
         match acceptance {
             Err(error) => answers.push((place, Err(IngestError::from(error)))),
@@ -118,6 +129,9 @@ async fn record_and_send(
                 if let (Some(LabelOutcome::Set), Some(label)) = (label, &image.label) {
                     labels.push((id, label.clone()));
                 }
+                if recording == Recording::Each && !duplicate {
+                    events.push(accepted_event(context, &id, &image.name));
+                }
                 // A duplicate that is still `received` may be the remains of an upload that was cut off.
                 if status == ImageStatus::Received {
                     sending.push((NewImage { id, row_key: context.row_key(&id), ..image }, bytes));
@@ -126,9 +140,24 @@ async fn record_and_send(
             }
         }
     }
-    send(context, sending).await?;
+    // Together, so that queue and disk take both at once. An image that is recorded and then not sent is not acknowledged, which is recorded too.
+    let ids: Vec<ImageId> = sending.iter().map(|(image, _)| image.id).collect();
+    let (sent, recorded) = tokio::join!(send(context, sending), record(context, events));
+    if recording == Recording::Each
+        && let Err(error) = sent.as_ref().and(recorded.as_ref())
+    {
+        for id in ids {
+            let event = Event::new(context, Action::Upload, id.to_string(), outcome::FAILED);
+            note(context, event.detail(error.to_string()));
+        }
+    }
+    sent.and(recorded)?;
     set_labels(context, labels).await?;
     Ok(answers)
+}
+
+fn accepted_event(context: &Context, id: &ImageId, name: &str) -> Event {
+    Event::new(context, Action::Upload, id.to_string(), outcome::ACCEPTED).detail(name)
 }
 
 /// One statement for all rows; where one of them is refused, row by row to find out which.
@@ -218,7 +247,7 @@ async fn keep_unsent(
     images: &[(NewImage, Bytes)],
     error: BackendError,
 ) -> Result<(), BackendError> {
-    context.raise_alarm(ALARM_SEND, TOPIC_IMAGE_UPLOAD, &error.to_string()).await;
+    context.raise_alarm(AlarmKind::SendFailed, TOPIC_IMAGE_UPLOAD, &error.to_string()).await;
     let rows = images.iter().map(|(image, bytes)| row_of_bytes(&image.row_key, bytes)).collect();
     context.ports.store.put_many(rows).await.map_err(|_| error)
 }
@@ -246,6 +275,7 @@ pub(crate) fn upload_message(image: &NewImage, inline: Option<Bytes>) -> Result<
         received_at_ms: image.received_at_ms,
         content: Some(content),
         sidecar: image.sidecar.clone(),
+        trace: carried(),
         ..ImageUpload::default()
     };
     let payload = message.write()?;
@@ -254,9 +284,24 @@ pub(crate) fn upload_message(image: &NewImage, inline: Option<Bytes>) -> Result<
 
 /// Accepts one upload.
 pub(crate) async fn accept(context: &Arc<Context>, upload: Upload) -> Result<Accepted, IngestError> {
-    let answers = accept_many(context, vec![upload]).await?;
-    // One upload has one answer; were it missing, nothing would have been acknowledged.
-    answers.into_iter().next().unwrap_or(Err(IngestError::LoseAnswer))
+    let name = upload.name.clone();
+    let answer = match accept_many(context, vec![upload], Recording::Each).await {
+        // One upload has one answer; were it missing, nothing would have been acknowledged.
+        Ok(answers) => answers.into_iter().next().unwrap_or(Err(IngestError::LoseAnswer)),
+        Err(error) => Err(error.into()),
+    };
+    match &answer {
+        Ok(accepted) if accepted.duplicate => {
+            let event = Event::new(context, Action::Upload, accepted.id.to_string(), outcome::DUPLICATE);
+            note(context, event.detail(name));
+        }
+        Ok(_) => {}
+        Err(error) => {
+            let event = Event::new(context, Action::Upload, "", outcome::REFUSED);
+            note(context, event.detail(format!("{name}: {error}")));
+        }
+    }
+    answer
 }
 
 /// Waits until an image is in the index, or failed.

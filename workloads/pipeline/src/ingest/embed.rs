@@ -13,13 +13,14 @@ use bytes::Bytes;
 use half::f16;
 use medindex_backends::catalog::{FailedImage, ImageRecord, ImageStatus, IndexedImage, NewImage};
 use medindex_backends::queue::{Delivery, positions_after};
-use medindex_backends::{Columns, Consumer, FrameVector, ImageInformation, ImageRow};
+use medindex_backends::{Columns, Consumer, FrameVector, ImageInformation, ImageRow, Positions};
 use medindex_index::quantizer::Quantizer;
 use medindex_proto::MessageError;
 use medindex_proto::identity::{ImageId, RowKey};
 use medindex_proto::message::Message;
 use medindex_proto::messages::{ImageUpload, image_upload};
 use medindex_proto::names::{TOPIC_IMAGE_INDEXED, TOPIC_IMAGE_UPLOAD};
+use tracing::Span;
 
 use crate::backend_error::BackendError;
 use crate::catalog_row::describe;
@@ -32,6 +33,7 @@ use crate::ingest::prepare::{Prepared, prepare_many};
 use crate::retry::Backoff;
 use crate::row_meta::RowMeta;
 use crate::sidecar::Sidecar;
+use crate::trace::go_on;
 
 /// Consumer group of embedders.
 pub(crate) const GROUP: &str = "embedder";
@@ -76,6 +78,8 @@ pub(crate) struct Job {
     bytes: Bytes,
     inline: bool,
     sidecar: Option<Sidecar>,
+    /// Of the trace that the upload began.
+    span: Span,
 }
 
 /// Runs until the core stops.
@@ -168,13 +172,15 @@ async fn collect_jobs(worker: &EmbedWorker, deliveries: &[Delivery]) -> Result<V
         if !seen.insert(id) {
             continue;
         }
+        let span = tracing::info_span!("embed image", otel.kind = "consumer", image = %id);
+        go_on(&span, &upload.trace);
         let (bytes, inline) = match upload.content {
             Some(image_upload::Content::Inline(bytes)) => (Some(bytes), true),
             _ => (stored_bytes(worker, &record.image.row_key).await?, false),
         };
         let delivery = Some(delivery.clone());
         match (bytes, Sidecar::of(&record.image)) {
-            (Some(bytes), Ok(sidecar)) => jobs.push(Job { delivery, record, bytes, inline, sidecar }),
+            (Some(bytes), Ok(sidecar)) => jobs.push(Job { delivery, record, bytes, inline, sidecar, span }),
             (None, _) => dead.push(DeadImage {
                 delivery,
                 id: Some(id),
@@ -313,6 +319,8 @@ async fn store(worker: &EmbedWorker, embedded: Vec<Embedded>) -> Result<(), Back
     let _guards = worker.locks.lock(&ids).await;
     let records = worker.ports.catalog.images(&ids).await?;
     let (mut rows, mut messages, mut indexed) = (Vec::new(), Vec::new(), Vec::new());
+    // Each ends when its image is searchable.
+    let mut spans = Vec::new();
     for (image, record) in embedded.into_iter().zip(records) {
         let Some(mut record) = record.filter(|record| record.status == ImageStatus::Received) else {
             continue;
@@ -321,7 +329,9 @@ async fn store(worker: &EmbedWorker, embedded: Vec<Embedded>) -> Result<(), Back
         // It may have been labelled since the batch began.
         let mut information = image.information;
         information.meta_json = RowMeta::write(&record.image, worker.model_digest());
-        messages.push(indexed_message(&record, &information, worker.model_digest())?);
+        let message = || indexed_message(&record, &information, worker.model_digest());
+        messages.push(image.job.span.in_scope(message)?);
+        spans.push(image.job.span);
         indexed.push(IndexedImage {
             id: record.image.id,
             indexed_at_ms: now_ms(),
@@ -334,6 +344,7 @@ async fn store(worker: &EmbedWorker, embedded: Vec<Embedded>) -> Result<(), Back
     worker.ports.store.put_many(rows).await?;
     worker.ports.queue.publish_many(TOPIC_IMAGE_INDEXED, messages).await?;
     worker.ports.catalog.mark_indexed(indexed).await?;
+    drop(spans);
     withdraw_deleted(worker, &ids).await
 }
 
@@ -368,5 +379,10 @@ pub async fn lag(core: &Core) -> Result<u64, BackendError> {
     let queue = &core.ports.queue;
     let ends = queue.end_offsets(TOPIC_IMAGE_UPLOAD).await?;
     let done = queue.committed(TOPIC_IMAGE_UPLOAD, GROUP).await?;
-    Ok(ends.iter().map(|(partition, end)| end - done.get(partition).copied().unwrap_or(0).min(*end)).sum())
+    Ok(waiting(&ends, &done))
+}
+
+/// Messages before `ends` that are not done.
+pub(crate) fn waiting(ends: &Positions, done: &Positions) -> u64 {
+    ends.iter().map(|(partition, end)| end - done.get(partition).copied().unwrap_or(0).min(*end)).sum()
 }

@@ -25,8 +25,9 @@ use crate::backend_error::{BackendError, from_backend};
 use crate::context::Context;
 use crate::error::{Classified, ErrorKind};
 use crate::ingest::IngestError;
-use crate::ingest::accept::{LOOK, Upload, accept_many};
+use crate::ingest::accept::{LOOK, Recording, Upload, accept_many};
 use crate::ingest::embed::GROUP;
+use crate::operations::{Action, Event, outcome, stamp};
 use crate::report::{Accepted, ImageStatus as ShownStatus, LabelOutcome};
 use crate::retry::Backoff;
 use crate::sidecar::Sidecar;
@@ -139,8 +140,30 @@ struct ReadFile {
     content: Result<Bytes, ReadItemError>,
 }
 
-/// Imports `items`; see the module.
+/// Imports `items` and records what became of them; see the module.
 pub(crate) async fn import(
+    context: &Arc<Context>,
+    items: impl Iterator<Item = ImportItem> + Send + 'static,
+    progress: ProgressCallback,
+    stop: CancellationToken,
+) -> Result<ImportSummary, ImportError> {
+    let outcome = import_all(context, items, progress, stop).await;
+    let event = match &outcome {
+        Ok(summary) => {
+            let ended = if summary.interrupted { outcome::PARTIAL } else { outcome::DONE };
+            let ImportSummary { stored, duplicates, failed, waiting, seconds, .. } = summary;
+            Event::new(context, Action::Import, "", ended).detail(format!(
+                "{stored} stored, {duplicates} there already, {} refused, {waiting} waiting, {seconds:.1} s",
+                failed.len()
+            ))
+        }
+        Err(error) => Event::new(context, Action::Import, "", outcome::FAILED).detail(error.to_string()),
+    };
+    stamp(context, event).await;
+    outcome
+}
+
+async fn import_all(
     context: &Arc<Context>,
     items: impl Iterator<Item = ImportItem> + Send + 'static,
     progress: ProgressCallback,
@@ -306,7 +329,7 @@ impl Import<'_> {
         let context = self.context;
         let mut backoff = Backoff::default();
         loop {
-            match self.watch(accept_many(context, uploads.clone())).await? {
+            match self.watch(accept_many(context, uploads.clone(), Recording::Whole)).await? {
                 Ok(answers) => return Ok(answers),
                 Err(error) => self.check_worth_waiting(error)?,
             }

@@ -10,8 +10,9 @@ use medindex_proto::names::TOPIC_IMAGE_UPLOAD;
 use crate::backend_error::BackendError;
 use crate::core::{Core, now_ms};
 use crate::delete::remove;
-use crate::ingest::accept::{ALARM_SEND, upload_message};
+use crate::ingest::accept::upload_message;
 use crate::ingest::embed::{lag, mark_failed};
+use crate::operations::{Action, Event, note, outcome};
 
 const PERIOD: Duration = Duration::from_secs(15);
 const PAGE: usize = 256;
@@ -42,22 +43,29 @@ pub(crate) async fn sweep(core: &Core) -> Result<(), BackendError> {
     // A bulk import may be embedding what is in no store yet, or be waiting for one.
     let (before, lost_before) = (now_ms() - resend_after, now_ms() - LOST_AFTER * resend_after);
     let stale = core.ports.catalog.stale_received(before, PAGE).await?;
-    let (mut messages, mut lost) = (Vec::new(), Vec::new());
+    let (mut messages, mut resent, mut lost) = (Vec::new(), Vec::new(), Vec::new());
     for record in stale {
         if has_bytes(core, &record).await? {
             messages.push(upload_message(&record.image, None)?);
+            resent.push(record.image.id.to_string());
         } else if record.image.received_at_ms <= lost_before {
             let reason = "its upload was cut off before it was complete; upload it again".to_owned();
             lost.push(FailedImage { id: record.image.id, reason });
         }
     }
     if !lost.is_empty() {
+        for image in &lost {
+            let event = Event::new(core, Action::Fail, image.id.to_string(), outcome::FAILED);
+            note(core, event.detail(&image.reason));
+        }
         mark_failed(core, lost).await?;
     }
     if !messages.is_empty() {
         tracing::info!(images = messages.len(), "sending images again that were not embedded");
         core.ports.queue.publish_many(TOPIC_IMAGE_UPLOAD, messages).await?;
-        core.clear_alarm(ALARM_SEND, TOPIC_IMAGE_UPLOAD).await;
+        for id in resent {
+            note(core, Event::new(core, Action::Resend, id, outcome::DONE));
+        }
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 pub(crate) mod error;
 pub(crate) mod filter;
 pub(crate) mod query;
+pub(crate) mod record;
 mod request;
 pub(crate) mod run;
 

@@ -14,6 +14,8 @@ fn operation(number: i64) -> Operation {
         subject: format!("image {number}"),
         outcome: "accepted".to_owned(),
         detail: "患者 – O'Neil".to_owned(),
+        organisation: if number % 3 == 0 { "Klinik Süd" } else { "" }.to_owned(),
+        trace_id: "0af7651916cd43dd8448eb211c80319c".to_owned(),
     }
 }
 
@@ -38,6 +40,8 @@ pub(super) async fn operations_are_listed_latest_first_by_filter(place: Catalogs
         (OperationFilter { action: some("image.upload"), ..OperationFilter::default() }, 21),
         (OperationFilter { action: some("image"), ..OperationFilter::default() }, 0),
         (OperationFilter { subject: some("image 7"), ..OperationFilter::default() }, 1),
+        (OperationFilter { outcome: some("accepted"), ..OperationFilter::default() }, 21),
+        (OperationFilter { organisation: some("Klinik Süd"), ..OperationFilter::default() }, 7),
         (OperationFilter { from_ms: Some(1009), ..OperationFilter::default() }, 3),
         (OperationFilter { before_ms: Some(1001), ..OperationFilter::default() }, 2),
     ];
@@ -63,27 +67,43 @@ pub(super) async fn the_same_operation_again_changes_nothing(place: Catalogs) {
 
 pub(super) async fn alarms_are_raised_once_and_cleared(place: Catalogs) {
     let catalog = place.open().await;
-    let alarm = |subject: &str, raised_at_ms, detail: &str| Alarm {
+    let alarm = |subject: &str, raised_at_ms, seen_at_ms, detail: &str| Alarm {
         kind: "dead-letter".into(),
         subject: subject.into(),
         raised_at_ms,
+        seen_at_ms,
         cleared_at_ms: None,
         detail: detail.into(),
     };
-    assert!(!catalog.clear_alarm("dead-letter", "image 1", 1).await.unwrap());
+    assert!(!catalog.clear_alarm("dead-letter", "image 1", 1, 100).await.unwrap());
     assert!(catalog.raise_alarm("dead-letter", "image 1", "первый", 10).await.unwrap());
     assert!(!catalog.raise_alarm("dead-letter", "image 1", "second", 20).await.unwrap());
     assert!(catalog.raise_alarm("dead-letter", "", "of the whole", 30).await.unwrap());
-    let open = [alarm("", 30, "of the whole"), alarm("image 1", 10, "second")];
+    let open = [alarm("", 30, 30, "of the whole"), alarm("image 1", 10, 20, "second")];
     assert_eq!(catalog.open_alarms().await.unwrap(), open);
-    assert!(catalog.clear_alarm("dead-letter", "image 1", 40).await.unwrap());
-    assert!(!catalog.clear_alarm("dead-letter", "image 1", 50).await.unwrap());
+    assert!(catalog.clear_alarm("dead-letter", "image 1", 40, 21).await.unwrap());
+    assert!(!catalog.clear_alarm("dead-letter", "image 1", 50, 100).await.unwrap());
     assert_eq!(catalog.open_alarms().await.unwrap(), open[..1]);
     assert!(catalog.raise_alarm("dead-letter", "image 1", "again", 60).await.unwrap());
     let cleared = Alarm { cleared_at_ms: Some(40), ..open[1].clone() };
-    let all = [alarm("image 1", 60, "again"), open[0].clone(), cleared];
+    let all = [alarm("image 1", 60, 60, "again"), open[0].clone(), cleared];
     assert_eq!(catalog.recent_alarms(10).await.unwrap(), all);
     assert_eq!(catalog.recent_alarms(2).await.unwrap(), all[..2]);
+}
+
+pub(super) async fn an_alarm_that_somebody_still_sees_is_not_cleared(place: Catalogs) {
+    let catalog = place.open().await;
+    assert!(catalog.raise_alarm("queue-down", "", "seen by one", 10).await.unwrap());
+    assert!(!catalog.raise_alarm("queue-down", "", "seen by another", 30).await.unwrap());
+    // A report that was on its way for long does not make it older.
+    assert!(!catalog.raise_alarm("queue-down", "", "late", 20).await.unwrap());
+    assert_eq!(catalog.open_alarms().await.unwrap()[0].detail, "seen by another");
+    assert!(!catalog.clear_alarm("queue-down", "", 40, 30).await.unwrap());
+    assert_eq!(catalog.open_alarms().await.unwrap()[0].seen_at_ms, 30);
+    let clear = || catalog.clear_alarm("queue-down", "", 50, 31);
+    let (one, other) = tokio::join!(clear(), clear());
+    assert!(one.unwrap() != other.unwrap(), "one of two is told that it cleared it");
+    assert!(catalog.open_alarms().await.unwrap().is_empty());
 }
 
 pub(super) async fn settings_are_replaced(place: Catalogs) {

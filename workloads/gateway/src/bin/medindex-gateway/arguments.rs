@@ -9,6 +9,7 @@ use medindex_pipeline::Settings;
 use medindex_rpc::discovery::Targets;
 use medindex_rpc::scatter::ScatterOptions;
 use medindex_runtime::arguments::{BackendArguments, LimitArguments, OperationArguments};
+use medindex_runtime::process_name;
 
 /// Serve the HTTP API and the search page of an index. For research and teaching, not for diagnosis.
 #[derive(Debug, Clone, Parser)]
@@ -51,6 +52,10 @@ impl Arguments {
     pub(crate) fn settings(&self) -> Settings {
         Settings {
             organisation: self.backends.index.organisation.clone(),
+            // Until people sign in.
+            user: "anonymous".to_owned(),
+            process: process_name("gateway"),
+            alarm_period: self.operation.alarm_period(),
             partitions: self.backends.index.partitions,
             limits: self.limits.limits(),
             resend_after: Duration::from_secs(self.resend_seconds),

@@ -9,9 +9,11 @@ use medindex_rpc::remote_embedder::RemoteEmbedder;
 use medindex_rpc::scatter::Scatter;
 use medindex_rpc::topology::Topology;
 use medindex_runtime::connect::{ConnectError, connect};
+use medindex_runtime::core_metrics::CoreMetrics;
 use medindex_runtime::logging::LoggingError;
 use medindex_runtime::operation::{ListenError, OperationServer, Readiness};
 use medindex_runtime::shutdown::stop_on_signals;
+use medindex_runtime::watching::watch_memory;
 
 use crate::arguments::Arguments;
 
@@ -37,10 +39,11 @@ pub(crate) enum RunError {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), RunError> {
-    medindex_runtime::logging::start(&arguments.operation.log, arguments.operation.log_format)?;
+    let _traces = medindex_runtime::logging::start("medindex-gateway", &arguments.operation)?;
     let stop = stop_on_signals().map_err(RunError::ListenSignals)?;
     let readiness = Readiness::default();
-    let registry = prometheus_client::registry::Registry::default();
+    let mut registry = prometheus_client::registry::Registry::default();
+    let metrics = CoreMetrics::register(&mut registry);
     let address = arguments.operation.operation_listen;
     let operation = OperationServer::start(address, readiness.clone(), registry, stop.clone()).await?;
     // The port first: a taken one is known before anything is waited for.
@@ -52,6 +55,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), RunError> {
     let partitions = arguments.backends.index.partitions;
     let description = await_description(ports.store.as_ref(), partitions, &stop).await?;
     let core = Core::new(arguments.settings(), partitions, ports, description.model()?)?;
+    operation.measure(metrics.gauges(Arc::clone(&core)));
+    watch_memory(&core);
     let pipeline = connect_flows(&arguments, core).await;
 
     let probed = pipeline.clone();
