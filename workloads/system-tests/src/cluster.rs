@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use medindex_embedding::{find_model, models_folder};
 use medindex_testbed::Server;
+use medindex_testbed::hbase::ThriftServers;
 use medindex_testbed::ports::free_port;
 use tempfile::TempDir;
 
@@ -116,7 +117,7 @@ pub struct Cluster {
 
 impl Cluster {
     /// Starts the programs over `servers` and waits until all are ready.
-    pub fn start(servers: &Servers, shape: Shape) -> Self {
+    pub fn start<H: ThriftServers + Send + 'static>(servers: &Servers<H>, shape: Shape) -> Self {
         let mut cluster = Self::describe(servers, shape);
         for process in cluster.processes() {
             process.start();
@@ -128,7 +129,7 @@ impl Cluster {
     }
 
     /// The programs, none of them started.
-    pub fn describe(servers: &Servers, shape: Shape) -> Self {
+    pub fn describe<H: ThriftServers + Send + 'static>(servers: &Servers<H>, shape: Shape) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut common = servers.arguments();
         common.push("--log=info".to_owned());
