@@ -212,8 +212,14 @@ impl Cluster {
     }
 }
 
-/// A program of ours, which cargo puts beside the folder of the tests.
+/// A program of ours, out of the folder that `MEDINDEX_PROGRAMS` names (`images/test.sh` has the images' there), else where cargo puts it,
+/// beside the folder of the tests.
 fn program(name: &str) -> PathBuf {
+    if let Some(folder) = std::env::var_os("MEDINDEX_PROGRAMS").filter(|folder| !folder.is_empty()) {
+        let program = PathBuf::from(folder).join(name);
+        assert!(program.is_file(), "MEDINDEX_PROGRAMS: {} is not there", program.display());
+        return program;
+    }
     let test = std::env::current_exe().unwrap();
     let folder = test.ancestors().find(|folder| folder.join(name).is_file());
     let hint = "build the programs first: `make test` does, or `cargo test --release --workspace --no-run`";
