@@ -12,8 +12,7 @@ mapfile -t PROGRAMS < <(cut -d' ' -f1 images/workloads)
 OUT=$1
 CACHE=${MEDINDEX_CACHE:-${HOME:?set HOME or MEDINDEX_CACHE}/.cache/medindex}
 tools/setup.sh toolchain native onnxruntime
-# The whole workspace, so that features are those of `make test` and nothing is compiled twice.
-cargo build --release --workspace "${PROGRAMS[@]/#/--bin=medindex-}"
+cargo build --release --workspace --features medindex-gateway/cluster "${PROGRAMS[@]/#/--bin=medindex-}"
 rm -rf "$OUT"
 mkdir -p "$OUT"
 for program in "${PROGRAMS[@]/#/medindex-}"; do
