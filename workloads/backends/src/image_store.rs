@@ -231,7 +231,7 @@ pub struct ImageFacts {
     pub organisation: String,
     /// Name of the file at upload.
     pub name: String,
-    /// Format of the file, such as "dicom".
+    /// Format of the file, such as "DICOM".
     pub format: String,
     /// When it was accepted, milliseconds since 1970 UTC; 0 where it is not known.
     pub received_ms: u64,

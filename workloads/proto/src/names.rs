@@ -54,7 +54,7 @@ pub const COLUMN_LABEL: &str = "label";
 pub const COLUMN_ORGANISATION: &str = "organisation";
 /// Column of [`FAMILY_INFORMATION`]: name of the file at upload.
 pub const COLUMN_NAME: &str = "name";
-/// Column of [`FAMILY_INFORMATION`]: format of the file, such as "dicom".
+/// Column of [`FAMILY_INFORMATION`]: format of the file, such as "DICOM".
 pub const COLUMN_FORMAT: &str = "format";
 /// Column of [`FAMILY_INFORMATION`]: when the image was accepted, milliseconds since 1970 UTC, u64 big-endian.
 pub const COLUMN_RECEIVED: &str = "received";

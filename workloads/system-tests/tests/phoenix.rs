@@ -105,7 +105,7 @@ async fn sql_selects_by_type_and_time_exactly_what_the_pipeline_wrote() {
     println!("the view is there after {:.1} s", started.elapsed().as_secs_f64());
     let conditions = [
         r#""type" = 'CT'"#,
-        r#""modality" = 'MR' AND "format" = 'dicom'"#,
+        r#""modality" = 'MR' AND "format" = 'DICOM'"#,
         r#""label" = '胸部 ''1''' AND "type" IS NULL"#,
     ];
     let [computed, magnetic, labelled] = select(phoenix, conditions);
@@ -144,7 +144,7 @@ fn check_one(phoenix: &Phoenix, client: &Client, id: &str) {
     let time = DateTime::from_timestamp_millis(received(client, id)).unwrap();
     let time = time.format("%Y-%m-%d %H:%M:%S%.3f").to_string();
     assert!(row[0].ends_with(id), "{row:?}");
-    assert_eq!(row[1..], ["CT", "CT", "CT_small.dcm", "dicom", "0", &time]);
+    assert_eq!(row[1..], ["CT", "CT", "CT_small.dcm", "DICOM", "0", &time]);
 }
 
 fn check_that_the_view_can_be_made_again_and_shows_deletions(
