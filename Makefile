@@ -6,7 +6,7 @@ PORT ?= 8080
 
 KILLS ?= 100
 
-.PHONY: help run setup test check chaos lint bench-engine bench-ingest bench-retrieval clean
+.PHONY: help run setup test check chaos images images-test lint bench-engine bench-ingest bench-retrieval clean
 
 help: ## Show the jobs (the default)
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -29,6 +29,12 @@ check: setup ## Run the fast tests only: those beside the code, without files, s
 chaos: setup ## Kill programs and servers KILLS times under upload load; SEED repeats a run
 	@tools/setup.sh native servers
 	MEDINDEX_KILLS=$(KILLS) MEDINDEX_SEED=$(SEED) cargo test --release --workspace --test kills -- --nocapture
+
+images: ## Build the container images of the workloads and print their sizes (docker, else buildah)
+	@images/build.sh
+
+images-test: images ## Run every image with a read-only root and without rights, and a flow over real servers in them (buildah, root)
+	@images/test.sh
 
 lint: ## Check format, clippy, licences, crates and sources
 	@tools/setup.sh toolchain native deny

@@ -16,7 +16,7 @@ case $CACHE in /*) ;; *) CACHE=$PWD/$CACHE ;; esac
 # shellcheck source=tools/setup/lib.sh
 source "$SETUP/lib.sh"
 
-SERVERS="java kafka hbase mariadb redis"
+SERVERS="java kafka hbase phoenix mariadb redis"
 PARTS="toolchain onnxruntime models samples moresamples deny native $SERVERS"
 [ $# -gt 0 ] || fail "usage: tools/setup.sh PART...   parts: $PARTS servers"
 # shellcheck disable=SC2086  # a list of words

@@ -182,7 +182,8 @@ where
 fn image_row(length: usize) -> ImageRow {
     let frame = FrameVector { frame: 0, vector: vec![f16::ONE; 512], code: vec![7; 32] };
     let meta_json = r#"{"modality":"CT"}"#.to_owned();
-    let information = ImageInformation { generation: 1, frames: vec![frame], meta_json };
+    let information =
+        ImageInformation { generation: 1, frames: vec![frame], meta_json, ..ImageInformation::default() };
     ImageRow { bytes: Some(vec![7; length].into()), information: Some(information) }
 }
 

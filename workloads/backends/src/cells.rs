@@ -2,8 +2,10 @@
 //!
 //! Family `MD` has the file in cells of [`CELL_BYTES`], `MD:0`, `MD:1` and so on, and its length in `MD:length`;
 //! the length decides how many cells count, so a shorter file may be written over a longer one. Family `MI` has
-//! `id`, `generation`, `frames` (numbers of the frames), `vector` and `code` (one frame after the other) and
-//! `meta`. Numbers are big-endian, as Phoenix reads them; vectors are f16 little-endian, as processors read them.
+//! `id`, `generation`, `frames` (numbers of the frames), `vector` and `code` (one frame after the other),
+//! `meta`, and a column for each of the image's facts. Numbers are big-endian and texts UTF-8, as Phoenix reads them
+//! (`docs/phoenix.md`); an unknown text is an empty cell, which SQL takes for NULL, because a cell left out would leave
+//! that of a former put. Vectors are f16 little-endian, as processors read them.
 //!
 //! Pure functions without I/O. What is put together was split by [`split_row`], or is refused with the reason.
 
@@ -13,11 +15,31 @@ use bytes::{Bytes, BytesMut};
 use half::f16;
 use medindex_proto::RowKey;
 use medindex_proto::names::{
-    CELL_BYTES, COLUMN_CODE, COLUMN_FRAMES, COLUMN_GENERATION, COLUMN_ID, COLUMN_LENGTH, COLUMN_META,
-    COLUMN_VECTOR,
+    CELL_BYTES, COLUMN_BODY_PART, COLUMN_CODE, COLUMN_FORMAT, COLUMN_FRAMES, COLUMN_GENERATION, COLUMN_ID,
+    COLUMN_IMAGE_TYPE, COLUMN_LABEL, COLUMN_LENGTH, COLUMN_META, COLUMN_MODALITY, COLUMN_NAME,
+    COLUMN_ORGANISATION, COLUMN_RECEIVED, COLUMN_VECTOR,
 };
 
-use crate::image_store::{Columns, FrameVector, ImageInformation, ImageRow, ImageStoreError, Result};
+use crate::image_store::{
+    Columns, FrameVector, ImageFacts, ImageInformation, ImageRow, ImageStoreError, Result,
+};
+
+/// Columns of family `MI` that are read, in no particular order.
+pub(crate) const READ_COLUMNS: [&str; 13] = [
+    COLUMN_GENERATION,
+    COLUMN_FRAMES,
+    COLUMN_VECTOR,
+    COLUMN_CODE,
+    COLUMN_META,
+    COLUMN_IMAGE_TYPE,
+    COLUMN_MODALITY,
+    COLUMN_BODY_PART,
+    COLUMN_LABEL,
+    COLUMN_ORGANISATION,
+    COLUMN_NAME,
+    COLUMN_FORMAT,
+    COLUMN_RECEIVED,
+];
 
 /// One cell of a row, without its family.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,14 +108,39 @@ fn split_information(row: &RowKey, information: &ImageInformation) -> Result<Vec
         codes.extend_from_slice(&frame.code);
     }
     let cell = |qualifier: &str, value| Cell { qualifier: qualifier.to_owned(), value };
-    Ok(vec![
+    let mut cells = vec![
         cell(COLUMN_ID, row.image_id().to_string().into()),
         cell(COLUMN_GENERATION, Bytes::copy_from_slice(&information.generation.to_be_bytes())),
         cell(COLUMN_FRAMES, numbers.freeze()),
         cell(COLUMN_VECTOR, vectors.freeze()),
         cell(COLUMN_CODE, codes.freeze()),
         cell(COLUMN_META, information.meta_json.clone().into()),
-    ])
+    ];
+    cells.extend(split_facts(&information.facts));
+    Ok(cells)
+}
+
+fn split_facts(facts: &ImageFacts) -> impl Iterator<Item = Cell> {
+    let mut facts = facts.clone();
+    let received = Bytes::copy_from_slice(&facts.received_ms.to_be_bytes());
+    let texts = texts(&mut facts).map(|(qualifier, text)| (qualifier, Bytes::from(std::mem::take(text))));
+    let all = texts.into_iter().chain([(COLUMN_RECEIVED, received)]);
+    all.map(|(qualifier, value)| Cell { qualifier: qualifier.to_owned(), value })
+}
+
+/// The texts among the facts, each with its column.
+fn texts(facts: &mut ImageFacts) -> [(&'static str, &mut String); 7] {
+    let ImageFacts { image_type, modality, body_part, label, organisation, name, format, received_ms: _ } =
+        facts;
+    [
+        (COLUMN_IMAGE_TYPE, image_type),
+        (COLUMN_MODALITY, modality),
+        (COLUMN_BODY_PART, body_part),
+        (COLUMN_LABEL, label),
+        (COLUMN_ORGANISATION, organisation),
+        (COLUMN_NAME, name),
+        (COLUMN_FORMAT, format),
+    ]
 }
 
 /// Whether a column of family `MI` is needed to answer for `columns`.
@@ -102,7 +149,10 @@ pub fn is_needed(qualifier: &str, columns: Columns) -> bool {
         COLUMN_GENERATION | COLUMN_FRAMES => columns.intersects(Columns::INFORMATION),
         COLUMN_VECTOR => columns.contains(Columns::VECTORS),
         COLUMN_CODE => columns.contains(Columns::CODES),
-        COLUMN_META => columns.contains(Columns::META),
+        COLUMN_META | COLUMN_IMAGE_TYPE | COLUMN_MODALITY | COLUMN_BODY_PART | COLUMN_LABEL
+        | COLUMN_ORGANISATION | COLUMN_NAME | COLUMN_FORMAT | COLUMN_RECEIVED => {
+            columns.contains(Columns::META)
+        }
         _ => false,
     }
 }
@@ -171,10 +221,19 @@ fn join_information(row: &RowKey, cells: Vec<Cell>) -> Result<ImageInformation> 
         vector: part(vectors, count, index).chunks_exact(2).map(half_from_bytes).collect(),
         code: part(codes, count, index).to_vec(),
     });
-    let meta = cells.get(COLUMN_META).map_or(&[][..], |value| &value[..]);
-    let meta_json =
-        String::from_utf8(meta.to_vec()).map_err(|_| refused(format!("MI:{COLUMN_META} is not UTF-8")))?;
-    Ok(ImageInformation { generation, frames: frames.collect(), meta_json })
+    let text = |qualifier: &str| {
+        let value = cells.get(qualifier).map_or(&[][..], |value| &value[..]);
+        String::from_utf8(value.to_vec()).map_err(|_| refused(format!("MI:{qualifier} is not UTF-8")))
+    };
+    let mut facts = ImageFacts::default();
+    for (qualifier, place) in texts(&mut facts) {
+        *place = text(qualifier)?;
+    }
+    if let Some(received) = cells.get(COLUMN_RECEIVED) {
+        facts.received_ms =
+            number(Some(received)).ok_or_else(|| refused(format!("MI:{COLUMN_RECEIVED} is no number")))?;
+    }
+    Ok(ImageInformation { generation, frames: frames.collect(), meta_json: text(COLUMN_META)?, facts })
 }
 
 /// The value of a cell, if it divides evenly into `count` parts of whole units; empty if it is not there.

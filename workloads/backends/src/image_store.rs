@@ -167,7 +167,7 @@ impl Columns {
     pub const VECTORS: Self = Self(2);
     /// Codes of the frames.
     pub const CODES: Self = Self(4);
-    /// Further information as JSON.
+    /// Further information: as JSON, and what SQL can select by.
     pub const META: Self = Self(8);
     /// Everything but the file's bytes.
     pub const INFORMATION: Self = Self(2 | 4 | 8);
@@ -211,6 +211,30 @@ pub struct ImageInformation {
     pub frames: Vec<FrameVector>,
     /// Further information as JSON text; its shape belongs to the pipeline. Empty if not asked for.
     pub meta_json: String,
+    /// What SQL can select by, each in a column of its own; read together with `meta_json`.
+    pub facts: ImageFacts,
+}
+
+/// What is known of an image in columns that other programs can select by, such as SQL over `HBase`. A row that was written before
+/// there were such columns has none: all empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImageFacts {
+    /// Kind of image, such as "CT"; this and every other text is empty where it is not known.
+    pub image_type: String,
+    /// DICOM modality.
+    pub modality: String,
+    /// Body part examined.
+    pub body_part: String,
+    /// Label.
+    pub label: String,
+    /// Organisation that owns it.
+    pub organisation: String,
+    /// Name of the file at upload.
+    pub name: String,
+    /// Format of the file, such as "DICOM".
+    pub format: String,
+    /// When it was accepted, milliseconds since 1970 UTC; 0 where it is not known.
+    pub received_ms: u64,
 }
 
 /// One embedded frame.

@@ -35,5 +35,7 @@ pub mod sql_catalog;
 pub use cache::{Cache, CacheError};
 pub use catalog::{Catalog, CatalogError};
 pub use fault::Fault;
-pub use image_store::{Columns, FrameVector, ImageInformation, ImageRow, ImageStore, ImageStoreError};
+pub use image_store::{
+    Columns, FrameVector, ImageFacts, ImageInformation, ImageRow, ImageStore, ImageStoreError,
+};
 pub use queue::{Consumer, Delivery, Follower, Message, Positions, Queue, QueueError};

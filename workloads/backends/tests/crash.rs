@@ -122,7 +122,8 @@ async fn check_catalog(folder: &Path, acknowledged: &Acknowledged) {
 }
 
 fn values(seed: u64) -> ImageRow {
-    let information = ImageInformation { generation: seed, frames: Vec::new(), meta_json: seed.to_string() };
+    let information =
+        ImageInformation { generation: seed, meta_json: seed.to_string(), ..ImageInformation::default() };
     // Some take several pieces.
     let length = if seed.is_multiple_of(7) { 150_000 } else { 3000 };
     ImageRow { bytes: Some(patterned(length, seed)), information: Some(information) }

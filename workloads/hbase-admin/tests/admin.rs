@@ -9,7 +9,7 @@ use medindex_hbase_admin::tables::{image_table, segment_table};
 use medindex_hbase_admin::{
     BloomFilter, Compression, Difference, HbaseAdmin, HbaseAdminError, TableName, TimeLimits, differences,
 };
-use medindex_testbed::hbase::{Hbase, HbaseProcess};
+use medindex_testbed::hbase::{Hbase, HbaseProcess, ThriftServers};
 use medindex_testbed::ports::free_port;
 
 /// One server, and one thing after the other: a server takes longer to start than all of this to run.

@@ -2,6 +2,7 @@
 //! image's catalog record again, so that a lost catalog loses no image.
 
 use medindex_backends::catalog::NewImage;
+use medindex_backends::{ImageFacts, ImageInformation};
 use serde::Deserialize;
 
 /// Content of the column `MI:meta`, as JSON.
@@ -21,9 +22,31 @@ pub(crate) struct RowMeta {
     pub(crate) sidecar: Option<serde_json::Value>,
 }
 
+/// Writes what is known of an image that `model` embedded into its row's information: as JSON for [`RowMeta`], and in the columns that
+/// SQL selects by.
+pub(crate) fn describe_row(information: &mut ImageInformation, image: &NewImage, model: &str) {
+    information.meta_json = RowMeta::write(image, model);
+    information.facts = facts(image);
+}
+
+fn facts(image: &NewImage) -> ImageFacts {
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    ImageFacts {
+        image_type: text(&image.description.image_type),
+        modality: text(&image.description.modality),
+        body_part: text(&image.description.body_part),
+        label: text(&image.label),
+        organisation: image.organisation.clone(),
+        name: image.name.clone(),
+        format: image.format.clone(),
+        // A clock before 1970 is told as "not known".
+        received_ms: u64::try_from(image.received_at_ms).unwrap_or(0),
+    }
+}
+
 impl RowMeta {
     /// The meta of an image that `model` embedded, as it is stored.
-    pub(crate) fn write(image: &NewImage, model: &str) -> String {
+    fn write(image: &NewImage, model: &str) -> String {
         let NewImage { organisation, name, label, received_at_ms, sidecar, .. } = image;
         let mut meta = serde_json::json!({
             "model": model,
@@ -40,7 +63,7 @@ impl RowMeta {
         meta.to_string()
     }
 
-    /// Reads what [`RowMeta::write`] wrote.
+    /// Reads what [`describe_row`] wrote.
     pub(crate) fn read(text: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(text)
     }

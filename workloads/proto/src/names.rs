@@ -40,6 +40,25 @@ pub const COLUMN_GENERATION: &str = "generation";
 /// Column of [`FAMILY_INFORMATION`]: further information as JSON text.
 pub const COLUMN_META: &str = "meta";
 
+// Columns of `FAMILY_INFORMATION` for SQL: UTF-8 text, empty where it is not known. `docs/phoenix.sql` names them too.
+
+/// Column of [`FAMILY_INFORMATION`]: kind of image, such as "CT".
+pub const COLUMN_IMAGE_TYPE: &str = "type";
+/// Column of [`FAMILY_INFORMATION`]: DICOM modality.
+pub const COLUMN_MODALITY: &str = "modality";
+/// Column of [`FAMILY_INFORMATION`]: body part examined.
+pub const COLUMN_BODY_PART: &str = "body_part";
+/// Column of [`FAMILY_INFORMATION`]: label.
+pub const COLUMN_LABEL: &str = "label";
+/// Column of [`FAMILY_INFORMATION`]: organisation that owns the image.
+pub const COLUMN_ORGANISATION: &str = "organisation";
+/// Column of [`FAMILY_INFORMATION`]: name of the file at upload.
+pub const COLUMN_NAME: &str = "name";
+/// Column of [`FAMILY_INFORMATION`]: format of the file, such as "DICOM".
+pub const COLUMN_FORMAT: &str = "format";
+/// Column of [`FAMILY_INFORMATION`]: when the image was accepted, milliseconds since 1970 UTC, u64 big-endian.
+pub const COLUMN_RECEIVED: &str = "received";
+
 /// Bytes of one data cell, well under `HBase`'s limit of 10 MB a cell.
 pub const CELL_BYTES: usize = 4 << 20;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use medindex_embedding::{find_model, models_folder};
 use medindex_testbed::Server;
+use medindex_testbed::hbase::ThriftServers;
 use medindex_testbed::ports::free_port;
 use tempfile::TempDir;
 
@@ -116,12 +117,12 @@ pub struct Cluster {
 
 impl Cluster {
     /// Starts the programs over `servers` and waits until all are ready.
-    pub fn start(servers: &Servers, shape: Shape) -> Self {
+    pub fn start<H: ThriftServers + Send + 'static>(servers: &Servers<H>, shape: Shape) -> Self {
         Self::start_with(servers, shape, Vec::new())
     }
 
     /// As [`Self::start`], with further arguments for all of them.
-    pub fn start_with(servers: &Servers, shape: Shape, more: Vec<String>) -> Self {
+    pub fn start_with<H: ThriftServers + Send + 'static>(servers: &Servers<H>, shape: Shape, more: Vec<String>) -> Self {
         let mut cluster = Self::describe_with(servers, shape, more);
         for process in cluster.processes() {
             process.start();
@@ -133,12 +134,12 @@ impl Cluster {
     }
 
     /// The programs, none of them started.
-    pub fn describe(servers: &Servers, shape: Shape) -> Self {
+    pub fn describe<H: ThriftServers + Send + 'static>(servers: &Servers<H>, shape: Shape) -> Self {
         Self::describe_with(servers, shape, Vec::new())
     }
 
     /// As [`Self::describe`], with further arguments for all of them.
-    pub fn describe_with(servers: &Servers, shape: Shape, more: Vec<String>) -> Self {
+    pub fn describe_with<H: ThriftServers + Send + 'static>(servers: &Servers<H>, shape: Shape, more: Vec<String>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut common = servers.arguments();
         common.push("--log=info".to_owned());
@@ -235,8 +236,14 @@ fn model_folder() -> String {
     format!("--model-folder={}", model.expect("no model: run `make setup`").display())
 }
 
-/// A program of ours, which cargo puts beside the folder of the tests.
+/// A program of ours, out of the folder that `MEDINDEX_PROGRAMS` names (`images/test.sh` has the images' there), else where cargo puts it,
+/// beside the folder of the tests.
 fn program(name: &str) -> PathBuf {
+    if let Some(folder) = std::env::var_os("MEDINDEX_PROGRAMS").filter(|folder| !folder.is_empty()) {
+        let program = PathBuf::from(folder).join(name);
+        assert!(program.is_file(), "MEDINDEX_PROGRAMS: {} is not there", program.display());
+        return program;
+    }
     let test = std::env::current_exe().unwrap();
     let folder = test.ancestors().find(|folder| folder.join(name).is_file());
     let hint = "build the programs first: `make test` does, or `cargo test --release --workspace --no-run`";

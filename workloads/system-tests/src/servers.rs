@@ -10,7 +10,8 @@ use medindex_hbase_admin::{Compression, HbaseAdmin, TimeLimits, tables};
 use medindex_proto::names::{
     TOPIC_DEAD_LETTER, TOPIC_IMAGE_INDEXED, TOPIC_IMAGE_UPLOAD, TOPIC_OPERATION_LOG,
 };
-use medindex_testbed::hbase::Hbase;
+use medindex_testbed::TestbedError;
+use medindex_testbed::hbase::{Hbase, ThriftServers};
 use medindex_testbed::kafka::{Kafka, Listener};
 use medindex_testbed::mariadb::{MariaDb, MariaDbOptions};
 use medindex_testbed::redis::{Redis, RedisOptions};
@@ -21,12 +22,12 @@ pub const PARTITIONS: u32 = 9;
 /// Its name.
 pub const INDEX: &str = "medindex";
 
-/// Running servers.
-pub struct Servers {
+/// Running servers, with `HBase` in one of the ways in which the testbed runs it.
+pub struct Servers<H = Hbase> {
     /// Kafka.
     pub kafka: Kafka,
     /// `HBase`.
-    pub hbase: Hbase,
+    pub hbase: H,
     /// `MariaDB`.
     pub mariadb: MariaDb,
     /// Redis.
@@ -35,9 +36,25 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// Starts all servers, Kafka with `brokers` brokers, and makes topics, tables and the database.
+    /// Starts all servers, Kafka with `brokers` brokers and `HBase` standalone, and makes topics, tables and the database.
     pub async fn start(brokers: usize) -> Self {
-        let hbase = std::thread::spawn(Hbase::start);
+        Self::start_over(brokers, Hbase::start).await
+    }
+
+    /// Waits for something with a deadline.
+    pub fn wait_until(what: &str, patience: Duration, mut done: impl FnMut() -> bool) {
+        let deadline = std::time::Instant::now() + patience;
+        while !done() {
+            assert!(std::time::Instant::now() < deadline, "waited over {patience:?} for {what}");
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+    }
+}
+
+impl<H: ThriftServers + Send + 'static> Servers<H> {
+    /// Starts all servers over the `HBase` that `start` makes.
+    pub async fn start_over(brokers: usize, start: fn() -> Result<H, TestbedError>) -> Self {
+        let hbase = std::thread::spawn(start);
         let kafka = Kafka::start(brokers).unwrap();
         let mariadb = MariaDb::start(MariaDbOptions::default()).unwrap();
         let redis = Redis::standalone(RedisOptions::default()).unwrap();
@@ -97,14 +114,5 @@ impl Servers {
             format!("--mysql-password-file={}", self.password_file().display()),
             format!("--redis-servers=127.0.0.1:{}", self.redis.ports()[0]),
         ]
-    }
-
-    /// Waits for something with a deadline.
-    pub fn wait_until(what: &str, patience: Duration, mut done: impl FnMut() -> bool) {
-        let deadline = std::time::Instant::now() + patience;
-        while !done() {
-            assert!(std::time::Instant::now() < deadline, "waited over {patience:?} for {what}");
-            std::thread::park_timeout(Duration::from_millis(50));
-        }
     }
 }

@@ -1,19 +1,23 @@
-//! A thousand images through gateway, Kafka, embedders, HBase and search shards, as processes over real servers.
+//! Images through gateway, Kafka, embedders, HBase and search shards, as processes over real servers.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use medindex_hbase_admin::{HbaseAdmin, TableName, TimeLimits};
+use medindex_proto::names::TABLE_IMAGES;
 use medindex_proto::{ImageId, partition_of};
-use medindex_system_tests::pictures::pictures;
-use medindex_system_tests::servers::{PARTITIONS, Servers};
+use medindex_system_tests::pictures::{Picture, pictures};
+use medindex_system_tests::servers::{INDEX, PARTITIONS, Servers};
 use medindex_system_tests::statistics::percentiles;
 use medindex_system_tests::{Client, Cluster, Shape};
+use medindex_testbed::hbase::ThriftServers;
+use medindex_testbed::hdfs::HdfsCluster;
 use medindex_testbed::skipped;
 
-const IMAGES: usize = 1_000;
 /// People who upload at the same time.
 const UPLOADERS: usize = 4;
 const PATIENCE: Duration = Duration::from_mins(3);
@@ -23,7 +27,7 @@ fn any_server_is_skipped() -> bool {
 }
 
 /// Uploads all pictures with several clients; returns the ids in their order.
-fn upload_all(client: &Client, pictures: &[medindex_system_tests::pictures::Picture]) -> Vec<String> {
+fn upload_all(client: &Client, pictures: &[Picture]) -> Vec<String> {
     let (next, ids) = (AtomicUsize::new(0), Mutex::new(vec![String::new(); pictures.len()]));
     std::thread::scope(|scope| {
         for _ in 0..UPLOADERS {
@@ -48,59 +52,86 @@ async fn a_thousand_images_are_each_found_by_searching_for_itself() {
     let started = Instant::now();
     let servers = Servers::start(1).await;
     println!("servers ready after {:.1} s", started.elapsed().as_secs_f64());
-    let mut cluster = Cluster::start(&servers, Shape::default());
-    println!("programs ready after {:.1} s", started.elapsed().as_secs_f64());
-    let client = cluster.client(0);
-    let (pictures, source) = pictures(IMAGES);
-    println!("{IMAGES} images: {source}");
+    upload_and_find_all(&servers, 1_000, 50);
+    println!("done after {:.1} s", started.elapsed().as_secs_f64());
+}
 
-    // One at a time on an idle cluster: from upload to found.
-    let (alone, rest) = pictures.split_at(50);
-    let mut times = Vec::new();
-    for picture in alone {
-        let begun = Instant::now();
-        let id = client.upload(&picture.name, &picture.bytes, Some(&picture.label));
-        Servers::wait_until("the image to be found", PATIENCE, || {
-            let answer = client.search(&picture.bytes, &[("k", "1")]);
-            answer["results"][0]["id"] == id.as_str()
-        });
-        times.push(begun.elapsed());
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_holds_over_hdfs_a_zookeeper_and_two_region_servers() {
+    if any_server_is_skipped() || skipped("hdfs") {
+        return;
     }
+    let started = Instant::now();
+    let servers = Servers::start_over(1, HdfsCluster::start).await;
+    println!("servers ready after {:.1} s", started.elapsed().as_secs_f64());
+    let holders = region_servers(&servers);
+    assert_eq!(holders.len(), 2, "the regions lie on {holders:?}");
+    upload_and_find_all(&servers, 200, 10);
+    println!("done after {:.1} s", started.elapsed().as_secs_f64());
+}
+
+/// The region servers that hold regions of the table of images.
+fn region_servers(servers: &Servers<HdfsCluster>) -> BTreeSet<String> {
+    let mut admin = HbaseAdmin::new(servers.hbase.thrift2(), TimeLimits::default());
+    let table = admin.table(&TableName::new(INDEX, TABLE_IMAGES)).unwrap().unwrap();
+    table.regions.into_iter().map(|region| region.server).collect()
+}
+
+/// Starts the programs over the servers, uploads `count` images, the first `alone` of them one at a time, and searches for each.
+fn upload_and_find_all<H: ThriftServers + Send + 'static>(servers: &Servers<H>, count: usize, alone: usize) {
+    let mut cluster = Cluster::start(servers, Shape::default());
+    println!("programs ready");
+    let client = cluster.client(0);
+    let (pictures, source) = pictures(count);
+    println!("{count} images: {source}");
+    // On an idle cluster.
+    let times: Vec<Duration> =
+        pictures[..alone].iter().map(|picture| upload_and_find(&client, picture)).collect();
     println!("upload to found by a search, one at a time: {}", percentiles(&times));
 
     let begun = Instant::now();
-    let mut ids: Vec<String> = alone
-        .iter()
-        .map(|picture| client.upload(&picture.name, &picture.bytes, Some(&picture.label)))
-        .collect();
-    ids.extend(upload_all(&client, rest));
-    println!("{} uploads acknowledged in {:.1} s", rest.len(), begun.elapsed().as_secs_f64());
+    // The first ones are there already: their ids come back.
+    let ids = upload_all(&client, &pictures);
+    println!("{} uploads acknowledged in {:.1} s", count - alone, begun.elapsed().as_secs_f64());
     for id in &ids {
         assert_eq!(client.wait_for(id, PATIENCE), "indexed");
     }
     println!("all indexed after {:.1} s", begun.elapsed().as_secs_f64());
     Servers::wait_until("the shards to have all", PATIENCE, || {
-        client.get("/api/v1/status").body["index"]["entries"] == IMAGES
+        client.get("/api/v1/status").body["index"]["entries"] == count
     });
-
-    // Exact: distances of 0 to itself are told from those of near twins by the vectors, not by codes.
-    let mut searches = Vec::new();
-    for (picture, id) in pictures.iter().zip(&ids) {
-        let begun = Instant::now();
-        let answer = client.search(&picture.bytes, &[("k", "5")]);
-        searches.push(begun.elapsed());
-        let results = answer["results"].as_array().unwrap();
-        let place = results.iter().position(|hit| hit["id"] == id.as_str());
-        // Twins of the same pixels in another file are at the same distance.
-        let own = place.unwrap_or_else(|| panic!("{} is not found: {answer}", picture.name));
-        assert_eq!(results[own]["distance"], results[0]["distance"], "{}", picture.name);
-        assert_eq!(answer["partial"], false);
-    }
+    let searches: Vec<Duration> =
+        pictures.iter().zip(&ids).map(|(picture, id)| search_for(&client, picture, id)).collect();
     println!("search over 3 shards, embedding included: {}", percentiles(&searches));
-
     check_spread(&ids);
-    check_metrics(&mut cluster);
-    println!("done after {:.1} s", started.elapsed().as_secs_f64());
+    check_metrics(&mut cluster, count);
+}
+
+/// Uploads an image and searches until it is found; returns how long that took.
+fn upload_and_find(client: &Client, picture: &Picture) -> Duration {
+    let begun = Instant::now();
+    let id = client.upload(&picture.name, &picture.bytes, Some(&picture.label));
+    Servers::wait_until("the image to be found", PATIENCE, || {
+        let answer = client.search(&picture.bytes, &[("k", "1")]);
+        answer["results"][0]["id"] == id.as_str()
+    });
+    begun.elapsed()
+}
+
+/// Searches with a stored file, which has to be among the nearest; returns how long that took.
+///
+/// Exact: distances of 0 to itself are told from those of near twins by the vectors, not by codes.
+fn search_for(client: &Client, picture: &Picture, id: &str) -> Duration {
+    let begun = Instant::now();
+    let answer = client.search(&picture.bytes, &[("k", "5")]);
+    let time = begun.elapsed();
+    let results = answer["results"].as_array().unwrap();
+    let place = results.iter().position(|hit| hit["id"] == id);
+    // Twins of the same pixels in another file are at the same distance.
+    let own = place.unwrap_or_else(|| panic!("{} is not found: {answer}", picture.name));
+    assert_eq!(results[own]["distance"], results[0]["distance"], "{}", picture.name);
+    assert_eq!(answer["partial"], false);
+    time
 }
 
 /// Images spread evenly over partitions, and so over regions, queue partitions and shards.
@@ -118,16 +149,16 @@ fn check_spread(ids: &[String]) {
     }
 }
 
-fn check_metrics(cluster: &mut Cluster) {
+fn check_metrics(cluster: &mut Cluster, count: usize) {
     let entries: u64 =
         cluster.shards.iter().map(|shard| metric(&shard.metrics(), "medindex_search_entries")).sum();
-    assert_eq!(entries, 2 * IMAGES as u64, "two replicas hold everything");
+    assert_eq!(entries, 2 * count as u64, "two replicas hold everything");
     let images: u64 = cluster
         .embedders
         .iter()
         .map(|embedder| metric(&embedder.metrics(), "medindex_embedder_model_images"))
         .sum();
-    assert!(images >= IMAGES as u64);
+    assert!(images >= count as u64);
     let busy = cluster
         .embedders
         .iter()

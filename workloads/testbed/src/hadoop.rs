@@ -1,6 +1,7 @@
 //! What the servers of HBase and HDFS share: jars, settings files, Java processes that are killed and started again.
 
 use std::ffi::OsString;
+// Writing to a string cannot fail: what it returns is dropped below.
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -54,17 +55,21 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    /// Makes the folder.
+    /// Makes the folder; its servers have the jars of `parts` and, after them, of HBase.
     ///
     /// # Errors
-    /// [`TestbedError::FindPart`] when the jars were not set up, [`TestbedError::Prepare`].
-    pub(crate) fn new(name: &str) -> Result<Self, TestbedError> {
-        let jars = jars("hbase")?;
+    /// [`TestbedError::FindPart`] when jars were not set up, [`TestbedError::Prepare`].
+    pub(crate) fn new(name: &str, parts: &[&str]) -> Result<Self, TestbedError> {
+        let jars = parts.iter().chain(&["hbase"]).map(|part| jars(part));
+        let jars = jars.collect::<Result<Vec<_>, _>>()?;
         let folder =
             tempfile::Builder::new().prefix(&format!("medindex-{name}-")).tempdir().map_err(|source| {
                 TestbedError::Prepare { server: name.to_owned(), path: std::env::temp_dir(), source }
             })?;
-        let class_path = format!("{}:{}/*", folder.path().join("conf").display(), jars.display());
+        let mut class_path = folder.path().join("conf").display().to_string();
+        for jars in jars {
+            let _ = write!(class_path, ":{}/*", jars.display());
+        }
         let home = Self { folder, class_path };
         home.write("conf/log4j.properties", LOGGING)?;
         Ok(home)
@@ -86,7 +91,6 @@ impl Home {
     pub(crate) fn write_settings(&self, name: &str, settings: &[(&str, String)]) -> Result<(), TestbedError> {
         let mut text = "<?xml version=\"1.0\"?>\n<configuration>\n".to_owned();
         for (key, value) in settings {
-            // Writing to a string cannot fail.
             let _ = writeln!(text, "  <property><name>{key}</name><value>{value}</value></property>");
         }
         text.push_str("</configuration>\n");

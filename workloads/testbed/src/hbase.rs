@@ -15,6 +15,15 @@ pub enum HbaseProcess {
     Thrift2,
 }
 
+/// An `HBase`, however it runs, by what its clients need to know.
+pub trait ThriftServers {
+    /// Address of the Thrift 1 server: rows and scans.
+    fn thrift1(&self) -> String;
+
+    /// Address of the Thrift 2 server: tables.
+    fn thrift2(&self) -> String;
+}
+
 /// A running HBase; dropping it kills the processes and removes the data.
 #[derive(Debug)]
 pub struct Hbase {
@@ -23,6 +32,7 @@ pub struct Hbase {
     thrift2: JavaProcess,
     thrift1_port: u16,
     thrift2_port: u16,
+    zookeeper_port: u16,
     // Last: removed when the processes are gone.
     home: Home,
 }
@@ -33,7 +43,11 @@ impl Hbase {
     /// # Errors
     /// [`TestbedError`] when the jars are missing or a process does not come up.
     pub fn start() -> Result<Self, TestbedError> {
-        let home = Home::new("hbase")?;
+        Self::start_in(Home::new("hbase", &[])?, &[])
+    }
+
+    /// Starts it in a folder, with further settings.
+    pub(crate) fn start_in(home: Home, more: &[(&'static str, &str)]) -> Result<Self, TestbedError> {
         let [zookeeper, master, region_server, thrift1_port, thrift2_port] =
             std::array::from_fn(|_| free_port());
         let mut settings = hbase_settings(zookeeper, 1, &home.path("temporary"));
@@ -47,6 +61,7 @@ impl Hbase {
             // The local file system cannot promise what HBase asks of HDFS; a killed process loses nothing all the same.
             ("hbase.unsafe.stream.capability.enforce", "false".to_owned()),
         ]);
+        settings.extend(more.iter().map(|(key, value)| (*key, (*value).to_owned())));
         home.write_settings("conf/hbase-site.xml", &settings)?;
         let arguments = ["org.apache.hadoop.hbase.master.HMaster", "--localRegionServers=1", "start"];
         let mut hbase = Self {
@@ -55,6 +70,7 @@ impl Hbase {
             thrift2: thrift(&home, 2, thrift2_port),
             thrift1_port,
             thrift2_port,
+            zookeeper_port: zookeeper,
             home,
         };
         tracing::info!(folder = %hbase.home.path("").display(), "starting HBase");
@@ -67,14 +83,14 @@ impl Hbase {
         Ok(hbase)
     }
 
-    /// Address of the Thrift 1 server.
-    pub fn thrift1(&self) -> String {
-        format!("127.0.0.1:{}", self.thrift1_port)
+    /// The folder with its settings and jars, for commands that are its clients.
+    pub(crate) fn home(&self) -> &Home {
+        &self.home
     }
 
-    /// Address of the Thrift 2 server.
-    pub fn thrift2(&self) -> String {
-        format!("127.0.0.1:{}", self.thrift2_port)
+    /// Port of its `ZooKeeper`, where Java clients begin.
+    pub fn zookeeper_port(&self) -> u16 {
+        self.zookeeper_port
     }
 
     /// Kills a process at once; its data stays.
@@ -124,6 +140,16 @@ impl Hbase {
             (Some(server), None) => server.wait_for_log("Master has completed initialization", PATIENCE),
             (Some(server), Some(port)) => server.wait_for_port(port, PATIENCE),
         }
+    }
+}
+
+impl ThriftServers for Hbase {
+    fn thrift1(&self) -> String {
+        format!("127.0.0.1:{}", self.thrift1_port)
+    }
+
+    fn thrift2(&self) -> String {
+        format!("127.0.0.1:{}", self.thrift2_port)
     }
 }
 

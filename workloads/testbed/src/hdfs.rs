@@ -4,6 +4,7 @@
 //! A region server that is killed has its regions taken over by the other once `ZooKeeper` has missed it for ten seconds.
 
 use crate::hadoop::{Home, JavaProcess, PATIENCE, hbase_settings, thrift};
+use crate::hbase::ThriftServers;
 use crate::ports::free_port;
 use crate::process::{TestbedError, run};
 
@@ -44,7 +45,7 @@ impl HdfsCluster {
     /// # Errors
     /// [`TestbedError`] when the jars are missing or a process does not come up.
     pub fn start() -> Result<Self, TestbedError> {
-        let home = Home::new("hdfs")?;
+        let home = Home::new("hdfs", &[])?;
         let ports = Ports {
             zookeeper: free_port(),
             name_node: free_port(),
@@ -110,16 +111,6 @@ impl HdfsCluster {
         Ok(())
     }
 
-    /// Address of the Thrift 1 server.
-    pub fn thrift1(&self) -> String {
-        format!("127.0.0.1:{}", self.ports.thrift1)
-    }
-
-    /// Address of the Thrift 2 server.
-    pub fn thrift2(&self) -> String {
-        format!("127.0.0.1:{}", self.ports.thrift2)
-    }
-
     /// Kills region server 0 or 1 at once.
     ///
     /// # Panics
@@ -137,6 +128,16 @@ impl HdfsCluster {
     /// When there is no such region server.
     pub fn restart_region_server(&mut self, number: usize) -> Result<(), TestbedError> {
         self.region_servers[number].start()?.wait_for_log("Serving as", PATIENCE)
+    }
+}
+
+impl ThriftServers for HdfsCluster {
+    fn thrift1(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.thrift1)
+    }
+
+    fn thrift2(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.thrift2)
     }
 }
 

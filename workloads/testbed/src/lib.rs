@@ -15,6 +15,7 @@ pub mod hdfs;
 pub mod java;
 pub mod kafka;
 pub mod mariadb;
+pub mod phoenix;
 pub mod ports;
 pub mod process;
 pub mod programs;

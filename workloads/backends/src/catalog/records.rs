@@ -112,7 +112,7 @@ pub struct NewImage {
     pub label: Option<String>,
     /// Media type, such as "application/dicom".
     pub content_type: String,
-    /// Format detected from the content, such as "dicom".
+    /// Format detected from the content, such as "DICOM".
     pub format: String,
     /// Length of the file in bytes.
     pub bytes: u64,

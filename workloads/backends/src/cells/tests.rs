@@ -15,6 +15,12 @@ fn information(frames: u32, dimension: usize, code: usize) -> ImageInformation {
         generation: 0x0102_0304_0506_0708,
         frames: (0..frames).map(frame).collect(),
         meta_json: r#"{"name":"Röntgen 胸部"}"#.to_owned(),
+        facts: ImageFacts {
+            modality: "MR".to_owned(),
+            name: "Röntgen 胸部".to_owned(),
+            received_ms: 1_700_000_000_000,
+            ..ImageFacts::default()
+        },
     }
 }
 
@@ -56,11 +62,51 @@ fn columns_not_asked_for_are_empty() {
     let read = join_row(&row, RowCells { data: None, information: Some(kept) }).unwrap().unwrap();
     let read = read.information.unwrap();
     assert_eq!(read.generation, whole.generation);
-    assert_eq!(read.meta_json, "");
+    assert_eq!((read.meta_json.as_str(), &read.facts), ("", &ImageFacts::default()));
     for (read, whole) in read.frames.iter().zip(&whole.frames) {
         assert_eq!((read.frame, &read.code), (whole.frame, &whole.code));
         assert!(read.vector.is_empty());
     }
+}
+
+#[test]
+fn facts_lie_in_columns_of_their_own_as_phoenix_encodes_them() {
+    let values = ImageRow { bytes: None, information: Some(information(1, 8, 4)) };
+    let cells = split_row(&row(), &values).unwrap().information.unwrap();
+    let value = |name: &str| &cells.iter().find(|cell| cell.qualifier == name).unwrap().value;
+    assert_eq!(value("modality"), "MR");
+    assert_eq!(value("name"), "Röntgen 胸部");
+    assert!(value("label").is_empty(), "what is not known is an empty cell");
+    assert_eq!(value("received")[..], 1_700_000_000_000_u64.to_be_bytes());
+}
+
+#[test]
+fn every_column_that_is_read_is_written_and_needed_for_something() {
+    let values = ImageRow { bytes: None, information: Some(information(1, 8, 4)) };
+    let mut written: Vec<String> = split_row(&row(), &values)
+        .unwrap()
+        .information
+        .unwrap()
+        .into_iter()
+        .map(|cell| cell.qualifier)
+        .filter(|name| name != COLUMN_ID)
+        .collect();
+    written.sort();
+    let mut read = READ_COLUMNS;
+    read.sort_unstable();
+    assert_eq!(written, read);
+    assert!(READ_COLUMNS.iter().all(|name| is_needed(name, Columns::INFORMATION)));
+}
+
+#[test]
+fn a_row_from_before_there_were_facts_has_none() {
+    let (row, whole) = (row(), information(1, 8, 4));
+    let values = ImageRow { bytes: None, information: Some(whole.clone()) };
+    let mut cells = split_row(&row, &values).unwrap();
+    let old = [COLUMN_ID, COLUMN_GENERATION, COLUMN_FRAMES, COLUMN_VECTOR, COLUMN_CODE, COLUMN_META];
+    cells.information.as_mut().unwrap().retain(|cell| old.contains(&cell.qualifier.as_str()));
+    let read = join_row(&row, cells).unwrap().unwrap().information;
+    assert_eq!(read, Some(ImageInformation { facts: ImageFacts::default(), ..whole }));
 }
 
 #[test]
@@ -111,7 +157,7 @@ fn damaged_cells_are_refused_by_name() {
         let error = join_row(&row, cells).unwrap_err().to_string();
         assert!(error.contains(&format!("MD:{name}")), "{error}");
     }
-    for name in ["generation", "frames", "vector", "code"] {
+    for name in ["generation", "frames", "vector", "code", "received"] {
         let mut cells = whole.clone();
         let cell =
             cells.information.as_mut().unwrap().iter_mut().find(|cell| cell.qualifier == name).unwrap();

@@ -8,7 +8,9 @@ use medindex_proto::names::CELL_BYTES;
 use medindex_proto::{ImageId, RowKey};
 
 use super::{Place, pattern, restart};
-use crate::image_store::{Columns, FrameVector, ImageInformation, ImageRow, ImageStore, ImageStoreError};
+use crate::image_store::{
+    Columns, FrameVector, ImageFacts, ImageInformation, ImageRow, ImageStore, ImageStoreError,
+};
 
 type Store = dyn ImageStore;
 type Stores = Arc<dyn Place<Store>>;
@@ -18,6 +20,7 @@ super::checks![Store:
     values_of_every_size_come_back,
     what_is_not_there_is_none,
     a_put_replaces_the_parts_that_it_carries_and_leaves_the_others,
+    facts_that_are_no_longer_known_are_gone,
     a_shorter_file_replaces_a_longer_one,
     the_same_put_again_changes_nothing,
     columns_not_asked_for_are_left_out,
@@ -52,6 +55,21 @@ fn information(seed: u32) -> ImageInformation {
         generation: u64::from(seed) + 1,
         frames: (0..3).map(frame).collect(),
         meta_json: format!(r#"{{"seed":{seed},"name":"Thorax – 胸部 🩻 \u0000"}}"#),
+        facts: facts(seed),
+    }
+}
+
+/// Facts of which every text but one depends on `seed`, and one is not known.
+fn facts(seed: u32) -> ImageFacts {
+    ImageFacts {
+        image_type: format!("CT {seed}"),
+        modality: "CT".to_owned(),
+        body_part: format!("胸部 {seed}"),
+        label: String::new(),
+        organisation: format!("clinic {seed}"),
+        name: format!("Röntgen {seed}.dcm"),
+        format: "dicom".to_owned(),
+        received_ms: 1_700_000_000_000 + u64::from(seed),
     }
 }
 
@@ -79,7 +97,8 @@ async fn values_of_every_size_come_back(place: Stores) {
     for frames in [0, 1, 700] {
         let frame = |frame| FrameVector { frame, vector: vec![f16::ONE; 512], code: vec![frame as u8; 32] };
         let frames = (0..frames).map(frame).collect();
-        let information = ImageInformation { generation: u64::MAX >> 1, frames, meta_json: String::new() };
+        let information =
+            ImageInformation { generation: u64::MAX >> 1, frames, ..ImageInformation::default() };
         let (row, values) = (row(), ImageRow { bytes: None, information: Some(information) });
         store.put(row.clone(), values.clone()).await.unwrap();
         assert!(store.get(&row, Columns::ALL).await.unwrap() == Some(values));
@@ -110,6 +129,22 @@ async fn a_put_replaces_the_parts_that_it_carries_and_leaves_the_others(place: S
     assert_eq!(store.get(&row, Columns::ALL).await.unwrap(), Some(expected.clone()));
     store.put(row.clone(), ImageRow::default()).await.unwrap();
     assert_eq!(store.get(&row, Columns::ALL).await.unwrap(), Some(expected));
+}
+
+async fn facts_that_are_no_longer_known_are_gone(place: Stores) {
+    let store = place.open().await;
+    let row = row();
+    let mut values = whole(10, 1);
+    let read = async || store.get(&row, Columns::META).await.unwrap().unwrap().information.unwrap().facts;
+    store.put(row.clone(), values.clone()).await.unwrap();
+    assert_eq!(read().await, facts(1));
+    let labelled = ImageFacts { label: "liver".to_owned(), body_part: String::new(), ..facts(1) };
+    values.information.as_mut().unwrap().facts = labelled.clone();
+    store.put(row.clone(), values.clone()).await.unwrap();
+    assert_eq!(read().await, labelled);
+    values.information.as_mut().unwrap().facts = ImageFacts::default();
+    store.put(row.clone(), values).await.unwrap();
+    assert_eq!(read().await, ImageFacts::default());
 }
 
 async fn a_shorter_file_replaces_a_longer_one(place: Stores) {
@@ -152,6 +187,7 @@ async fn columns_not_asked_for_are_left_out(place: Stores) {
     let mut expected = full;
     expected.frames.iter_mut().for_each(|frame| frame.code.clear());
     expected.meta_json.clear();
+    expected.facts = ImageFacts::default();
     assert_eq!(read.information, Some(expected));
 }
 

@@ -2,12 +2,9 @@
 
 use bytes::Bytes;
 use hbase_thrift::hbase::{BatchMutation, Mutation, TRowResult};
-use medindex_proto::names::{
-    CELL_BYTES, COLUMN_CODE, COLUMN_FRAMES, COLUMN_GENERATION, COLUMN_LENGTH, COLUMN_META, COLUMN_VECTOR,
-    FAMILY_DATA, FAMILY_INFORMATION,
-};
+use medindex_proto::names::{CELL_BYTES, COLUMN_LENGTH, FAMILY_DATA, FAMILY_INFORMATION};
 
-use crate::cells::{Cell, RowCells, is_needed};
+use crate::cells::{Cell, READ_COLUMNS, RowCells, is_needed};
 use crate::image_store::Columns;
 
 /// Column of the data: CRC-32 of each cell, u32 big-endian one after the other. Written together with the length, so that a file whose
@@ -15,9 +12,6 @@ use crate::image_store::Columns;
 pub(crate) const COLUMN_CHECKSUMS: &str = "checksums";
 /// Column of the data: u64 big-endian; while it is there, cells up to this number may be there beyond the file's length.
 pub(crate) const COLUMN_EXTENT: &str = "extent";
-
-const INFORMATION_COLUMNS: [&str; 5] =
-    [COLUMN_GENERATION, COLUMN_FRAMES, COLUMN_VECTOR, COLUMN_CODE, COLUMN_META];
 
 /// A column as Thrift names it: family, colon, qualifier.
 pub(crate) fn column(family: &str, qualifier: &str) -> Vec<u8> {
@@ -30,7 +24,7 @@ pub(crate) fn wanted_columns(columns: Columns) -> Vec<Vec<u8>> {
     if columns.contains(Columns::BYTES) {
         wanted.extend(["0", COLUMN_LENGTH, COLUMN_CHECKSUMS].map(|name| column(FAMILY_DATA, name)));
     }
-    let needed = INFORMATION_COLUMNS.iter().filter(|name| is_needed(name, columns));
+    let needed = READ_COLUMNS.iter().filter(|name| is_needed(name, columns));
     wanted.extend(needed.map(|name| column(FAMILY_INFORMATION, name)));
     wanted
 }

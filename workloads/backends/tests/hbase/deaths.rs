@@ -7,7 +7,7 @@ use std::time::Duration;
 use medindex_backends::hbase::{HbaseImageStore, HbaseOptions};
 use medindex_backends::{Columns, ImageStore};
 use medindex_proto::RowKey;
-use medindex_testbed::hbase::{Hbase, HbaseProcess};
+use medindex_testbed::hbase::{Hbase, HbaseProcess, ThriftServers};
 use tokio::task::JoinHandle;
 
 use crate::support::{image, new_namespace, row, wait_until};

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use medindex_backends::hbase::{HbaseImageStore, HbaseOptions};
 use medindex_hbase_admin::{HbaseAdmin, TableName, TimeLimits};
+use medindex_testbed::hbase::ThriftServers;
 use medindex_testbed::hdfs::HdfsCluster;
 
 use crate::deaths::{Load, assert_all_there};

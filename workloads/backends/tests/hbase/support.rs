@@ -12,7 +12,7 @@ use medindex_backends::{FrameVector, ImageInformation, ImageRow};
 use medindex_hbase_admin::tables::{image_table, segment_table};
 use medindex_hbase_admin::{Compression, HbaseAdmin, TimeLimits};
 use medindex_proto::{ImageId, RowKey};
-use medindex_testbed::hbase::Hbase;
+use medindex_testbed::hbase::{Hbase, ThriftServers};
 use parking_lot::Mutex;
 use thrift::protocol::{TBinaryInputProtocol, TBinaryOutputProtocol};
 
@@ -112,7 +112,8 @@ pub(crate) fn information(seed: u32) -> ImageRow {
     let vector = (0..512).map(|index| f16::from_f32((index + seed) as f32 / 1000.0)).collect();
     let frame = FrameVector { frame: 0, vector, code: noise(32, seed).to_vec() };
     let meta_json = format!(r#"{{"seed":{seed}}}"#);
-    let information = ImageInformation { generation: 1, frames: vec![frame], meta_json };
+    let information =
+        ImageInformation { generation: 1, frames: vec![frame], meta_json, ..ImageInformation::default() };
     ImageRow { bytes: None, information: Some(information) }
 }
 

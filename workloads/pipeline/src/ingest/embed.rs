@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use half::f16;
-use medindex_backends::catalog::{FailedImage, ImageRecord, ImageStatus, IndexedImage, NewImage};
+use medindex_backends::catalog::{FailedImage, ImageRecord, ImageStatus, IndexedImage};
 use medindex_backends::queue::{Delivery, positions_after};
 use medindex_backends::{Columns, Consumer, FrameVector, ImageInformation, ImageRow, Positions};
 use medindex_index::quantizer::Quantizer;
@@ -31,7 +31,7 @@ use crate::delete::withdraw;
 use crate::embedding::{Embedding, Quantizers};
 use crate::ingest::prepare::{Prepared, prepare_many};
 use crate::retry::Backoff;
-use crate::row_meta::RowMeta;
+use crate::row_meta::describe_row;
 use crate::sidecar::Sidecar;
 use crate::trace::go_on;
 
@@ -267,7 +267,7 @@ async fn embed(worker: &EmbedWorker, jobs: Vec<(Job, Prepared)>) -> (Vec<Embedde
             vectors.by_ref().take(numbers.len()).collect::<Vec<_>>().into_iter().collect();
         match outcomes {
             Ok(outcomes) => {
-                let information = information(worker, &job.record.image, &numbers, &outcomes);
+                let information = information(worker, &numbers, &outcomes);
                 embedded.push(Embedded { job, information, prepared_description });
             }
             Err(error) => dead.push(dead_image(job, "embedding", &error.to_string())),
@@ -276,12 +276,8 @@ async fn embed(worker: &EmbedWorker, jobs: Vec<(Job, Prepared)>) -> (Vec<Embedde
     (embedded, dead)
 }
 
-fn information(
-    worker: &EmbedWorker,
-    image: &NewImage,
-    numbers: &[u32],
-    vectors: &[Vec<f32>],
-) -> ImageInformation {
+/// What the model told; what the record tells comes with [`store`].
+fn information(worker: &EmbedWorker, numbers: &[u32], vectors: &[Vec<f32>]) -> ImageInformation {
     let quantizer = worker.quantizers.current();
     let (generation, codes) = encoded(quantizer.as_deref(), vectors);
     let frames = numbers.iter().zip(vectors).zip(codes).map(|((&frame, vector), code)| FrameVector {
@@ -289,11 +285,7 @@ fn information(
         vector: vector.iter().map(|&value| f16::from_f32(value)).collect(),
         code,
     });
-    ImageInformation {
-        generation,
-        frames: frames.collect(),
-        meta_json: RowMeta::write(image, worker.model_digest()),
-    }
+    ImageInformation { generation, frames: frames.collect(), ..ImageInformation::default() }
 }
 
 /// The generation and the code of every frame; generation 0 and no codes at all where there is no quantizer or it fails, so
@@ -328,7 +320,7 @@ async fn store(worker: &EmbedWorker, embedded: Vec<Embedded>) -> Result<(), Back
         record.image.description = image.prepared_description;
         // It may have been labelled since the batch began.
         let mut information = image.information;
-        information.meta_json = RowMeta::write(&record.image, worker.model_digest());
+        describe_row(&mut information, &record.image, worker.model_digest());
         let message = || indexed_message(&record, &information, worker.model_digest());
         messages.push(image.job.span.in_scope(message)?);
         spans.push(image.job.span);

@@ -12,7 +12,7 @@ use medindex_proto::names::TOPIC_IMAGE_INDEXED;
 use crate::backend_error::BackendError;
 use crate::change::indexed_message;
 use crate::core::Core;
-use crate::row_meta::RowMeta;
+use crate::row_meta::describe_row;
 
 /// Labels images that have no label; filters and votes see it once the index has applied the change.
 pub(crate) async fn set_labels(core: &Core, labels: Vec<(ImageId, String)>) -> Result<(), BackendError> {
@@ -36,7 +36,7 @@ pub(crate) async fn set_labels(core: &Core, labels: Vec<(ImageId, String)>) -> R
     let (mut rows, mut messages) = (Vec::new(), Vec::new());
     for (record, row) in indexed.iter().zip(stored) {
         let Some(mut information) = row.and_then(|row| row.information) else { continue };
-        information.meta_json = RowMeta::write(&record.image, core.model_digest());
+        describe_row(&mut information, &record.image, core.model_digest());
         messages.push(indexed_message(record, &information, core.model_digest())?);
         rows.push((record.image.row_key.clone(), ImageRow { bytes: None, information: Some(information) }));
     }
