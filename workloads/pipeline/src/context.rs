@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::core::Core;
 use crate::embedding::Embedding;
 use crate::flight::SingleFlight;
+use crate::hot_results::Caches;
 use crate::report::Recognition;
 use crate::searcher::Searcher;
 use crate::shard::Shard;
@@ -16,6 +17,7 @@ pub(crate) struct Context {
     pub(crate) embedding: Arc<dyn Embedding>,
     pub(crate) searcher: Arc<dyn Searcher>,
     pub(crate) recognitions: SingleFlight<Recognition>,
+    pub(crate) caches: Caches,
     /// The whole index, where this process holds it.
     pub(crate) shard: Option<Arc<Shard>>,
 }

@@ -16,6 +16,7 @@ use crate::core::Core;
 use crate::delete::{self, DeleteError};
 use crate::embedding::Embedding;
 use crate::flight::SingleFlight;
+use crate::hot_results::{CacheCounts, Caches};
 use crate::ingest::import::ProgressCallback;
 use crate::ingest::{self, ImportError, ImportItem, ImportSummary, IngestError, Upload};
 use crate::open::{self, OpenError};
@@ -27,7 +28,7 @@ use crate::search::{self, SearchError, SearchRequest, SearchResponse};
 use crate::searcher::Searcher;
 use crate::settings::Settings;
 use crate::train::{self, TrainError, TrainingStage};
-use crate::{generations, maintain, status};
+use crate::{generations, maintain, previews, status};
 
 /// All flows over one set of backends. Cheap to clone; clones share everything.
 #[derive(Clone)]
@@ -47,8 +48,8 @@ impl Pipeline {
     /// The flows of a gateway: accepts uploads, asks embedders and search shards, sends again what got stuck. The others run elsewhere.
     pub fn connect(core: Arc<Core>, embedding: Arc<dyn Embedding>, searcher: Arc<dyn Searcher>) -> Self {
         core.tasks.spawn(ingest::sweep::run(Arc::clone(&core)));
-        let recognitions = SingleFlight::new();
-        Self { context: Arc::new(Context { core, embedding, searcher, recognitions, shard: None }) }
+        let (recognitions, caches) = (SingleFlight::new(), Caches::default());
+        Self { context: Arc::new(Context { core, embedding, searcher, recognitions, caches, shard: None }) }
     }
 
     /// Repairs a data folder that lost its image store or its catalog, or got an older one back: saves what the rest holds, and
@@ -195,7 +196,7 @@ impl Pipeline {
     /// # Errors
     /// [`ReadError`].
     pub async fn preview(&self, id: &ImageId, request: PreviewRequest) -> Result<Bytes, ReadError> {
-        read::preview(&self.context, id, request).await
+        previews::preview(&self.context, id, request).await
     }
 
     /// A PNG of a file that need not be stored.
@@ -225,6 +226,11 @@ impl Pipeline {
     /// Why requests cannot be answered right now; `None` when they can.
     pub async fn unready(&self) -> Option<String> {
         status::unready(&self.context).await
+    }
+
+    /// How often the caches had what was asked for, since the start.
+    pub fn cache_counts(&self) -> CacheCounts {
+        self.context.caches.counts()
     }
 
     /// The settings in force.

@@ -157,15 +157,6 @@ pub(crate) async fn file(context: &Arc<Context>, id: &ImageId) -> Result<(ImageD
     }
 }
 
-pub(crate) async fn preview(
-    context: &Arc<Context>,
-    id: &ImageId,
-    request: PreviewRequest,
-) -> Result<Bytes, ReadError> {
-    let (_, bytes) = file(context, id).await?;
-    render(context, bytes, request).await
-}
-
 /// A PNG of a file that need not be stored.
 pub(crate) async fn render(
     context: &Arc<Context>,

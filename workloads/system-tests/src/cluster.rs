@@ -172,6 +172,7 @@ impl Cluster {
             format!("--data={}", data.display()),
             format!("--shards={shards}"),
             format!("--ordinal=search-{ordinal}"),
+            "--publish-seconds=2".to_owned(),
         ];
         let process = self.process("search", ordinal, "medindex-search", more);
         self.shards.push(process);
