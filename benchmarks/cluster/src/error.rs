@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use medindex_backends::{CacheError, CatalogError, ImageStoreError, QueueError};
+use medindex_backends::{CacheError, CatalogError, Fault, ImageStoreError, QueueError};
 use medindex_embedding::{EmbedError, ManifestError, ModelError, RuntimeError};
 use medindex_index::IndexError;
 use medindex_index::quantizer::QuantizerError;
@@ -37,55 +37,42 @@ pub(crate) enum BenchError {
     Wait(&'static str),
     #[error("a computation was stopped half-way")]
     Compute(#[from] JoinError),
-    #[error(transparent)]
-    Backend(#[from] BackendError),
-    #[error(transparent)]
-    Cache(#[from] CacheError),
-    #[error(transparent)]
-    Catalog(#[from] CatalogError),
-    #[error(transparent)]
-    Embedder(#[from] EmbedError),
-    #[error(transparent)]
-    Index(#[from] Box<IndexError>),
-    #[error(transparent)]
-    Ingest(#[from] IngestError),
-    #[error(transparent)]
-    Manifest(#[from] ManifestError),
-    #[error(transparent)]
-    Model(#[from] Box<ModelError>),
-    #[error(transparent)]
-    Quantizer(#[from] QuantizerError),
-    #[error(transparent)]
-    Queue(#[from] QueueError),
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    #[error(transparent)]
-    Recognise(#[from] RecogniseError),
-    #[error(transparent)]
-    Runtime(#[from] RuntimeError),
-    #[error(transparent)]
-    Search(#[from] SearchError),
-    #[error(transparent)]
-    Serve(#[from] ServeError),
-    #[error(transparent)]
-    Settings(#[from] SettingsError),
-    #[error(transparent)]
-    Store(#[from] ImageStoreError),
-    #[error(transparent)]
-    Testbed(#[from] TestbedError),
+    /// A part of MedIndex or of the testbed failed.
+    #[error("{0}")]
+    Part(Box<dyn std::error::Error + Send + Sync>),
 }
 
-impl From<IndexError> for BenchError {
-    fn from(error: IndexError) -> Self {
-        Self::Index(Box::new(error))
-    }
+macro_rules! from_parts {
+    ($($part:ty),+ $(,)?) => {
+        $(impl From<$part> for BenchError {
+            fn from(error: $part) -> Self {
+                Self::Part(Box::new(error))
+            }
+        })+
+    };
 }
 
-impl From<ModelError> for BenchError {
-    fn from(error: ModelError) -> Self {
-        Self::Model(Box::new(error))
-    }
-}
+from_parts!(
+    BackendError,
+    CacheError,
+    CatalogError,
+    EmbedError,
+    Fault,
+    ImageStoreError,
+    IndexError,
+    IngestError,
+    ManifestError,
+    ModelError,
+    QuantizerError,
+    QueueError,
+    ReadError,
+    RecogniseError,
+    RuntimeError,
+    SearchError,
+    ServeError,
+    SettingsError,
+    TestbedError,
+);
 
 impl BenchError {
     /// For `map_err`: a file that cannot be used.

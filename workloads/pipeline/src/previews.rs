@@ -15,7 +15,7 @@ use crate::core::Core;
 use crate::read::{self, PreviewRequest, ReadError};
 
 /// Sizes that are kept, in pixels: those of the search page and of the API when nothing else is asked for, and what lists use.
-pub const KEPT_EDGES: [u32; 5] = [64, 128, 256, 512, 640];
+pub(crate) const KEPT_EDGES: [u32; 5] = [64, 128, 256, 512, 640];
 /// Larger pictures are drawn anew.
 const MAX_BYTES: usize = 1 << 20;
 

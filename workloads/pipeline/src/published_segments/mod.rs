@@ -5,7 +5,7 @@
 //!
 //! Layout in the image store, `LAYOUT` standing for the set of partitions that a shard holds (`3of9-1a2b3c4d5e6f7081`):
 //! - `segments/LAYOUT/publication`: which files make up the newest publication, replaced as a whole ([`description`]);
-//! - `segments/LAYOUT/files/ID/NAME/NNNNNN`: the files in parts of 16 MiB, under the id (UUIDv7) of the publication that brought them first;
+//! - `segments/LAYOUT/files/ID/NAME/NNNNNN`: the files in parts of 16 MiB, under the id of the publication that brought them first;
 //! - `segments/LAYOUT/readers/ID`: who reads at the moment ([`lease`]).
 //!
 //! Guarantees: a publication is there whole or not at all, because its description is written last; a publisher killed half-way leaves files
