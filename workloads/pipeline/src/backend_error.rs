@@ -5,6 +5,7 @@ use medindex_index::IndexError;
 use medindex_proto::MessageError;
 
 use crate::error::{Classified, ErrorKind};
+use crate::memory::MemoryError;
 use crate::searcher::ShardError;
 
 /// A backend or the index could not do its part.
@@ -28,6 +29,9 @@ pub enum BackendError {
     /// The search shards.
     #[error(transparent)]
     Shards(#[from] ShardError),
+    /// A shard has no memory for more.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
     /// A message could not be written.
     #[error(transparent)]
     Message(#[from] MessageError),
@@ -55,9 +59,9 @@ impl Classified for BackendError {
                 ErrorKind::BadRequest
             }
             Self::Shards(ShardError::Refuse { .. }) => ErrorKind::BadRequest,
-            Self::Index(IndexError::Write { .. }) | Self::Shards(ShardError::Ask { .. }) => {
-                ErrorKind::Unavailable
-            }
+            Self::Index(IndexError::Write { .. })
+            | Self::Shards(ShardError::Ask { .. })
+            | Self::Memory(_) => ErrorKind::Unavailable,
             other => match other.fault() {
                 Some(Fault::DiskFull { .. } | Fault::Unavailable { .. } | Fault::Closed { .. }) => {
                     ErrorKind::Unavailable

@@ -142,6 +142,15 @@ async fn changes_of_message(core: &Core, message: ImageIndexed) -> Result<Vec<Ch
     }
 }
 
+/// The removal that a message asks for, if it asks for one. What cannot be read asks for nothing here.
+pub(crate) fn removal_of(core: &Core, delivery: &Delivery) -> Option<Change> {
+    let message = ImageIndexed::read(&delivery.payload).ok()?;
+    let row_key = RowKey::parse(&message.row_key).ok()?;
+    row_key.check(core.partitions).ok()?;
+    let is_removal = matches!(message.change, Some(image_indexed::Change::Tombstone(_)));
+    is_removal.then(|| Change::Remove { id: *row_key.image_id().as_bytes() })
+}
+
 fn identity_error(source: medindex_proto::IdentityError) -> MessageError {
     MessageError::Identity { kind: "ImageIndexed", source }
 }

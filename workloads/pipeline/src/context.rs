@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::core::Core;
 use crate::embedding::Embedding;
 use crate::flight::SingleFlight;
+use crate::hot_results::Caches;
 use crate::ingest::direct::Direct;
 use crate::report::Recognition;
 use crate::searcher::Searcher;
@@ -19,6 +20,7 @@ pub(crate) struct Context {
     pub(crate) recognitions: SingleFlight<Recognition>,
     /// Embeds accepted images in this process, where it does not leave them to the queue.
     pub(crate) direct: Option<Direct>,
+    pub(crate) caches: Caches,
     /// The whole index, where this process holds it.
     pub(crate) shard: Option<Arc<Shard>>,
 }

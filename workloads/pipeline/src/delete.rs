@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::core::Core;
 use crate::error::{Classified, ErrorKind};
 use crate::operations::{Action, Event, note, outcome, record, stamp};
+use crate::previews;
 use crate::report::Deleted;
 
 /// Images removed at once.
@@ -91,10 +92,14 @@ pub(crate) async fn remove(core: &Core, records: &[ImageRecord]) -> Result<(), B
     let ports = &core.ports;
     let ids: Vec<ImageId> = records.iter().map(|record| record.image.id).collect();
     withdraw(core, &ids).await?;
-    let keys: Vec<String> =
+    let mut keys: Vec<String> =
         records.iter().map(|record| recognition_cache_key(&hex::encode(record.image.md5))).collect();
+    keys.extend(ids.iter().flat_map(|id| previews::keys_of(core, id)));
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-    ports.cache.delete_many(&keys).await?;
+    if let Err(error) = ports.cache.delete_many(&keys).await {
+        tracing::warn!(%error, "what the cache has of deleted images stays for now; the sweeper finishes their deletion");
+        return Ok(());
+    }
     // Before the row goes: a deletion that is cut off here is finished, and recorded under the same id, by the sweeper.
     record(core, ids.iter().map(|id| deletion(core, id)).collect()).await?;
     ports.catalog.delete_images(&ids).await?;

@@ -2,10 +2,16 @@
 //!
 //! It reads on from the positions of its last snapshot; changes are idempotent, so what is read twice does no harm. When the
 //! log was trimmed past those positions, or there is no usable snapshot, everything is read back from the image store.
+//!
+//! A shard that has no memory for the next changes stops before them, at a position from which it can go on later. It answers with what it has,
+//! still takes deletions from the log beyond (they free memory, and nobody may find what was deleted), and goes on once there is room for the rest
+//! or for a twentieth of the limit: it never reads the log again and again for a few entries.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use medindex_backends::catalog::ImageStatus;
 use medindex_backends::queue::{Delivery, positions_after};
 use medindex_backends::{Columns, Follower, ImageRow, Positions, QueueError};
@@ -15,7 +21,7 @@ use medindex_proto::names::TOPIC_IMAGE_INDEXED;
 
 use crate::backend_error::BackendError;
 use crate::catalog_row::index_attributes;
-use crate::change::{ChangeError, changes_of, entries};
+use crate::change::{ChangeError, changes_of, entries, removal_of};
 use crate::dead_letter::{DeadImage, bury};
 use crate::retry::Backoff;
 use crate::salvage::{Read, scan_past_damage};
@@ -27,6 +33,8 @@ const BATCH: usize = 512;
 const POLL: Duration = Duration::from_secs(1);
 /// Rows read back from the image store at once.
 const PAGE: usize = 512;
+/// Partitions read back at the same time: regions of several servers, and the store's connections, are kept busy.
+const PARALLEL_SCANS: usize = 4;
 
 /// Runs until the context stops.
 pub(crate) async fn run(shard: Arc<Shard>) {
@@ -53,17 +61,50 @@ pub(crate) async fn run(shard: Arc<Shard>) {
 /// Follows until the context stops, or a backend fails.
 async fn follow(shard: &Arc<Shard>, backoff: &mut Backoff) -> Result<(), BackendError> {
     let mut follower = open(shard).await?;
+    let mut full = false;
     loop {
         let deliveries = tokio::select! {
             () = shard.stop.cancelled() => return Ok(()),
             deliveries = follower.poll(BATCH, POLL) => deliveries?,
         };
-        if !deliveries.is_empty() {
-            apply(shard, &deliveries).await?;
+        if full {
+            look_ahead(shard, &deliveries).await?;
+            if can_go_on(shard).await? {
+                tracing::info!(shard = shard.name(), "there is memory again; the change log is followed on");
+                shard.memory.relieve();
+                follower = open(shard).await?;
+                full = false;
+            }
+        } else if !deliveries.is_empty() {
+            full = !apply(shard, &deliveries).await?;
+            if full {
+                look_ahead(shard, &deliveries).await?;
+            }
+        }
+        if !full && !shard.follower.caught_up.load(Ordering::Relaxed) && lag(shard).await? == 0 {
+            shard.note_caught_up();
         }
         backoff.reset();
         *shard.follower.failure.lock() = None;
     }
+}
+
+/// Applies the deletions of messages that cannot be applied yet; the position stays.
+async fn look_ahead(shard: &Arc<Shard>, deliveries: &[Delivery]) -> Result<(), BackendError> {
+    let removals: Vec<Change> =
+        deliveries.iter().filter_map(|delivery| removal_of(shard, delivery)).collect();
+    if removals.is_empty() {
+        return Ok(());
+    }
+    apply_changes(shard, removals, LogPositions::new()).await
+}
+
+/// Whether a shard that stopped for want of memory has enough to go on.
+async fn can_go_on(shard: &Arc<Shard>) -> Result<bool, BackendError> {
+    let rows = shard.index.row_count() as u64;
+    // The log is asked only when something was freed.
+    let freed = shard.memory.pressure().is_none_or(|pressure| rows < pressure.rows);
+    Ok(freed && shard.memory.has_room(rows, lag(shard).await?))
 }
 
 async fn open(shard: &Arc<Shard>) -> Result<Box<dyn Follower>, BackendError> {
@@ -75,8 +116,8 @@ async fn open(shard: &Arc<Shard>) -> Result<Box<dyn Follower>, BackendError> {
     Ok(shard.ports.queue.follow(TOPIC_IMAGE_INDEXED, from).await?)
 }
 
-/// Applies the changes of a run of messages to the index.
-async fn apply(shard: &Arc<Shard>, deliveries: &[Delivery]) -> Result<(), BackendError> {
+/// Applies the changes of a run of messages to the index; `false`, and nothing is applied, when there is no memory for them.
+async fn apply(shard: &Arc<Shard>, deliveries: &[Delivery]) -> Result<bool, BackendError> {
     let (mut changes, mut spans, mut dead) = (Vec::new(), Vec::new(), Vec::new());
     for delivery in deliveries {
         match changes_of(shard, delivery).await {
@@ -90,10 +131,32 @@ async fn apply(shard: &Arc<Shard>, deliveries: &[Delivery]) -> Result<(), Backen
             }
         }
     }
+    if !fits(shard, &changes) {
+        return Ok(false);
+    }
     bury(shard, dead).await?;
     let applied = apply_changes(shard, changes, positions_after(deliveries)).await;
     drop(spans);
-    applied
+    applied.map(|()| true)
+}
+
+/// Whether there is memory for what the changes add; says so once when there is not.
+fn fits(shard: &Shard, changes: &[Change]) -> bool {
+    let rows = shard.index.row_count() as u64;
+    let added = changes.iter().filter(|change| matches!(change, Change::Upsert(_))).count() as u64;
+    let Err(error) = shard.memory.check(rows + added) else { return true };
+    // Deletions alone are always taken.
+    if added == 0 {
+        return true;
+    }
+    if shard.memory.press(rows, error) {
+        tracing::warn!(
+            shard = shard.name(),
+            %error,
+            "the memory limit is reached: the change log is not followed until memory is free; searches go on without newer images"
+        );
+    }
+    false
 }
 
 async fn apply_changes(
@@ -118,31 +181,44 @@ pub(crate) struct Rebuilt {
     pub(crate) unknown: u64,
 }
 
-/// Reads every stored vector back into the index, then goes on from where the log stood when it began.
+/// Reads every stored vector back into the index, several partitions at a time, then goes on from where the log stood when it began.
 pub(crate) async fn rebuild(shard: &Arc<Shard>) -> Result<Rebuilt, BackendError> {
     let ends = shard.ports.queue.end_offsets(TOPIC_IMAGE_INDEXED).await?;
-    let mut rebuilt = Rebuilt::default();
+    // Boxed: the compiler cannot prove of the plain futures that they may move between threads.
+    let mut scans = Vec::with_capacity(shard.held.len());
     for &partition in &shard.held {
-        let mut after: Option<RowKey> = None;
-        loop {
-            let store = shard.ports.store.as_ref();
-            let page = scan_past_damage(store, partition, Columns::VECTORS, after.as_ref(), PAGE).await?;
-            let Some((last, _)) = page.last() else { break };
-            after = Some(last.clone());
-            let full = page.len() == PAGE;
-            let (changes, unknown) = page_changes(shard, &page).await?;
-            rebuilt.rows += page.len() as u64;
-            rebuilt.unknown += unknown;
-            apply_changes(shard, changes, LogPositions::new()).await?;
-            if !full {
-                break;
-            }
-        }
+        scans.push(scan_partition(shard, partition).boxed());
     }
+    let rebuilt = futures::stream::iter(scans)
+        .buffer_unordered(PARALLEL_SCANS)
+        .try_fold(Rebuilt::default(), |sum, part| async move {
+            Ok(Rebuilt { rows: sum.rows + part.rows, unknown: sum.unknown + part.unknown })
+        })
+        .await?;
     let ends = ends.into_iter().filter(|(partition, _)| shard.held.contains(partition)).collect();
     apply_changes(shard, Vec::new(), ends).await?;
     tracing::info!(?rebuilt, "the index was rebuilt from the image store");
     Ok(rebuilt)
+}
+
+async fn scan_partition(shard: &Arc<Shard>, partition: u32) -> Result<Rebuilt, BackendError> {
+    let mut rebuilt = Rebuilt::default();
+    let mut after: Option<RowKey> = None;
+    loop {
+        let store = shard.ports.store.as_ref();
+        let page = scan_past_damage(store, partition, Columns::VECTORS, after.as_ref(), PAGE).await?;
+        let Some((last, _)) = page.last() else { return Ok(rebuilt) };
+        after = Some(last.clone());
+        let full = page.len() == PAGE;
+        let (changes, unknown) = page_changes(shard, &page).await?;
+        rebuilt.rows += page.len() as u64;
+        rebuilt.unknown += unknown;
+        shard.memory.check((shard.index.row_count() + changes.len()) as u64)?;
+        apply_changes(shard, changes, LogPositions::new()).await?;
+        if !full {
+            return Ok(rebuilt);
+        }
+    }
 }
 
 /// Entries of the rows that the catalog still has, and how many it does not know.

@@ -98,6 +98,23 @@ fn blob_of(generation: u64) -> String {
     format!("generations/{generation:010}/quantizer")
 }
 
+/// Whether a generation is the active one or the one before, with the quantizer of this checksum; 0 always is.
+pub(crate) async fn is_known(
+    core: &Core,
+    generation: u64,
+    quantizer: Option<u32>,
+) -> Result<bool, GenerationError> {
+    if generation == 0 {
+        return Ok(true);
+    }
+    let Some(pointer) = pointer(core).await? else { return Ok(false) };
+    if pointer.active != generation && pointer.previous != Some(generation) {
+        return Ok(false);
+    }
+    let bytes = core.ports.store.get_blob(&blob_of(generation)).await?;
+    Ok(bytes.is_some_and(|bytes| Some(crc32fast::hash(&bytes)) == quantizer))
+}
+
 /// Which generation is active; `None` before the first training.
 pub(crate) async fn pointer(core: &Core) -> Result<Option<GenerationPointer>, GenerationError> {
     let Some(value) = core.ports.catalog.setting(POINTER_SETTING).await? else { return Ok(None) };
@@ -233,5 +250,6 @@ pub(crate) async fn bring_up_to_date(shard: &Arc<Shard>) -> Result<(), Generatio
     }
     note(shard, event(shard, Action::Activate, pointer.active).detail(shard.name()));
     tracing::info!(generation = pointer.active, "the shard answers with another generation from now on");
+    shard.announce_snapshot();
     Ok(())
 }

@@ -22,13 +22,17 @@ mod flight;
 mod folder;
 mod follow;
 mod generations;
+mod hot_results;
 mod ingest;
 mod locks;
 mod maintain;
+mod memory;
 mod open;
 mod operations;
 mod parts;
 mod pipeline;
+mod previews;
+mod published_segments;
 mod published_training;
 mod read;
 mod recognise;
@@ -58,6 +62,7 @@ pub use embedding::{Embedding, EmbeddingError, Quantizers};
 pub use error::{Classified, ErrorKind};
 pub use folder::{FOLDER_FILE, FOLDER_FORMAT, FolderDescription, FolderError, describe_folder};
 pub use generations::{GenerationError, GenerationPointer, PublishedQuantizer};
+pub use hot_results::CacheCounts;
 pub use ingest::{
     DirectOptions, EmbedWorker, ImportError, ImportFailure, ImportItem, ImportProgress, ImportSummary,
     IngestError, ProgressCallback, ReadItemError, Upload, upload_lag,
@@ -65,11 +70,13 @@ pub use ingest::{
 pub use medindex_imaging::{Region, WindowChoice};
 pub use medindex_index::{Filter, GroupBy};
 pub use medindex_proto::identity::ImageId;
+pub use memory::{MemoryError, MemoryPressure};
 pub use open::OpenError;
 pub use operations::{
     ACTIONS, Action, ActionDescription, OperationEntry, OperationLogCounts, OperationPage, OperationRequest,
 };
 pub use pipeline::Pipeline;
+pub use published_segments::LoadSource;
 pub use published_training::train_and_publish;
 pub use read::{ImagePage, ListRequest, MAX_LIST, MAX_PREVIEW_EDGE, PreviewRequest, ReadError, StoredVector};
 pub use recognise::RecogniseError;
@@ -84,7 +91,7 @@ pub use search::{
 };
 pub use searcher::{Found, Searcher, ShardError};
 pub use settings::{SearchableFrames, Settings, TrainingPolicy};
-pub use shard::Shard;
+pub use shard::{Loaded, Shard};
 pub use shard_open::ShardOptions;
 pub use sidecar::{MarkedRegion, Sidecar};
 pub use train::{FEWEST_IMAGES, TrainError, TrainingStage};

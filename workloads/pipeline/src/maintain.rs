@@ -66,6 +66,7 @@ pub(crate) async fn snapshot(shard: &Arc<Shard>) -> Result<(), BackendError> {
     })
     .await??;
     shard.follower.since_snapshot.fetch_sub(counted, Ordering::Relaxed);
+    shard.announce_snapshot();
     if shard.alone {
         trim_queue(shard, positions).await?;
     }

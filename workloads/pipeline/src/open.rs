@@ -22,6 +22,7 @@ use crate::embedding::{Embedding, Quantizers};
 use crate::error::{Classified, ErrorKind};
 use crate::flight::SingleFlight;
 use crate::folder::{FOLDER_FORMAT, FolderDescription, FolderError, prepare_folder};
+use crate::hot_results::Caches;
 use crate::ingest::embed;
 use crate::repair::{self, RepairReport};
 use crate::searcher::Searcher;
@@ -105,6 +106,7 @@ pub(crate) async fn open_embedded(
         searcher: Arc::clone(&shard) as Arc<dyn Searcher>,
         recognitions: SingleFlight::new(),
         direct: None,
+        caches: Caches::default(),
         shard: Some(shard),
     }))
 }
@@ -203,7 +205,7 @@ async fn open_shard(core: Arc<Core>, folder: &Path, start: IndexStart) -> Result
     let log = core.ports.queue.end_offsets(TOPIC_IMAGE_INDEXED).await?;
     let (index, rebuild) = open_index(folder.join(INDEX_FOLDER), &core, log, start).await?;
     let held = (0..core.partitions).collect();
-    let shard = Shard::new(core, held, true, index);
+    let shard = Shard::new(core, held, true, index, None);
     train::recall_last(&shard).await?;
     // A lost or restored index folder is behind what the log still has: it is filled before anyone searches.
     let first = shard.ports.queue.first_offsets(TOPIC_IMAGE_INDEXED).await?;

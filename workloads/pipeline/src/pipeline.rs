@@ -17,6 +17,7 @@ use crate::core::Core;
 use crate::delete::{self, DeleteError};
 use crate::embedding::Embedding;
 use crate::flight::SingleFlight;
+use crate::hot_results::{CacheCounts, Caches};
 use crate::ingest::direct::{Direct, Elsewhere};
 use crate::ingest::import::ProgressCallback;
 use crate::ingest::{
@@ -34,7 +35,7 @@ use crate::search::{self, SearchError, SearchRequest, SearchResponse};
 use crate::searcher::Searcher;
 use crate::settings::Settings;
 use crate::train::{self, TrainError, TrainingStage};
-use crate::{generations, maintain, operations, status};
+use crate::{generations, maintain, operations, previews, status};
 
 /// All flows over one set of backends. Cheap to clone; clones share everything.
 #[derive(Clone)]
@@ -58,8 +59,8 @@ impl Pipeline {
         core.add_check(UploadLagCheck::default());
         core.add_check(MissingShardCheck::new(Arc::clone(&searcher)));
         core.begin();
-        let recognitions = SingleFlight::new();
-        let context = Context { core, embedding, searcher, recognitions, direct: None, shard: None };
+        let (recognitions, caches) = (SingleFlight::new(), Caches::default());
+        let context = Context { core, embedding, searcher, recognitions, caches, direct: None, shard: None };
         Self { context: Arc::new(context) }
     }
 
@@ -68,8 +69,9 @@ impl Pipeline {
     pub fn connect_importer(worker: EmbedWorker, options: DirectOptions, stop: CancellationToken) -> Self {
         let (core, embedding) = (Arc::clone(&worker.core), Arc::clone(&worker.embedding));
         let direct = Some(Direct::start(worker, options, stop));
-        let (searcher, recognitions) = (Arc::new(Elsewhere), SingleFlight::new());
-        let context = Context { core, embedding, searcher, recognitions, direct, shard: None };
+        let searcher = Arc::new(Elsewhere);
+        let (recognitions, caches) = (SingleFlight::new(), Caches::default());
+        let context = Context { core, embedding, searcher, recognitions, caches, direct, shard: None };
         Self { context: Arc::new(context) }
     }
 
@@ -228,7 +230,7 @@ impl Pipeline {
     /// # Errors
     /// [`ReadError`].
     pub async fn preview(&self, id: &ImageId, request: PreviewRequest) -> Result<Bytes, ReadError> {
-        read::preview(&self.context, id, request).await
+        previews::preview(&self.context, id, request).await
     }
 
     /// A PNG of a file that need not be stored.
@@ -284,6 +286,11 @@ impl Pipeline {
     /// Why requests cannot be answered right now; `None` when they can.
     pub async fn unready(&self) -> Option<String> {
         status::unready(&self.context).await
+    }
+
+    /// How often the caches had what was asked for, since the start.
+    pub fn cache_counts(&self) -> CacheCounts {
+        self.context.caches.counts()
     }
 
     /// The settings in force.

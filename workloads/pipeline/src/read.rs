@@ -191,15 +191,6 @@ pub(crate) async fn alarms(
     Ok(alarms.into_iter().take(limit).map(Alarm::from).collect())
 }
 
-pub(crate) async fn preview(
-    context: &Arc<Context>,
-    id: &ImageId,
-    request: PreviewRequest,
-) -> Result<Bytes, ReadError> {
-    let (image, bytes) = file(context, id).await?;
-    render(context, bytes, image.sidecar, request).await
-}
-
 /// A PNG of a file that need not be stored, shown as its sidecar says where it has one.
 pub(crate) async fn render(
     context: &Arc<Context>,

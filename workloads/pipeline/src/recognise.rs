@@ -1,12 +1,14 @@
 //! Recognition: what the model and the nearest neighbours make of an image.
 //!
-//! The result is cached under `image:<md5>`; a hit answers without computing, a miss computes once however many ask at the same time. A
-//! cached result of another model or generation counts as a miss. A cache that fails slows, it never fails a request.
+//! The result is cached under `image:<md5>`; a hit answers without computing, a miss computes once however many ask at the same time, in one
+//! process or in several (who computes says so in the cache). A cached result of another model or generation counts as a miss. A cache that fails slows, it never fails a request.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use medindex_backends::Cache;
 use medindex_imaging::{FrameSelection, ImagingError};
 use medindex_proto::names::recognition_cache_key;
 
@@ -23,6 +25,11 @@ use crate::search::{Hit, Query, SearchError, SearchRequest, run};
 
 /// Neighbours that have to be asked before enough labelled ones are among them.
 const NEIGHBOURS_PER_VOTER: usize = 4;
+
+/// How long others wait for a process that computes, if it dies meanwhile.
+const CLAIM: Duration = Duration::from_secs(10);
+/// How often they look whether it is done.
+const LOOK_AGAIN: Duration = Duration::from_millis(25);
 
 /// Why an image was not recognised.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +74,7 @@ pub(crate) async fn recognise(
     let md5 = tokio::task::spawn_blocking(move || hex::encode(digest_content(&content).md5)).await?;
     let key = recognition_cache_key(&md5);
     if let Some(found) = cached(context, &key).await {
+        context.caches.recognitions.hit();
         return Ok(found);
     }
     let flights = &context.recognitions;
@@ -119,10 +127,19 @@ async fn compute_and_keep(
     name: String,
     bytes: Bytes,
 ) -> Result<Recognition, RecogniseError> {
-    // Whoever waited for another computation that failed, or came a moment late, finds its result here.
-    if let Some(found) = cached(context, key).await {
-        return Ok(found);
-    }
+    // Whoever waited for another computation, in this process or in another, finds its result here.
+    let claim = loop {
+        if let Some(found) = cached(context, key).await {
+            context.caches.recognitions.hit();
+            return Ok(found);
+        }
+        match Claim::take(context, key).await {
+            ClaimOutcome::Others => tokio::time::sleep(LOOK_AGAIN).await,
+            ClaimOutcome::Mine(claim) => break Some(claim),
+            ClaimOutcome::Unknown => break None,
+        }
+    };
+    context.caches.recognitions.miss();
     let recognition = compute(context, md5, name, bytes).await?;
     match serde_json::to_vec(&recognition) {
         Ok(value) => {
@@ -133,7 +150,48 @@ async fn compute_and_keep(
         }
         Err(error) => tracing::warn!(%error, "a recognition cannot be written as JSON"),
     }
+    drop(claim);
     Ok(recognition)
+}
+
+/// Tells other processes that this one computes a recognition. It is given back when dropped, and expires with its process.
+struct Claim {
+    cache: Arc<dyn Cache>,
+    key: String,
+}
+
+enum ClaimOutcome {
+    /// This process computes.
+    Mine(Claim),
+    /// Another process does.
+    Others,
+    /// The cache does not say.
+    Unknown,
+}
+
+impl Claim {
+    async fn take(context: &Arc<Context>, key: &str) -> ClaimOutcome {
+        let (cache, key) = (Arc::clone(&context.ports.cache), format!("{key}:computing"));
+        match cache.set_if_absent(&key, Bytes::from_static(b"1"), CLAIM).await {
+            Ok(true) => ClaimOutcome::Mine(Self { cache, key }),
+            Ok(false) => ClaimOutcome::Others,
+            Err(error) => {
+                tracing::debug!(%error, "the cache does not say who computes");
+                ClaimOutcome::Unknown
+            }
+        }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let (cache, key) = (Arc::clone(&self.cache), std::mem::take(&mut self.key));
+        tokio::spawn(async move {
+            if let Err(error) = cache.delete(&key).await {
+                tracing::debug!(%error, "a claim stays until it expires");
+            }
+        });
+    }
 }
 
 async fn compute(

@@ -4,8 +4,8 @@ use medindex_backends::catalog::Alarm as CatalogAlarm;
 use medindex_proto::identity::ImageId;
 use serde::{Deserialize, Serialize};
 
-use crate::sidecar::{MarkedRegion, Sidecar};
 use crate::alarms::{AlarmKind, Severity};
+use crate::sidecar::{MarkedRegion, Sidecar};
 
 /// An upload that is durable.
 #[derive(Debug, Clone, Serialize)]

@@ -57,6 +57,9 @@ pub trait Searcher: Send + Sync {
     /// The generation that answers; 0 while search is exact.
     async fn generation(&self) -> Result<u64, BackendError>;
 
+    /// Next offsets of the change log: whoever is asked has applied everything before them.
+    async fn applied(&self) -> Result<Positions, BackendError>;
+
     /// What the index holds; sums over shards.
     async fn status(&self) -> Result<IndexStatus, BackendError>;
 

@@ -76,6 +76,10 @@ pub struct Settings {
     pub voters: usize,
     /// How long a recognition stays cached.
     pub recognition_ttl: Duration,
+    /// How long the answer to a search stays cached, while nothing changes.
+    pub results_ttl: Duration,
+    /// How long a preview stays cached.
+    pub preview_ttl: Duration,
     /// Bytes of the cache.
     pub cache_bytes: u64,
     /// Changes between two snapshots of the index.
@@ -102,6 +106,8 @@ impl Default for Settings {
             max_results: 1_000,
             voters: 10,
             recognition_ttl: Duration::from_hours(24),
+            results_ttl: Duration::from_mins(10),
+            preview_ttl: Duration::from_hours(24),
             cache_bytes: 256 << 20,
             snapshot_every: 4_096,
             alarm_period: Duration::from_secs(5),

@@ -5,6 +5,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use medindex_backends::Positions;
@@ -18,6 +19,8 @@ use crate::alarms::{AlarmCheck, IndexLagCheck};
 use crate::backend_error::BackendError;
 use crate::core::Core;
 use crate::embedding::Quantizers;
+use crate::memory::{MemoryBudget, MemoryPressure};
+use crate::published_segments::LoadSource;
 use crate::searcher::{Found, Searcher};
 use crate::{follow, maintain};
 
@@ -37,6 +40,57 @@ pub struct Shard {
     pub(crate) loading: Mutex<Option<String>>,
     /// Bumped whenever changes were applied.
     pub(crate) applied: watch::Sender<u64>,
+    /// Bumped whenever there is something new to publish.
+    pub(crate) snapshots: watch::Sender<u64>,
+    /// Memory that it may take.
+    pub(crate) memory: MemoryBudget,
+    /// How it came to what it has.
+    pub(crate) loaded: LoadState,
+}
+
+/// How a shard came to what it has, and what became of published segments.
+pub(crate) struct LoadState {
+    opened: Instant,
+    source: Mutex<Option<(LoadSource, Duration)>>,
+    ready_after: Mutex<Option<Duration>>,
+    pub(crate) refused: AtomicU64,
+    pub(crate) publications: AtomicU64,
+    pub(crate) published_bytes: AtomicU64,
+}
+
+/// How a shard came to what it has, and what became of published segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Loaded {
+    /// Where the index came from; `None` while it loads.
+    pub source: Option<LoadSource>,
+    /// How long loading took.
+    pub load_time: Option<Duration>,
+    /// How long it took until everything could be found that was in the log.
+    pub ready_after: Option<Duration>,
+    /// Published segments that were refused since the start.
+    pub refused_segments: u64,
+    /// Publications since the start.
+    pub publications: u64,
+    /// Bytes sent for them.
+    pub published_bytes: u64,
+}
+
+impl LoadState {
+    fn new() -> Self {
+        Self {
+            opened: Instant::now(),
+            source: Mutex::new(None),
+            ready_after: Mutex::new(None),
+            refused: AtomicU64::new(0),
+            publications: AtomicU64::new(0),
+            published_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// Notes that loading is done.
+    pub(crate) fn loaded_from(&self, source: LoadSource) {
+        *self.source.lock() = Some((source, self.opened.elapsed()));
+    }
 }
 
 /// How far the index follows the change log.
@@ -64,7 +118,13 @@ impl Deref for Shard {
 }
 
 impl Shard {
-    pub(crate) fn new(core: Arc<Core>, held: Vec<u32>, alone: bool, index: Index) -> Arc<Self> {
+    pub(crate) fn new(
+        core: Arc<Core>,
+        held: Vec<u32>,
+        alone: bool,
+        index: Index,
+        memory_limit: Option<u64>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             core,
             held,
@@ -75,6 +135,9 @@ impl Shard {
             trained_on: AtomicU64::new(0),
             loading: Mutex::new(None),
             applied: watch::Sender::new(0),
+            snapshots: watch::Sender::new(0),
+            memory: MemoryBudget::new(memory_limit),
+            loaded: LoadState::new(),
         })
     }
 
@@ -92,6 +155,47 @@ impl Shard {
     /// The index.
     pub fn index(&self) -> &Arc<Index> {
         &self.index
+    }
+
+    /// Why it takes no more changes; `None` while it does. It answers with what it has meanwhile.
+    pub fn memory_pressure(&self) -> Option<MemoryPressure> {
+        self.memory.pressure()
+    }
+
+    /// How it came to what it has.
+    pub fn loaded(&self) -> Loaded {
+        let state = &self.loaded;
+        let source = *state.source.lock();
+        Loaded {
+            source: source.map(|(source, _)| source),
+            load_time: source.map(|(_, time)| time),
+            ready_after: *state.ready_after.lock(),
+            refused_segments: state.refused.load(Ordering::Relaxed),
+            publications: state.publications.load(Ordering::Relaxed),
+            published_bytes: state.published_bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Wakes the publisher.
+    pub(crate) fn announce_snapshot(&self) {
+        self.snapshots.send_modify(|version| *version = version.wrapping_add(1));
+    }
+
+    /// Notes that everything can be found that was in the log once since the start.
+    pub(crate) fn note_caught_up(&self) {
+        if self.follower.caught_up.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let ready_after = self.loaded.opened.elapsed();
+        *self.loaded.ready_after.lock() = Some(ready_after);
+        let source = self.loaded.source.lock().map_or("nothing", |(source, _)| source.name());
+        tracing::info!(
+            shard = self.name(),
+            source,
+            entries = self.index.len(),
+            seconds = ready_after.as_secs_f64(),
+            "the shard is ready"
+        );
     }
 
     /// Wakes those who wait for the index.
@@ -139,13 +243,18 @@ impl Searcher for Shard {
         Ok(self.index.status().generation)
     }
 
+    async fn applied(&self) -> Result<Positions, BackendError> {
+        Ok(self.index.log_positions())
+    }
+
     async fn status(&self) -> Result<IndexStatus, BackendError> {
         Ok(self.index.status())
     }
 
     async fn catch_up(&self, ends: &Positions) -> Result<(), BackendError> {
         let mut applied = self.applied.subscribe();
-        while !follow::has_applied(self, ends) {
+        // One without memory for the rest takes deletions beyond its position, but never reaches the end.
+        while !follow::has_applied(self, ends) && self.memory.pressure().is_none() {
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 outcome = applied.changed() => if outcome.is_err() { break },
@@ -164,12 +273,13 @@ impl Searcher for Shard {
         if let Some(failure) = self.follower.failure.lock().clone() {
             return Some(format!("the index does not follow the change log: {failure}"));
         }
-        if self.follower.caught_up.load(Ordering::Relaxed) {
+        // One that has no memory for the rest goes on answering with what it has; others are no better off.
+        if self.follower.caught_up.load(Ordering::Relaxed) || self.memory.pressure().is_some() {
             return None;
         }
         match follow::lag(self).await {
             Ok(0) => {
-                self.follower.caught_up.store(true, Ordering::Relaxed);
+                self.note_caught_up();
                 None
             }
             Ok(lag) => Some(format!("the index is catching up: {lag} changes are left")),

@@ -1,11 +1,12 @@
-//! Opening a search shard on a cluster: what its own disk has, else everything from the image store.
+//! Opening a search shard on a cluster: what its own disk has, else published segments, else the rows of the image store.
 //!
 //! The shard exists at once and says why it is not ready; it loads in the background. Guarantees: nothing that does not fit the memory limit is
 //! loaded, and a process is never killed for it; a folder of other partitions or another model is made anew. What fails is tried again, ever
-//! more slowly, and is an alarm meanwhile.
+//! more slowly, and is an alarm meanwhile. A shard whose disk holds what fits serves that, and follows the log as far as memory allows.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use medindex_backends::Positions;
 use medindex_backends::catalog::ImageStatus;
@@ -15,15 +16,10 @@ use medindex_proto::names::TOPIC_IMAGE_INDEXED;
 use crate::alarms::AlarmKind;
 use crate::backend_error::BackendError;
 use crate::core::Core;
+use crate::published_segments::LoadSource;
 use crate::retry::Backoff;
 use crate::shard::Shard;
-use crate::{follow, generations, maintain};
-
-/// Main memory for an entry beside the mapped files while it is loaded: lists, codes and tail (`make bench-engine` measures 43 bytes for codes
-/// of 32; the tail and the merge of segments hold entries a second time).
-const BYTES_PER_ENTRY: u64 = 128;
-/// What a process needs before the first entry.
-const BASE_BYTES: u64 = 64 << 20;
+use crate::{follow, generations, maintain, published_segments};
 
 /// Where a shard keeps its index, and what it may use.
 #[derive(Debug, Clone)]
@@ -34,6 +30,8 @@ pub struct ShardOptions {
     pub partitions: Vec<u32>,
     /// Main memory that the process may use, in bytes; no limit when `None`.
     pub memory_limit: Option<u64>,
+    /// Publishes its segments, at the most once in this time; does not when `None`. One replica of each shard does.
+    pub publish_every: Option<Duration>,
 }
 
 impl Shard {
@@ -42,15 +40,15 @@ impl Shard {
     /// # Errors
     /// [`BackendError::Index`] when the folder cannot be used at all.
     pub async fn open(core: Arc<Core>, options: ShardOptions) -> Result<Arc<Self>, BackendError> {
-        let ShardOptions { folder, mut partitions, memory_limit } = options;
+        let ShardOptions { folder, mut partitions, memory_limit, publish_every } = options;
         partitions.sort_unstable();
         partitions.dedup();
         let settings = IndexOptions::new(core.model().embedding.dimension, core.model_digest());
         let held = partitions.clone();
         let index = tokio::task::spawn_blocking(move || open_index(&folder, &settings, &held)).await??;
-        let shard = Self::new(core, partitions, false, index);
+        let shard = Self::new(core, partitions, false, index, memory_limit);
         *shard.loading.lock() = Some("it has not begun to load".to_owned());
-        shard.tasks.spawn(load_and_follow(Arc::clone(&shard), memory_limit));
+        shard.tasks.spawn(load_and_follow(Arc::clone(&shard), publish_every));
         Ok(shard)
     }
 }
@@ -76,9 +74,9 @@ fn open_index(folder: &std::path::Path, options: &IndexOptions, held: &[u32]) ->
     Index::recreate(folder, options.clone())
 }
 
-async fn load_and_follow(shard: Arc<Shard>, memory_limit: Option<u64>) {
+async fn load_and_follow(shard: Arc<Shard>, publish_every: Option<Duration>) {
     let mut backoff = Backoff::default();
-    while let Err(reason) = load(&shard, memory_limit).await {
+    while let Err(reason) = load(&shard).await {
         tracing::error!(%reason, "the shard cannot load and tries again");
         *shard.loading.lock() = Some(reason.clone());
         shard.hold_alarm(AlarmKind::ShardNotLoading, &shard.name(), &reason).await;
@@ -92,24 +90,36 @@ async fn load_and_follow(shard: Arc<Shard>, memory_limit: Option<u64>) {
     shard.tasks.spawn(follow::run(Arc::clone(&shard)));
     shard.tasks.spawn(maintain::run(Arc::clone(&shard)));
     shard.tasks.spawn(generations::follow_with_shard(Arc::clone(&shard)));
+    if let Some(period) = publish_every {
+        shard.tasks.spawn(published_segments::publish_snapshots(Arc::clone(&shard), period));
+    }
 }
 
 /// Brings the index near enough to the log that following it does the rest.
-async fn load(shard: &Arc<Shard>, memory_limit: Option<u64>) -> Result<(), String> {
-    if let Some(limit) = memory_limit {
-        check_memory(shard, limit).await?;
-    }
+async fn load(shard: &Arc<Shard>) -> Result<(), String> {
     let told = |error: BackendError| error.to_string();
-    // The generation first: what is loaded then gets its lists at once.
-    generations::bring_up_to_date(shard).await.map_err(|error| error.to_string())?;
     let queue = &shard.ports.queue;
     let ends = queue.end_offsets(TOPIC_IMAGE_INDEXED).await.map_err(|error| told(error.into()))?;
     let first = queue.first_offsets(TOPIC_IMAGE_INDEXED).await.map_err(|error| told(error.into()))?;
-    if must_rebuild(shard, &first, &ends) {
+    if !must_rebuild(shard, &first, &ends) {
+        shard.memory.check(shard.index.row_count() as u64).map_err(|error| error.to_string())?;
+        generations::bring_up_to_date(shard).await.map_err(|error| error.to_string())?;
+        let empty = shard.index.log_positions().is_empty();
+        shard.loaded.loaded_from(if empty { LoadSource::Log } else { LoadSource::Disk });
+        return Ok(());
+    }
+    check_memory(shard).await?;
+    let published = published_segments::load(shard, &first, &ends).await;
+    let source = if published.map_err(|error| error.to_string())? {
+        LoadSource::Segments
+    } else {
+        // The generation is there already: what is loaded gets its lists at once.
         *shard.loading.lock() = Some("it loads all entries from the image store".to_owned());
         follow::rebuild(shard).await.map_err(told)?;
-        maintain::snapshot(shard).await.map_err(told)?;
-    }
+        LoadSource::Scan
+    };
+    maintain::snapshot(shard).await.map_err(told)?;
+    shard.loaded.loaded_from(source);
     Ok(())
 }
 
@@ -124,17 +134,9 @@ fn must_rebuild(shard: &Shard, first: &Positions, ends: &Positions) -> bool {
 }
 
 /// Refuses to load more than fits.
-async fn check_memory(shard: &Shard, limit: u64) -> Result<(), String> {
+async fn check_memory(shard: &Shard) -> Result<(), String> {
     let counts = shard.ports.catalog.counts().await.map_err(|error| error.to_string())?;
     let images = counts.of_status(ImageStatus::Indexed);
     let entries = images * shard.held.len() as u64 / u64::from(shard.partitions);
-    let needed = BASE_BYTES + entries * BYTES_PER_ENTRY;
-    if needed <= limit {
-        return Ok(());
-    }
-    Err(format!(
-        "its {entries} images need about {} MiB of memory, the limit is {} MiB: give search more memory, or more shards",
-        needed >> 20,
-        limit >> 20
-    ))
+    shard.memory.check(entries).map_err(|error| error.to_string())
 }

@@ -218,6 +218,20 @@ impl Searcher for Scatter {
         Ok(merge_status(self.statuses()).generation)
     }
 
+    /// As the replicas said when they were last asked, the one that is least far for each partition.
+    async fn applied(&self) -> Result<Positions, BackendError> {
+        let shards = self.topology.shards();
+        let mut applied = Positions::new();
+        for report in shards.reports.iter().filter(|report| report.unready.is_none()) {
+            for partition in &report.partitions {
+                let position = report.index.log_positions.get(partition).copied().unwrap_or(0);
+                let least = applied.entry(*partition).or_insert(position);
+                *least = position.min(*least);
+            }
+        }
+        Ok(applied)
+    }
+
     async fn status(&self) -> Result<IndexStatus, BackendError> {
         Ok(merge_status(self.statuses()))
     }

@@ -93,7 +93,7 @@ async fn serve_shard(backends: &Backends, model: &Model, number: u32, replica: u
     let core = backends.core(model);
     let partitions = (0..PARTITIONS).filter(|partition| partition % shards == number).collect();
     let folder = backends.subfolder(&format!("shard-{number}-{replica}-of-{shards}"));
-    let options = ShardOptions { folder, partitions, memory_limit: None };
+    let options = ShardOptions { folder, partitions, memory_limit: None, publish_every: None };
     let shard = Shard::open(Arc::clone(&core), options).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());

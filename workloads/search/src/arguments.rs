@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Parser;
 use medindex_pipeline::{Settings, ShardOptions};
@@ -34,6 +35,9 @@ pub(crate) struct Arguments {
     /// Changes between two snapshots of the index.
     #[arg(long, env = "MEDINDEX_SNAPSHOT_EVERY", value_name = "N", default_value_t = 4_096, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) snapshot_every: u64,
+    /// Seconds between two publications of the shard's segments, which new replicas load from; the first replica of a shard publishes.
+    #[arg(long, env = "MEDINDEX_PUBLISH_SECONDS", value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) publish_seconds: u64,
 }
 
 /// A number, or what follows the last hyphen of a pod's name.
@@ -75,6 +79,7 @@ impl Arguments {
             folder: self.data.clone(),
             partitions: (0..partitions).filter(|partition| partition % shards == self.shard()).collect(),
             memory_limit: self.memory_limit.or_else(medindex_runtime::memory::limit),
+            publish_every: (self.replica() == 0).then(|| Duration::from_secs(self.publish_seconds)),
         })
     }
 

@@ -122,7 +122,11 @@ impl Cluster {
     }
 
     /// As [`Self::start`], with further arguments for all of them.
-    pub fn start_with<H: ThriftServers + Send + 'static>(servers: &Servers<H>, shape: Shape, more: Vec<String>) -> Self {
+    pub fn start_with<H: ThriftServers + Send + 'static>(
+        servers: &Servers<H>,
+        shape: Shape,
+        more: Vec<String>,
+    ) -> Self {
         let mut cluster = Self::describe_with(servers, shape, more);
         for process in cluster.processes() {
             process.start();
@@ -139,7 +143,11 @@ impl Cluster {
     }
 
     /// As [`Self::describe`], with further arguments for all of them.
-    pub fn describe_with<H: ThriftServers + Send + 'static>(servers: &Servers<H>, shape: Shape, more: Vec<String>) -> Self {
+    pub fn describe_with<H: ThriftServers + Send + 'static>(
+        servers: &Servers<H>,
+        shape: Shape,
+        more: Vec<String>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut common = servers.arguments();
         common.push("--log=info".to_owned());
@@ -182,6 +190,7 @@ impl Cluster {
             format!("--data={}", data.display()),
             format!("--shards={shards}"),
             format!("--ordinal=search-{ordinal}"),
+            "--publish-seconds=2".to_owned(),
         ];
         let process = self.process("search", ordinal, "medindex-search", more);
         self.shards.push(process);

@@ -1,5 +1,7 @@
 //! Looking into an index: status, verification, samples and stored entries.
 
+use std::path::Path;
+
 use rand::SeedableRng;
 use rand::seq::index::sample;
 use rand_pcg::Pcg64;
@@ -12,6 +14,7 @@ use crate::index::{Index, IndexError, IndexStatus};
 use crate::linear::Matrix;
 use crate::segment::lists::InvertedLists;
 use crate::segment::{Segment, SegmentView};
+use crate::snapshot::manifest::Manifest;
 use crate::snapshot::removed_rows;
 
 impl Index {
@@ -53,16 +56,7 @@ impl Index {
     /// When a file cannot be read or differs from what was written; the error names it.
     pub fn verify(&self) -> Result<(), IndexError> {
         let stored = self.stored.lock();
-        let data = self.folder.data();
-        for segment in &stored.manifest.segments {
-            Segment::verify(data, &segment.rows)?;
-            segment.lists.values().try_for_each(|record| InvertedLists::verify(data, record))?;
-            segment.removed.iter().try_for_each(|record| removed_rows::verify(data, record))?;
-        }
-        for (&number, record) in &stored.manifest.quantizers {
-            super::open::load_quantizer(data, record, number)?;
-        }
-        Ok(())
+        verify_files(self.folder.data(), &stored.manifest)
     }
 
     /// Up to `count` stored vectors (`n x dimension`), drawn without replacement; the same ones for the same
@@ -131,8 +125,26 @@ impl Index {
         self.view.load().live()
     }
 
+    /// How many rows are held, those of removed entries included whose space is not freed yet.
+    pub fn row_count(&self) -> usize {
+        self.view.load().all().map(SegmentView::rows).sum()
+    }
+
     /// Whether there is nothing to find.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// Reads every file that the manifest names, in `data`, and compares its checksums.
+pub(crate) fn verify_files(data: &Path, manifest: &Manifest) -> Result<(), IndexError> {
+    for segment in &manifest.segments {
+        Segment::verify(data, &segment.rows)?;
+        segment.lists.values().try_for_each(|record| InvertedLists::verify(data, record))?;
+        segment.removed.iter().try_for_each(|record| removed_rows::verify(data, record))?;
+    }
+    for (&number, record) in &manifest.quantizers {
+        super::open::load_quantizer(data, record, number)?;
+    }
+    Ok(())
 }

@@ -131,7 +131,7 @@ impl Index {
     }
 
     /// Writes the rows that are left of `group` as a segment with inverted lists; `None` when none are left.
-    fn store_merged(
+    pub(crate) fn store_merged(
         &self,
         stored: &mut Stored,
         group: &[SegmentView],

@@ -23,6 +23,7 @@ mod options;
 mod recall;
 mod status;
 mod stored;
+mod transfer;
 mod view;
 
 use arc_swap::ArcSwap;
@@ -41,6 +42,7 @@ pub use maintain::Maintenance;
 pub use options::IndexOptions;
 pub use recall::Recall;
 pub use status::IndexStatus;
+pub use transfer::{Export, ExportedFile};
 
 /// One search shard in one folder. All methods take `&self`, block, and may be called from any thread.
 #[derive(Debug)]

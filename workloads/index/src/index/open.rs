@@ -45,15 +45,7 @@ impl Index {
                 manifest
             }
         };
-        if manifest.model != options.model || manifest.dimension != options.dimension {
-            return Err(IndexError::OtherModel {
-                folder: folder.root().to_owned(),
-                stored_model: manifest.model,
-                stored_dimension: manifest.dimension,
-                model: options.model,
-                dimension: options.dimension,
-            });
-        }
+        check_model(folder.root(), &manifest, &options)?;
         Self::load(folder, manifest, options)
     }
 
@@ -76,19 +68,7 @@ impl Index {
     fn load(folder: Folder, manifest: Manifest, options: IndexOptions) -> Result<Self, IndexError> {
         let committed = Committed::of(&manifest);
         let mut stored = Stored::new(manifest);
-        drop_unfinished_generations(&mut stored);
-        let generation = match stored.manifest.active {
-            Some(number) => Some(load_active(&folder, &stored.manifest, number)?),
-            None => None,
-        };
-        let mut view = View { generation, ..View::default() };
-        for files in &stored.manifest.segments {
-            let segment = load_segment(folder.data(), files, view.generation.as_deref(), &options)?;
-            if let Some(removed) = &segment.removed {
-                stored.removed.insert(files.id, Arc::clone(removed));
-            }
-            view.segments.push(segment);
-        }
+        let view = load_view(&folder, &mut stored, &options)?;
         folder.remove_others(&stored.manifest)?;
         let writer = Writer { positions: committed.positions.clone(), committed, ..Writer::default() };
         Ok(Self {
@@ -100,6 +80,46 @@ impl Index {
             building: Mutex::new(()),
         })
     }
+}
+
+/// Opens what the manifest names.
+pub(crate) fn load_view(
+    folder: &Folder,
+    stored: &mut Stored,
+    options: &IndexOptions,
+) -> Result<View, IndexError> {
+    drop_unfinished_generations(stored);
+    let generation = match stored.manifest.active {
+        Some(number) => Some(load_active(folder, &stored.manifest, number)?),
+        None => None,
+    };
+    let mut view = View { generation, ..View::default() };
+    for files in &stored.manifest.segments {
+        let segment = load_segment(folder.data(), files, view.generation.as_deref(), options)?;
+        if let Some(removed) = &segment.removed {
+            stored.removed.insert(files.id, Arc::clone(removed));
+        }
+        view.segments.push(segment);
+    }
+    Ok(view)
+}
+
+/// Refuses what another model made.
+pub(crate) fn check_model(
+    folder: &Path,
+    manifest: &Manifest,
+    options: &IndexOptions,
+) -> Result<(), IndexError> {
+    if manifest.model == options.model && manifest.dimension == options.dimension {
+        return Ok(());
+    }
+    Err(IndexError::OtherModel {
+        folder: folder.to_owned(),
+        stored_model: manifest.model.clone(),
+        stored_dimension: manifest.dimension,
+        model: options.model.clone(),
+        dimension: options.dimension,
+    })
 }
 
 fn check(options: &IndexOptions) -> Result<(), IndexError> {

@@ -8,7 +8,7 @@ use crate::index::IndexError;
 use crate::snapshot::manifest::{Manifest, sync_folder};
 
 /// The folder of the data files within an index's folder.
-const DATA: &str = "data";
+pub(crate) const DATA: &str = "data";
 const LOCK: &str = "lock";
 
 /// An index's folder, locked for as long as this lives.

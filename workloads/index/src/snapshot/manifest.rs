@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +76,11 @@ impl Manifest {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(IndexError::Read { path, source }),
         };
+        Self::parse(path, &text).map(Some)
+    }
+
+    /// Reads the text of a manifest; `path` is for errors.
+    pub(crate) fn parse(path: PathBuf, text: &[u8]) -> Result<Self, IndexError> {
         let corrupt = |reason: String| IndexError::Corrupt { path: path.clone(), reason };
         let end = text.iter().position(|&byte| byte == b'\n').unwrap_or(text.len());
         let (first, body) = text.split_at(end);
@@ -88,20 +93,24 @@ impl Manifest {
         if crc32fast::hash(body) != first.crc32 {
             return Err(corrupt("its checksum does not match".to_owned()));
         }
-        let manifest =
-            serde_json::from_slice(body).map_err(|source| corrupt(format!("it cannot be read: {source}")))?;
-        Ok(Some(manifest))
+        serde_json::from_slice(body).map_err(|source| corrupt(format!("it cannot be read: {source}")))
+    }
+
+    /// The text that [`Manifest::parse`] reads.
+    pub(crate) fn to_text(&self) -> serde_json::Result<Vec<u8>> {
+        let body = serde_json::to_vec_pretty(self)?;
+        let first = FirstLine { medindex_index: FORMAT, crc32: crc32fast::hash(&body) };
+        let mut text = serde_json::to_vec(&first)?;
+        text.push(b'\n');
+        text.extend_from_slice(&body);
+        Ok(text)
     }
 
     /// Replaces the manifest of `folder` as one step that a crash cannot split.
     pub(crate) fn write(&self, folder: &Path) -> Result<(), IndexError> {
         let path = folder.join(NEW_MANIFEST);
         let failed = |source: std::io::Error| IndexError::Write { path: path.clone(), source };
-        let body = serde_json::to_vec_pretty(self).map_err(|source| failed(source.into()))?;
-        let first = FirstLine { medindex_index: FORMAT, crc32: crc32fast::hash(&body) };
-        let mut text = serde_json::to_vec(&first).map_err(|source| failed(source.into()))?;
-        text.push(b'\n');
-        text.extend_from_slice(&body);
+        let text = self.to_text().map_err(|source| failed(source.into()))?;
         let mut file = File::create(&path).map_err(failed)?;
         file.write_all(&text).and_then(|()| file.sync_all()).map_err(failed)?;
         fs::rename(&path, folder.join(MANIFEST)).map_err(failed)?;

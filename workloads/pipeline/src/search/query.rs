@@ -53,6 +53,18 @@ pub(crate) async fn query_vector(
     }
 }
 
+/// A request's query as the answer names it, without its vector.
+pub(crate) async fn named_query(
+    context: &Arc<Context>,
+    request: &SearchRequest,
+) -> Result<QueryVector, SearchError> {
+    let (name, id) = match &request.query {
+        Query::File { name, .. } => (name.clone(), None),
+        Query::Stored(id) => (stored_record(context, id).await?.image.name, Some(*id)),
+    };
+    Ok(QueryVector { vector: Vec::new(), name, id, decode_us: 0, embed_us: 0 })
+}
+
 async fn stored_record(context: &Arc<Context>, id: &ImageId) -> Result<ImageRecord, SearchError> {
     let record = context.ports.catalog.image(id).await?.ok_or(SearchError::FindImage(*id))?;
     match record.status {

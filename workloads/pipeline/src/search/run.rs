@@ -9,7 +9,8 @@ use medindex_index as index;
 use medindex_proto::identity::ImageId;
 
 use crate::context::Context;
-use crate::search::query::{QueryVector, query_vector};
+use crate::hot_results::{self, Kept};
+use crate::search::query::{QueryVector, named_query, query_vector};
 use crate::search::{ExplainReport, Hit, QueryDescription, SearchError, SearchRequest, SearchResponse};
 use crate::searcher::Found;
 
@@ -22,8 +23,7 @@ pub(crate) async fn search(
 ) -> Result<SearchResponse, SearchError> {
     let started = Instant::now();
     check(context, &request)?;
-    let query = query_vector(context, &request).await?;
-    let answer = ask_index(context, &request, &query).await?;
+    let (query, answer) = find(context, &request).await?;
     let looked_up = Instant::now();
     let results = join_catalog(context, &answer.hits, request.k).await?;
     let explain = request.explain.then(|| ExplainReport {
@@ -41,6 +41,20 @@ pub(crate) async fn search(
         results,
         explain,
     })
+}
+
+/// The index's answer, kept or new.
+async fn find(context: &Arc<Context>, request: &SearchRequest) -> Result<(QueryVector, Found), SearchError> {
+    let kept = hot_results::find(context, request).await;
+    if let Kept::Answer(found) = kept {
+        return Ok((named_query(context, request).await?, found));
+    }
+    let query = query_vector(context, request).await?;
+    let answer = ask_index(context, request, &query).await?;
+    if let Kept::Missing(slot) = kept {
+        hot_results::keep(context, slot, &answer).await;
+    }
+    Ok((query, answer))
 }
 
 fn check(context: &Context, request: &SearchRequest) -> Result<(), SearchError> {
