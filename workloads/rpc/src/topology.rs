@@ -132,7 +132,7 @@ impl Topology {
             self.refresh().await;
             let next = async {
                 tokio::time::sleep(HASTE).await;
-                let _ = tokio::time::timeout(PERIOD - HASTE, self.wanted.notified()).await;
+                let _ = tokio::time::timeout(PERIOD.saturating_sub(HASTE), self.wanted.notified()).await;
             };
             tokio::select! {
                 () = stop.cancelled() => return,
