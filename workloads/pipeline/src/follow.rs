@@ -116,36 +116,46 @@ async fn open(shard: &Arc<Shard>) -> Result<Box<dyn Follower>, BackendError> {
     Ok(shard.ports.queue.follow(TOPIC_IMAGE_INDEXED, from).await?)
 }
 
-/// Applies the changes of a run of messages to the index; `false`, and nothing is applied, when there is no memory for them.
+/// Applies the changes of a run of messages to the index, as many from the first on as there is memory for; whether these are all.
 async fn apply(shard: &Arc<Shard>, deliveries: &[Delivery]) -> Result<bool, BackendError> {
-    let (mut changes, mut dead) = (Vec::new(), Vec::new());
-    for delivery in deliveries {
+    let (mut changes, mut dead, mut taken) = (Vec::new(), Vec::new(), deliveries.len());
+    let mut rows = shard.index.row_count() as u64;
+    for (number, delivery) in deliveries.iter().enumerate() {
         match changes_of(shard, delivery).await {
-            Ok(more) => changes.extend(more),
+            Ok(more) => {
+                rows += additions(&more);
+                if !fits(shard, rows, &more) {
+                    taken = number;
+                    break;
+                }
+                changes.extend(more);
+            }
             Err(ChangeError::Backend(error)) => return Err(error),
             Err(error) => {
                 dead.push(DeadImage::unreadable(delivery.clone(), "unreadable_change", &error.to_string()));
             }
         }
     }
-    if !fits(shard, &changes) {
-        return Ok(false);
-    }
     bury(shard, dead).await?;
-    apply_changes(shard, changes, positions_after(deliveries)).await?;
-    Ok(true)
+    if taken > 0 {
+        apply_changes(shard, changes, positions_after(&deliveries[..taken])).await?;
+    }
+    Ok(taken == deliveries.len())
 }
 
-/// Whether there is memory for what the changes add; says so once when there is not.
-fn fits(shard: &Shard, changes: &[Change]) -> bool {
-    let rows = shard.index.row_count() as u64;
-    let added = changes.iter().filter(|change| matches!(change, Change::Upsert(_))).count() as u64;
-    let Err(error) = shard.memory.check(rows + added) else { return true };
-    // Deletions alone are always taken.
+fn additions(changes: &[Change]) -> u64 {
+    changes.iter().filter(|change| matches!(change, Change::Upsert(_))).count() as u64
+}
+
+/// Whether there is memory for `rows` rows, which are so many because of `changes`; says so once when there is not.
+fn fits(shard: &Shard, rows: u64, changes: &[Change]) -> bool {
+    let Err(error) = shard.memory.check(rows) else { return true };
+    let added = additions(changes);
+    // Deletions are always taken.
     if added == 0 {
         return true;
     }
-    if shard.memory.press(rows, error) {
+    if shard.memory.press(rows - added, error) {
         tracing::warn!(
             shard = shard.name(),
             %error,

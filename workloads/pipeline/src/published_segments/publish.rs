@@ -27,7 +27,12 @@ pub(crate) async fn run(shard: Arc<Shard>, period: Duration) {
     let mut backoff = Backoff::default();
     let mut alarmed = false;
     loop {
-        match publish(&shard).await {
+        // Cut off anywhere it leaves the former publication.
+        let outcome = tokio::select! {
+            () = shard.stop.cancelled() => return,
+            outcome = publish(&shard) => outcome,
+        };
+        match outcome {
             Ok(()) => {
                 if alarmed {
                     shard.clear_alarm(ALARM_PUBLISH, &shard.name()).await;
@@ -72,7 +77,7 @@ async fn publish(shard: &Arc<Shard>) -> Result<(), SegmentsError> {
     };
     let index = Arc::clone(&shard.index);
     let export = tokio::task::spawn_blocking(move || index.export()).await??;
-    if export.positions.is_empty() || former.as_ref().is_some_and(|former| is_same(former, &export)) {
+    if export.files.is_empty() || former.as_ref().is_some_and(|former| is_same(former, &export)) {
         return Ok(());
     }
     let id = Uuid::now_v7();
