@@ -5,8 +5,9 @@ DATA ?= .medindex/$(MODEL)
 PORT ?= 8080
 
 KILLS ?= 100
+ROUNDS ?= 3
 
-.PHONY: help run setup test check chaos images images-test lint bench-engine bench-ingest bench-retrieval clean
+.PHONY: help run setup test check chaos movement images images-test lint bench-engine bench-ingest bench-retrieval bench-scatter bench-cache clean
 
 help: ## Show the jobs (the default)
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -36,6 +37,10 @@ images: ## Build the container images of the workloads and print their sizes (do
 images-test: images ## Run every image with a read-only root and without rights, and a flow over real servers in them (buildah, root)
 	@images/test.sh
 
+movement: setup ## Move everything ROUNDS times under query load; plot what queries took
+	@tools/setup.sh native servers
+	MEDINDEX_MOVEMENT_ROUNDS=$(ROUNDS) MEDINDEX_PLOT=$(CURDIR)/benchmarks/results cargo test --release --workspace --test movement -- --nocapture
+
 lint: ## Check format, clippy, licences, crates and sources
 	@tools/setup.sh toolchain native deny
 	@tools/lint.sh
@@ -48,6 +53,14 @@ bench-ingest: setup ## Measure ingest throughput and the time from upload to sea
 
 bench-retrieval: setup ## Measure retrieval quality on MedNIST (../shared/data)
 	@benchmarks/retrieval/run.sh
+
+bench-scatter: setup ## Measure queries through 1, 3 and 9 shards beside the index in one process
+	@tools/setup.sh native
+	@benchmarks/cluster/scatter.sh
+
+bench-cache: setup ## Measure what Redis saves, alone, with Sentinels and as a cluster
+	@tools/setup.sh native servers
+	@benchmarks/cluster/cache.sh
 
 clean: ## Remove what was built; data folders and the cache stay
 	cargo clean

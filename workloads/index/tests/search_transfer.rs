@@ -142,7 +142,7 @@ fn rows_are_taken_out_of_several_indexes_with_their_codes() {
 
     // With the same generation, codes come along.
     let coded = open(&folder.path().join("coded"));
-    coded.build_generation(learn(&index, 2, 4, 8, 4), &|_| ()).unwrap();
+    coded.build_generation(index.quantizer().unwrap().as_ref().clone(), &|_| ()).unwrap();
     coded.activate(2).unwrap();
     coded.absorb(&index, |_| true, &LogPositions::new()).unwrap();
     assert_eq!(coded.status().coded_segments, 1);

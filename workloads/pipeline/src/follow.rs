@@ -19,6 +19,7 @@ use medindex_index::{Change, LogPositions};
 use medindex_proto::identity::{ImageId, RowKey};
 use medindex_proto::names::TOPIC_IMAGE_INDEXED;
 
+use crate::alarms::AlarmKind;
 use crate::backend_error::BackendError;
 use crate::catalog_row::index_attributes;
 use crate::change::{ChangeError, changes_of, entries, removal_of};
@@ -72,6 +73,7 @@ async fn follow(shard: &Arc<Shard>, backoff: &mut Backoff) -> Result<(), Backend
             if can_go_on(shard).await? {
                 tracing::info!(shard = shard.name(), "there is memory again; the change log is followed on");
                 shard.memory.relieve();
+                shard.release_alarm(AlarmKind::MemoryShort, &shard.name());
                 follower = open(shard).await?;
                 full = false;
             }
@@ -79,6 +81,8 @@ async fn follow(shard: &Arc<Shard>, backoff: &mut Backoff) -> Result<(), Backend
             full = !apply(shard, &deliveries).await?;
             if full {
                 look_ahead(shard, &deliveries).await?;
+                let detail = "its memory limit is reached: searches go on without newer images";
+                shard.hold_alarm(AlarmKind::MemoryShort, &shard.name(), detail).await;
             }
         }
         if !full && !shard.follower.caught_up.load(Ordering::Relaxed) && lag(shard).await? == 0 {
@@ -116,12 +120,18 @@ async fn open(shard: &Arc<Shard>) -> Result<Box<dyn Follower>, BackendError> {
     Ok(shard.ports.queue.follow(TOPIC_IMAGE_INDEXED, from).await?)
 }
 
-/// Applies the changes of a run of messages to the index; `false`, and nothing is applied, when there is no memory for them.
+/// Applies the changes of a run of messages to the index, as many from the first on as there is memory for; whether these are all.
 async fn apply(shard: &Arc<Shard>, deliveries: &[Delivery]) -> Result<bool, BackendError> {
     let (mut changes, mut spans, mut dead) = (Vec::new(), Vec::new(), Vec::new());
-    for delivery in deliveries {
+    let (mut taken, mut rows) = (deliveries.len(), shard.index.row_count() as u64);
+    for (number, delivery) in deliveries.iter().enumerate() {
         match changes_of(shard, delivery).await {
             Ok((more, span)) => {
+                rows += additions(&more);
+                if !fits(shard, rows, &more) {
+                    taken = number;
+                    break;
+                }
                 changes.extend(more);
                 spans.push(span);
             }
@@ -131,25 +141,27 @@ async fn apply(shard: &Arc<Shard>, deliveries: &[Delivery]) -> Result<bool, Back
             }
         }
     }
-    if !fits(shard, &changes) {
-        return Ok(false);
-    }
     bury(shard, dead).await?;
-    let applied = apply_changes(shard, changes, positions_after(deliveries)).await;
+    if taken > 0 {
+        apply_changes(shard, changes, positions_after(&deliveries[..taken])).await?;
+    }
     drop(spans);
-    applied.map(|()| true)
+    Ok(taken == deliveries.len())
 }
 
-/// Whether there is memory for what the changes add; says so once when there is not.
-fn fits(shard: &Shard, changes: &[Change]) -> bool {
-    let rows = shard.index.row_count() as u64;
-    let added = changes.iter().filter(|change| matches!(change, Change::Upsert(_))).count() as u64;
-    let Err(error) = shard.memory.check(rows + added) else { return true };
-    // Deletions alone are always taken.
+fn additions(changes: &[Change]) -> u64 {
+    changes.iter().filter(|change| matches!(change, Change::Upsert(_))).count() as u64
+}
+
+/// Whether there is memory for `rows` rows, which are so many because of `changes`; says so once when there is not.
+fn fits(shard: &Shard, rows: u64, changes: &[Change]) -> bool {
+    let Err(error) = shard.memory.check(rows) else { return true };
+    let added = additions(changes);
+    // Deletions are always taken.
     if added == 0 {
         return true;
     }
-    if shard.memory.press(rows, error) {
+    if shard.memory.press(rows - added, error) {
         tracing::warn!(
             shard = shard.name(),
             %error,

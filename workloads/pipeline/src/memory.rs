@@ -33,9 +33,9 @@ pub struct MemoryError {
 /// Why a shard takes no more, for as long as it does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct MemoryPressure {
-    /// Rows that the index holds.
+    /// Rows that the index held when it stopped.
     pub rows: u64,
-    /// Bytes that it needs with the changes that come next.
+    /// Bytes that these and the first change that does not fit need.
     pub needed_bytes: u64,
     /// Bytes that it may have.
     pub limit_bytes: u64,
@@ -75,7 +75,7 @@ impl MemoryBudget {
     pub(crate) fn press(&self, rows: u64, error: MemoryError) -> bool {
         let mut pressure = self.pressure.lock();
         let since_ms = pressure.map_or_else(now_ms, |pressure| pressure.since_ms);
-        let (needed_bytes, limit_bytes) = (error.needed, error.limit);
+        let MemoryError { needed: needed_bytes, limit: limit_bytes, .. } = error;
         pressure.replace(MemoryPressure { rows, needed_bytes, limit_bytes, since_ms }).is_none()
     }
 
@@ -115,9 +115,9 @@ mod tests {
     fn pressure_is_new_once_and_keeps_its_beginning() {
         let budget = MemoryBudget::new(Some(1));
         let error = budget.check(5).unwrap_err();
-        assert!(budget.press(5, error));
+        assert!(budget.press(4, error));
         let since = budget.pressure().unwrap().since_ms;
-        assert!(!budget.press(6, error));
+        assert!(!budget.press(3, error));
         assert_eq!(budget.pressure().unwrap().since_ms, since);
         budget.relieve();
         assert_eq!(budget.pressure(), None);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use medindex_backends::Positions;
 use medindex_backends::catalog::ImageStatus;
-use medindex_index::{Index, IndexError, IndexOptions};
+use medindex_index::{Index, IndexError, IndexOptions, LogPositions};
 use medindex_proto::names::TOPIC_IMAGE_INDEXED;
 
 use crate::alarms::AlarmKind;
@@ -58,7 +58,8 @@ fn open_index(folder: &std::path::Path, options: &IndexOptions, held: &[u32]) ->
     match Index::open(folder, options.clone()) {
         Ok(index) => {
             let stored: Vec<u32> = index.log_positions().keys().copied().collect();
-            if stored.is_empty() || stored == held {
+            // A partition without a change yet may be missing.
+            if stored.iter().all(|partition| held.contains(partition)) {
                 return Ok(index);
             }
             tracing::warn!(?stored, ?held, "the folder has other partitions; the index is loaded anew");
@@ -76,7 +77,12 @@ fn open_index(folder: &std::path::Path, options: &IndexOptions, held: &[u32]) ->
 
 async fn load_and_follow(shard: Arc<Shard>, publish_every: Option<Duration>) {
     let mut backoff = Backoff::default();
-    while let Err(reason) = load(&shard).await {
+    loop {
+        let outcome = tokio::select! {
+            () = shard.stop.cancelled() => return,
+            outcome = load(&shard) => outcome,
+        };
+        let Err(reason) = outcome else { break };
         tracing::error!(%reason, "the shard cannot load and tries again");
         *shard.loading.lock() = Some(reason.clone());
         shard.hold_alarm(AlarmKind::ShardNotLoading, &shard.name(), &reason).await;
@@ -104,8 +110,12 @@ async fn load(shard: &Arc<Shard>) -> Result<(), String> {
     if !must_rebuild(shard, &first, &ends) {
         shard.memory.check(shard.index.row_count() as u64).map_err(|error| error.to_string())?;
         generations::bring_up_to_date(shard).await.map_err(|error| error.to_string())?;
-        let empty = shard.index.log_positions().is_empty();
-        shard.loaded.loaded_from(if empty { LoadSource::Log } else { LoadSource::Disk });
+        let positions = shard.index.log_positions();
+        // From now on it is known that they were read from their beginning.
+        let unread = shard.held.iter().filter(|partition| !positions.contains_key(partition));
+        let unread: LogPositions = unread.map(|partition| (*partition, 0)).collect();
+        shard.index.apply(&[], &unread).map_err(|error| error.to_string())?;
+        shard.loaded.loaded_from(if positions.is_empty() { LoadSource::Log } else { LoadSource::Disk });
         return Ok(());
     }
     check_memory(shard).await?;

@@ -47,6 +47,8 @@ pub enum AlarmKind {
     ShardLagging,
     /// A shard cannot load its index.
     ShardNotLoading,
+    /// A shard's segments cannot be published.
+    SegmentsUnpublished,
     /// A generation cannot be taken up.
     GenerationFailed,
     /// Upkeep of an index fails.
@@ -60,7 +62,7 @@ pub enum AlarmKind {
 }
 
 /// All kinds, in the order of the documents.
-pub const ALARM_KINDS: [AlarmKind; 15] = [
+pub const ALARM_KINDS: [AlarmKind; 16] = [
     AlarmKind::QueueDown,
     AlarmKind::StoreDown,
     AlarmKind::CatalogDown,
@@ -71,6 +73,7 @@ pub const ALARM_KINDS: [AlarmKind; 15] = [
     AlarmKind::ShardMissing,
     AlarmKind::ShardLagging,
     AlarmKind::ShardNotLoading,
+    AlarmKind::SegmentsUnpublished,
     AlarmKind::GenerationFailed,
     AlarmKind::MaintenanceFailed,
     AlarmKind::DiskShort,
@@ -95,6 +98,7 @@ impl AlarmKind {
             Self::ShardMissing => "shard_missing",
             Self::ShardLagging => "shard_lagging",
             Self::ShardNotLoading => "shard_not_loading",
+            Self::SegmentsUnpublished => "segments_not_published",
             Self::GenerationFailed => "generation_failed",
             Self::MaintenanceFailed => "maintenance_failed",
             Self::DiskShort => "disk_short",
@@ -122,6 +126,7 @@ impl AlarmKind {
             Self::CacheDown
             | Self::DeadLetter
             | Self::ShardLagging
+            | Self::SegmentsUnpublished
             | Self::GenerationFailed
             | Self::MaintenanceFailed
             | Self::MemoryShort
@@ -148,6 +153,9 @@ impl AlarmKind {
             Self::ShardMissing => "see whether its search processes run; answers lack its images until then",
             Self::ShardLagging => "see its log; searches do not find the latest images there",
             Self::ShardNotLoading => "see its log; give it what it lacks, such as memory or disk",
+            Self::SegmentsUnpublished => {
+                "see its log and whether HBase runs; new replicas load more slowly until then"
+            }
             Self::GenerationFailed => "see the log; train again, or go back one generation",
             Self::MaintenanceFailed => "see the log; the index grows and restarts take longer until then",
             Self::DiskShort => "give it a larger disk, or more shards, before it is full",

@@ -154,6 +154,10 @@ impl Searcher for Elsewhere {
         Err(Self::refusal())
     }
 
+    async fn applied(&self) -> Result<Positions, BackendError> {
+        Err(Self::refusal())
+    }
+
     async fn catch_up(&self, _ends: &Positions) -> Result<(), BackendError> {
         Ok(())
     }

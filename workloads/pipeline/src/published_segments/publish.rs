@@ -14,33 +14,30 @@ use uuid::Uuid;
 
 use super::description::{self, Publication, PublishedFile};
 use super::{PART_BYTES, SegmentsError, layout_name, sweep};
+use crate::alarms::AlarmKind;
 use crate::core::now_ms;
 use crate::retry::Backoff;
 use crate::shard::Shard;
-
-/// Alarm for segments that cannot be published.
-const ALARM_PUBLISH: &str = "segments_not_published";
 
 /// Publishes after snapshots, at the most once in `period`, until the core stops.
 pub(crate) async fn run(shard: Arc<Shard>, period: Duration) {
     let mut snapshots = shard.snapshots.subscribe();
     let mut backoff = Backoff::default();
-    let mut alarmed = false;
     loop {
-        match publish(&shard).await {
+        // Cut off anywhere it leaves the former publication.
+        let outcome = tokio::select! {
+            () = shard.stop.cancelled() => return,
+            outcome = publish(&shard) => outcome,
+        };
+        match outcome {
             Ok(()) => {
-                if alarmed {
-                    shard.clear_alarm(ALARM_PUBLISH, &shard.name()).await;
-                    alarmed = false;
-                }
+                shard.release_alarm(AlarmKind::SegmentsUnpublished, &shard.name());
                 backoff.reset();
             }
             Err(error) => {
                 tracing::error!(%error, "segments cannot be published and will be tried again");
-                if !alarmed {
-                    shard.raise_alarm(ALARM_PUBLISH, &shard.name(), &error.to_string()).await;
-                    alarmed = true;
-                }
+                let detail = error.to_string();
+                shard.hold_alarm(AlarmKind::SegmentsUnpublished, &shard.name(), &detail).await;
                 tokio::select! {
                     () = shard.stop.cancelled() => return,
                     () = backoff.wait() => continue,
@@ -72,7 +69,7 @@ async fn publish(shard: &Arc<Shard>) -> Result<(), SegmentsError> {
     };
     let index = Arc::clone(&shard.index);
     let export = tokio::task::spawn_blocking(move || index.export()).await??;
-    if export.positions.is_empty() || former.as_ref().is_some_and(|former| is_same(former, &export)) {
+    if export.files.is_empty() || former.as_ref().is_some_and(|former| is_same(former, &export)) {
         return Ok(());
     }
     let id = Uuid::now_v7();

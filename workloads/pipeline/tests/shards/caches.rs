@@ -114,7 +114,7 @@ fn ids(hits: &[Hit]) -> Vec<ImageId> {
 async fn an_answer_is_kept_until_an_upload_a_deletion_or_a_generation_changes_it() {
     let (index, _) = watched_index().await;
     let shard = index.whole_shard("shard").await.shard;
-    index.upload(&shard, 0..280).await;
+    index.upload(&shard, 0..300).await;
     let gateway = index.gateway(&shard);
     let (first, kept) = ask(&gateway, by_file(1)).await;
     assert!(!kept);
