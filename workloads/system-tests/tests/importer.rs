@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+use std::fmt::Write as _;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -39,7 +40,7 @@ fn write_files(folder: &Path) -> Files {
         let path = images.join(&picture.name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, &picture.bytes).unwrap();
-        table.push_str(&format!("{},{}\n", picture.name, picture.label));
+        writeln!(table, "{},{}", picture.name, picture.label).unwrap();
     }
     std::fs::write(images.join("broken.png"), &pattern(1).bytes[..40]).unwrap();
     let labels = images.join("labels.csv");

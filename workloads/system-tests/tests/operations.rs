@@ -19,7 +19,7 @@ use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_mins(2);
 /// From a cause to its row, and from its end to the cleared row, with looks every second: a few seconds, and what a busy machine adds.
-const WITHIN: Duration = Duration::from_secs(60);
+const WITHIN: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_done_is_recorded_and_traced_and_what_is_down_is_an_alarm_until_it_is_back() {

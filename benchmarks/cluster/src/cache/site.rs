@@ -60,7 +60,7 @@ impl Site {
         let gateway = self.pipeline(Arc::clone(&self.ports.cache))?;
         for seed in 0..images {
             let label = Some(format!("class{}", seed % 5));
-            let upload = Upload { name: format!("{seed}.png"), bytes: picture(seed)?, label };
+            let upload = Upload { name: format!("{seed}.png"), bytes: picture(seed)?, label, sidecar: None };
             self.ids.push(gateway.accept(upload).await?.id);
         }
         for id in &self.ids {

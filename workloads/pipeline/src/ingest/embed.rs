@@ -211,7 +211,14 @@ pub(crate) async fn collect_direct(
         }
         match Sidecar::of(&record.image) {
             Ok(sidecar) => {
-                jobs.push(Job { delivery: None, record, bytes: bytes.clone(), inline: true, sidecar, span: Span::current() });
+                jobs.push(Job {
+                    delivery: None,
+                    record,
+                    bytes: bytes.clone(),
+                    inline: true,
+                    sidecar,
+                    span: Span::current(),
+                });
             }
             Err(error) => dead.push(DeadImage {
                 delivery: None,
