@@ -78,7 +78,7 @@ fn describe(folder: &Path, number: usize) -> ExampleSlice {
         file_name: format!("{series}_{slice}.png"),
         path: folder.join("Images_png").join(series).join(format!("{slice}.png")),
         label: TYPES[number % TYPES.len()].1,
-        regions: regions[..1 + number % 2].to_vec(),
+        regions: regions[..=number % 2].to_vec(),
         patient: format!("DeepLesion-{patient:06}"),
     }
 }
@@ -117,7 +117,8 @@ fn variant(base: &Slice, number: usize) -> Slice {
         2 => image::imageops::rotate180(base),
         _ => image::imageops::rotate270(base),
     };
-    let turned = if number / 4 % 2 == 0 { turned } else { image::imageops::flip_horizontal(&turned) };
+    let turned =
+        if (number / 4).is_multiple_of(2) { turned } else { image::imageops::flip_horizontal(&turned) };
     let margin = number as u32 / 8 * 6;
     let (width, height) = turned.dimensions();
     image::imageops::crop_imm(&turned, margin, margin, width - 2 * margin, height - 2 * margin).to_image()
