@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backend_error::BackendError;
 use crate::ingest::embed::{EmbedWorker, collect_direct, embed_and_store};
+use crate::ingest::import::BATCH;
 use crate::retry::Backoff;
 use crate::searcher::{Found, Searcher, ShardError};
 
@@ -46,38 +47,25 @@ struct Accepted {
 pub(crate) struct Direct {
     images: mpsc::Sender<Accepted>,
     room: Arc<Semaphore>,
-    pace: Option<Mutex<Interval>>,
-    /// From then on nothing is held back, so that what is at work is finished soon.
-    hurry: CancellationToken,
 }
 
 impl Direct {
-    /// Starts the tasks. They end when the last image is embedded and nobody can bring another one, or the core stops.
+    /// Starts the tasks. They end when the last image is embedded and nobody can bring another one, or the core stops. From `hurry` on nothing is
+    /// held back, so that what is at work is finished soon.
     pub(crate) fn start(worker: EmbedWorker, options: DirectOptions, hurry: CancellationToken) -> Self {
-        let (images, waiting) = mpsc::channel(worker.core.settings.batch);
-        let (worker, waiting) = (Arc::new(worker), Arc::new(Mutex::new(waiting)));
+        // An import that offers a batch gets it back before it is embedded, and can tell what became of the one before.
+        let (images, waiting) = mpsc::channel(BATCH.max(worker.core.settings.batch));
+        let pace = options.images_per_second.map(|rate| Pace::new(rate, hurry));
+        let tasks = Arc::new(Tasks { worker, waiting: Mutex::new(waiting), pace });
         for _ in 0..options.batches.max(1) {
-            worker.core.tasks.spawn(run(Arc::clone(&worker), Arc::clone(&waiting)));
+            tasks.worker.core.tasks.spawn(run(Arc::clone(&tasks)));
         }
-        let pace = options.images_per_second.map(|rate| {
-            let mut interval = tokio::time::interval(Duration::from_secs_f64(1.0 / rate));
-            // What was not used is lost: a rate is a bound, not an average to catch up with.
-            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            Mutex::new(interval)
-        });
-        Self { images, room: Arc::new(Semaphore::new(ROOM as usize)), pace, hurry }
+        Self { images, room: Arc::new(Semaphore::new(ROOM as usize)) }
     }
 
-    /// Takes images at the rate allowed; waits while enough are at work.
+    /// Takes images; waits while enough are at work.
     pub(crate) async fn take(&self, images: Vec<(NewImage, Bytes)>) {
         for (image, bytes) in images {
-            if let Some(pace) = &self.pace {
-                let mut interval = pace.lock().await;
-                tokio::select! {
-                    _ = interval.tick() => {}
-                    () = self.hurry.cancelled() => {}
-                }
-            }
             let kibibytes = (bytes.len() >> 10).clamp(1, ROOM as usize) as u32;
             // Nobody closes it: it fails as the channel does, when the process ends.
             let room = Arc::clone(&self.room).acquire_many_owned(kibibytes).await;
@@ -93,31 +81,74 @@ impl Direct {
     }
 }
 
-async fn run(worker: Arc<EmbedWorker>, waiting: Arc<Mutex<mpsc::Receiver<Accepted>>>) {
+/// What the tasks share.
+struct Tasks {
+    worker: EmbedWorker,
+    waiting: Mutex<mpsc::Receiver<Accepted>>,
+    pace: Option<Pace>,
+}
+
+/// A bound on the images a second.
+struct Pace {
+    /// Images that go together: what half a second allows, so that a slow import does not come in bursts.
+    together: usize,
+    interval: Mutex<Interval>,
+    hurry: CancellationToken,
+}
+
+impl Pace {
+    fn new(rate: f64, hurry: CancellationToken) -> Self {
+        let mut interval = tokio::time::interval(Duration::from_secs_f64(1.0 / rate));
+        // What was not used is lost: a rate is a bound, not an average to catch up with.
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { together: ((rate / 2.0) as usize).max(1), interval: Mutex::new(interval), hurry }
+    }
+
+    /// Waits until so many images may go on.
+    async fn admit(&self, images: usize) {
+        let wait = async {
+            let mut interval = self.interval.lock().await;
+            for _ in 0..images {
+                interval.tick().await;
+            }
+        };
+        tokio::select! {
+            () = wait => {}
+            () = self.hurry.cancelled() => {}
+        }
+    }
+}
+
+async fn run(tasks: Arc<Tasks>) {
+    let core = &tasks.worker.core;
+    let most = tasks.pace.as_ref().map_or(usize::MAX, |pace| pace.together).min(core.settings.batch);
     loop {
         let batch = tokio::select! {
-            () = worker.core.stop.cancelled() => return,
-            batch = next_batch(&waiting, worker.core.settings.batch) => batch,
+            () = core.stop.cancelled() => return,
+            batch = next_batch(&tasks, most) => batch,
         };
         if batch.is_empty() {
             return;
         }
         let mut backoff = Backoff::default();
-        while let Err(error) = process(&worker, &batch).await {
+        while let Err(error) = process(&tasks.worker, &batch).await {
             tracing::error!(%error, images = batch.len(), "importing is interrupted and will be tried again");
             tokio::select! {
-                () = worker.core.stop.cancelled() => return,
+                () = core.stop.cancelled() => return,
                 () = backoff.wait() => {}
             }
         }
-        worker.core.announce_change();
+        core.announce_change();
     }
 }
 
-/// At least one image; none when there will be none any more.
-async fn next_batch(waiting: &Mutex<mpsc::Receiver<Accepted>>, most: usize) -> Vec<Accepted> {
+/// At least one image, as soon as it may go on; none when there will be none any more.
+async fn next_batch(tasks: &Tasks, most: usize) -> Vec<Accepted> {
     let mut batch = Vec::with_capacity(most);
-    waiting.lock().await.recv_many(&mut batch, most).await;
+    tasks.waiting.lock().await.recv_many(&mut batch, most).await;
+    if let Some(pace) = &tasks.pace {
+        pace.admit(batch.len()).await;
+    }
     batch
 }
 

@@ -33,7 +33,7 @@ use crate::retry::Backoff;
 use crate::sidecar::Sidecar;
 
 /// Files accepted at once.
-const BATCH: usize = 16;
+pub(crate) const BATCH: usize = 16;
 /// Bytes of files accepted at once, so that a batch of large files does not fill the memory.
 const BATCH_BYTES: usize = 64 << 20;
 /// How long an import that embeds by itself goes on with what is at work after it was told to stop; Kubernetes gives 30 seconds in all.

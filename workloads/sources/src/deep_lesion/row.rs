@@ -140,8 +140,8 @@ mod tests {
         let (slice, lesion) = read(&StringRecord::from(GOOD.to_vec()), &PLACES, 2).unwrap();
         assert_eq!(slice.place, PathBuf::from("000001_02_03/109.png"));
         assert_eq!(slice.identity, ["000001", "02", "03"]);
-        assert_eq!((slice.window, lesion.label), ([-175.0, 275.0], Some("mediastinum")));
-        assert_eq!(lesion.bounds, [226.169, 90.0204, 241.252, 111.977]);
+        assert_eq!((slice.window.map(|edge| edge as i32), lesion.label), ([-175, 275], Some("mediastinum")));
+        assert_eq!(lesion.bounds.map(|edge| edge.round() as u32), [226, 90, 241, 112]);
     }
 
     #[test]
