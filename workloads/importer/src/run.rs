@@ -99,7 +99,7 @@ impl Outcome {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<Outcome, RunError> {
-    medindex_runtime::logging::start(&arguments.operation.log, arguments.operation.log_format)?;
+    let _traces = medindex_runtime::logging::start("medindex-importer", &arguments.operation)?;
     let stop = stop_on_signals().map_err(RunError::ListenSignals)?;
     let (mut registry, readiness) = (Registry::default(), Readiness::default());
     let metrics = Metrics::register(&mut registry);

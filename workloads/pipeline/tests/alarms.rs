@@ -110,6 +110,9 @@ impl Searcher for Shards {
     async fn status(&self) -> Result<IndexStatus, BackendError> {
         Ok(IndexStatus::default())
     }
+    async fn applied(&self) -> Result<Positions, BackendError> {
+        Ok(Positions::new())
+    }
     async fn catch_up(&self, _ends: &Positions) -> Result<(), BackendError> {
         Ok(())
     }

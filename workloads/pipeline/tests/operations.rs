@@ -80,6 +80,7 @@ async fn what_people_do_is_listed_with_its_outcome() {
     let items = items.into_iter().enumerate().map(|(number, content)| ImportItem {
         name: format!("{number}.png"),
         label: None,
+        sidecar: None,
         read: Box::new(move || content),
     });
     let imported = pipeline.import(items, Arc::new(|_| {}), CancellationToken::new()).await.unwrap();

@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn work_stands_still_only_while_something_waits_and_nothing_is_done() {
-        let mut rule = Standstill::new(Duration::from_secs(60));
+        let mut rule = Standstill::new(Duration::from_mins(1));
         let at = Duration::from_secs;
         assert_eq!(rule.look(at(0), 5, 10), None);
         assert_eq!(rule.look(at(59), 9, 10), None);

@@ -210,5 +210,5 @@ pub(crate) fn pattern(seed: u32) -> Upload {
     let mut bytes = std::io::Cursor::new(Vec::new());
     picture.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
     let label = Some(format!("class{}", seed % 5));
-    Upload { name: format!("pattern-{seed}.png"), bytes: bytes.into_inner().into(), label }
+    Upload { name: format!("pattern-{seed}.png"), bytes: bytes.into_inner().into(), label, sidecar: None }
 }
