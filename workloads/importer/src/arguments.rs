@@ -6,6 +6,7 @@ use clap::Parser;
 use medindex_pipeline::{DirectOptions, Settings};
 use medindex_runtime::arguments::{BackendArguments, FramesArgument, LimitArguments, OperationArguments};
 use medindex_runtime::model::ModelArguments;
+use medindex_runtime::process_name;
 use medindex_sources::LesionWindow;
 
 /// Import files in bulk, straight into the image store and the change log. For research and teaching, not for diagnosis.
@@ -58,6 +59,8 @@ impl Arguments {
     pub(crate) fn settings(&self) -> Settings {
         Settings {
             organisation: self.backends.index.organisation.clone(),
+            process: process_name("importer"),
+            alarm_period: self.operation.alarm_period(),
             partitions: self.backends.index.partitions,
             limits: self.limits.limits(),
             frames: self.frames.into(),

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{SecondsFormat, TimeDelta, Utc};
-use medindex_pipeline::{ImportProgress, ProgressCallback};
+use medindex_pipeline::{Core, ImportProgress, ProgressCallback};
+use medindex_runtime::core_metrics::CoreMetrics;
 use medindex_runtime::operation::Gauges;
 use medindex_sources::Remainder;
 use parking_lot::Mutex;
@@ -27,11 +28,12 @@ pub(crate) struct Metrics {
     failed: Gauge,
     skipped: Gauge,
     waiting: Gauge,
+    core: CoreMetrics,
 }
 
 impl Metrics {
     pub(crate) fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
+        let metrics = Self { core: CoreMetrics::register(registry), ..Self::default() };
         let registry = registry.sub_registry_with_prefix("medindex_importer");
         registry.register("files", "Files to import", metrics.files.clone());
         registry.register("imported", "New images that are stored", metrics.imported.clone());
@@ -62,9 +64,10 @@ impl Progress {
     }
 
     /// Brings the metrics up to date.
-    pub(crate) fn gauges(self: &Arc<Self>, metrics: Metrics) -> Gauges {
+    pub(crate) fn gauges(self: &Arc<Self>, metrics: Metrics, core: Arc<Core>) -> Gauges {
         let progress = Arc::clone(self);
         Arc::new(move || {
+            metrics.core.set(&core);
             let (counts, skipped) = progress.now();
             metrics.files.set(progress.total as i64);
             metrics.imported.set(counts.stored as i64);

@@ -13,6 +13,7 @@ use medindex_runtime::logging::LoggingError;
 use medindex_runtime::model::StartModelError;
 use medindex_runtime::operation::{ListenError, OperationServer, Readiness};
 use medindex_runtime::shutdown::stop_on_signals;
+use medindex_runtime::watching::watch_memory;
 use medindex_sources::{Candidate, Items, LabelTable, Labels, SourceError, SourceErrorKind, expand};
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
@@ -113,12 +114,14 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Outcome, RunError> {
     let total = candidates.len() as u64;
     tracing::info!(files = total, "found files to import");
 
-    let core = start_core(&arguments, &readiness, &stop).await?;
-    let pipeline = Pipeline::connect_importer(core.1, arguments.direct(), stop.clone());
+    let (core, worker) = start_core(&arguments, &readiness, &stop).await?;
+    let pipeline = Pipeline::connect_importer(worker, arguments.direct(), stop.clone());
+    watch_memory(&core);
+    core.begin();
     let (limits, window) = (arguments.limits.limits(), arguments.lesion_window);
     let (items, remainder) = Items::new(candidates, labels, limits, window, stop.clone());
     let progress = Progress::new(total, Arc::clone(&remainder));
-    operation.measure(progress.gauges(metrics));
+    operation.measure(progress.gauges(metrics, Arc::clone(&core)));
     readiness.ready();
     let logged = CancellationToken::new();
     let log = tokio::spawn(Arc::clone(&progress).log(logged.clone()));
@@ -127,7 +130,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Outcome, RunError> {
     logged.cancel();
     // It only writes to the log.
     drop(log.await);
-    core.0.end().await;
+    core.end().await;
     let summary = outcome.map_err(RunError::Import)?;
     let report = Report::new(&summary, std::mem::take(&mut *remainder.lock()));
     finish(&arguments, &summary, &report, failures)

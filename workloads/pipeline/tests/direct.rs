@@ -140,7 +140,12 @@ impl Backends {
     async fn check_searchable(&self, images: u64) {
         let core = self.core();
         let folder = self.folder.path().join("shard");
-        let options = ShardOptions { folder, partitions: (0..PARTITIONS).collect(), memory_limit: None, publish_every: None };
+        let options = ShardOptions {
+            folder,
+            partitions: (0..PARTITIONS).collect(),
+            memory_limit: None,
+            publish_every: None,
+        };
         let shard = Shard::open(Arc::clone(&core), options).await.unwrap();
         shard.catch_up(&self.ports.queue.end_offsets(TOPIC_IMAGE_INDEXED).await.unwrap()).await.unwrap();
         assert_eq!(shard.status().await.unwrap().entries as u64, images);
