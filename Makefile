@@ -5,9 +5,8 @@ DATA ?= .medindex/$(MODEL)
 PORT ?= 8080
 
 KILLS ?= 100
-ROUNDS ?= 3
 
-.PHONY: help run setup test check chaos movement images images-test lint bench-engine bench-ingest bench-retrieval bench-scatter bench-cache clean
+.PHONY: help run setup test check chaos images images-test lint bench-engine bench-ingest bench-retrieval bench-scatter bench-cache clean
 
 help: ## Show the jobs (the default)
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -36,10 +35,6 @@ images: ## Build the container images of the workloads and print their sizes (do
 
 images-test: images ## Run every image with a read-only root and without rights, and a flow over real servers in them (buildah, root)
 	@images/test.sh
-
-movement: setup ## Move everything ROUNDS times under query load; plot what queries took
-	@tools/setup.sh native servers
-	MEDINDEX_MOVEMENT_ROUNDS=$(ROUNDS) MEDINDEX_PLOT=$(CURDIR)/benchmarks/results cargo test --release --workspace --test movement -- --nocapture
 
 lint: ## Check format, clippy, licences, crates and sources
 	@tools/setup.sh toolchain native deny
