@@ -7,14 +7,15 @@ use std::fmt;
 use clap::ValueEnum;
 use opentelemetry::trace::{TraceContextExt as _, TracerProvider as _};
 use tracing::level_filters::LevelFilter;
+use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Span, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use tracing_subscriber::fmt::format::{Format, Json, JsonFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent};
-use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Registry, filter};
+use tracing_subscriber::{EnvFilter, Registry};
 
 use crate::arguments::OperationArguments;
 use crate::traces::{Traces, TracesError};
@@ -53,17 +54,38 @@ pub fn start(program: &'static str, arguments: &OperationArguments) -> Result<Tr
     let traces = Traces::start(program, arguments.otlp_endpoint.as_deref())?;
     let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let log = match arguments.log_format {
-        LogFormat::Json => log.json().event_format(WithTrace(json())).with_filter(filter).boxed(),
-        LogFormat::Text => log.with_ansi(false).with_filter(filter).boxed(),
+        LogFormat::Json => log.json().event_format(WithTrace(json())).boxed(),
+        LogFormat::Text => log.with_ansi(false).boxed(),
     };
     let spans = tracing_opentelemetry::layer()
         .with_tracer(traces.provider().tracer(program))
         .with_location(false)
-        .with_threads(false)
-        .with_filter(filter::filter_fn(is_ours));
-    let started = Registry::default().with(spans).with(log).try_init();
+        .with_threads(false);
+    let started = Registry::default().with(Gate(filter)).with(spans).with(log).try_init();
     started.map_err(|error| LoggingError::Start(error.to_string()))?;
     Ok(traces)
+}
+
+/// What passes at all: events that the log's filter lets through, and our own spans whatever its level. One filter before both layers and not one in
+/// each: an event that all filters of single layers refuse leaves its refusal behind in the thread, and the next span is lost with it.
+struct Gate(EnvFilter);
+
+impl<S: Subscriber> Layer<S> for Gate {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        match metadata.is_span() {
+            true if is_ours(metadata) => Interest::always(),
+            true => Interest::never(),
+            false => Layer::<S>::register_callsite(&self.0, metadata),
+        }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, context: Context<'_, S>) -> bool {
+        if metadata.is_span() { is_ours(metadata) } else { self.0.enabled(metadata, context) }
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        self.0.max_level_hint().map(|hint| hint.max(LevelFilter::INFO))
+    }
 }
 
 /// Spans of our own code: those of the libraries would bury them, and sending would trace itself.
@@ -152,16 +174,15 @@ mod tests {
         let log = tracing_subscriber::fmt::layer()
             .json()
             .event_format(WithTrace(json()))
-            .with_writer(move || lines.clone())
-            .with_filter(EnvFilter::new("warn"));
+            .with_writer(move || lines.clone());
         // As without an endpoint: nothing is kept.
         let provider =
             SdkTracerProvider::builder().with_sampler(opentelemetry_sdk::trace::Sampler::AlwaysOff);
         let tracer = provider.build().tracer("test");
-        let spans =
-            tracing_opentelemetry::layer().with_tracer(tracer).with_filter(filter::filter_fn(is_ours));
-        Registry::default().with(spans).with(log).try_init().unwrap();
+        let spans = tracing_opentelemetry::layer().with_tracer(tracer);
+        Registry::default().with(Gate(EnvFilter::new("warn"))).with(spans).with(log).try_init().unwrap();
         tracing::warn!("outside");
+        tracing::debug!(target: "a_library", "refused just before the span");
         tracing::info_span!(target: "medindex_test", "request").in_scope(|| {
             tracing::warn!(quoted = "a \"b\"", "inside");
             tracing::info!("not at this level");

@@ -44,6 +44,13 @@ impl TraceReceiver {
         (receiver, endpoint)
     }
 
+    /// Everything that came, for the message of a test that fails.
+    pub fn summary(&self) -> Vec<String> {
+        let shown =
+            |one: &Received| format!("{} {} {}", hex::encode(&one.span.trace_id), one.program, one.span.name);
+        self.received.lock().iter().map(shown).collect()
+    }
+
     /// Names of the spans of a trace (32 hexadecimal digits), by the program that sent them.
     pub fn spans_of(&self, trace_id: &str) -> BTreeMap<String, Vec<String>> {
         let mut spans: BTreeMap<String, Vec<String>> = BTreeMap::new();

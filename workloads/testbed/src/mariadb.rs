@@ -51,7 +51,9 @@ impl MariaDb {
         run(Command::new(find(PART, "mariadb-install-db")?)
             .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
             .arg(format!("--datadir={}", folder.path().join("data").display()))
-            .args(run_as_root()))?;
+            .args(run_as_root())
+            // Several at a time would take each other's temporary tables.
+            .env("TMPDIR", folder.path()))?;
         let certificates =
             options.tls.then(|| Certificates::new(&folder.path().join("certificates"))).transpose()?;
         let port = free_port();
