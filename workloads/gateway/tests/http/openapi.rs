@@ -21,6 +21,8 @@ const PROMISED: [(&str, &str); 15] = [
     ("POST", "/api/v1/train"),
     ("POST", "/api/v1/index/rollback"),
     ("GET", "/api/v1/status"),
+    ("GET", "/api/v1/operations"),
+    ("GET", "/api/v1/alarms"),
     ("GET", "/healthz"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),

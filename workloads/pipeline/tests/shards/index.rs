@@ -131,6 +131,8 @@ impl TestIndex {
         for id in &ids {
             gateway.wait_until_searchable(id, DEADLINE).await.unwrap();
         }
+        // Its tasks would keep the shard, and the folder's lock with it.
+        gateway.shutdown().await.unwrap();
         ids
     }
 
