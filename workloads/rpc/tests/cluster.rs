@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use medindex_backends::Queue as _;
@@ -175,8 +176,11 @@ fn pattern(seed: u32) -> Upload {
     Upload { name: format!("pattern-{seed}.png"), bytes, label, sidecar: None }
 }
 
+/// Each asks for another number of results, so that shards answer and never the cache.
 fn by_file(upload: &Upload) -> SearchRequest {
-    SearchRequest::new(Query::File { name: upload.name.clone(), bytes: upload.bytes.clone() })
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    let query = Query::File { name: upload.name.clone(), bytes: upload.bytes.clone() };
+    SearchRequest { k: 10 + ASKED.fetch_add(1, Ordering::Relaxed) % 900, ..SearchRequest::new(query) }
 }
 
 async fn upload_all(gateway: &Pipeline, count: u32) -> Vec<(Upload, Accepted)> {
