@@ -205,7 +205,6 @@ async fn unnamed_files(index: &TestIndex) -> Vec<String> {
     files.filter(|name| !named(name)).collect()
 }
 
-#[ignore = "since the merge with the operation log an expired lease is not seen to go; see the open list of issue 4"]
 #[tokio::test(flavor = "multi_thread")]
 async fn files_that_stay_are_not_sent_again_and_replaced_ones_go_unless_somebody_reads() {
     let index = TestIndex::new().await;
