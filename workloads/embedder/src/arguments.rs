@@ -1,13 +1,11 @@
 //! Settings of the embedder.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Parser;
-use medindex_embedding::BatchingOptions;
 use medindex_pipeline::Settings;
 use medindex_runtime::arguments::{BackendArguments, FramesArgument, LimitArguments, OperationArguments};
+use medindex_runtime::model::ModelArguments;
 use medindex_runtime::process_name;
 
 /// Embed uploads from the queue, and queries over gRPC. For research and teaching, not for diagnosis.
@@ -20,9 +18,8 @@ pub(crate) struct Arguments {
     pub(crate) operation: OperationArguments,
     #[command(flatten)]
     pub(crate) limits: LimitArguments,
-    /// Folder of the model: manifest.yaml and its files.
-    #[arg(long, env = "MEDINDEX_MODEL_FOLDER", value_name = "FOLDER")]
-    pub(crate) model_folder: PathBuf,
+    #[command(flatten)]
+    pub(crate) model: ModelArguments,
     /// Address of the gRPC service that gateways ask.
     #[arg(long, env = "MEDINDEX_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:7100")]
     pub(crate) listen: SocketAddr,
@@ -32,15 +29,6 @@ pub(crate) struct Arguments {
     /// Uploads taken from the queue at once.
     #[arg(long, env = "MEDINDEX_BATCH", value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) batch: u32,
-    /// Images computed in one run of the model at the most.
-    #[arg(long, env = "MEDINDEX_MODEL_BATCH", value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
-    pub(crate) model_batch: u32,
-    /// Milliseconds that the first image of a run waits for others.
-    #[arg(long, env = "MEDINDEX_MODEL_DELAY_MILLISECONDS", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(0..=1000))]
-    pub(crate) model_delay_milliseconds: u64,
-    /// Threads that the model computes on; 0 for every core.
-    #[arg(long, env = "MEDINDEX_THREADS", value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=256))]
-    pub(crate) threads: u32,
 }
 
 impl Arguments {
@@ -56,13 +44,6 @@ impl Arguments {
             batch: self.batch as usize,
             ..Settings::default()
         }
-    }
-
-    /// How images are gathered for the model.
-    pub(crate) fn batching(&self) -> BatchingOptions {
-        let max_batch = self.model_batch as usize;
-        let max_delay = Duration::from_millis(self.model_delay_milliseconds);
-        BatchingOptions { max_batch, max_delay, queue: 16 * max_batch }
     }
 }
 

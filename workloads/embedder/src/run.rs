@@ -2,9 +2,6 @@
 
 use std::sync::Arc;
 
-use medindex_embedding::{
-    EmbedError, Embedder, MANIFEST_FILE, Model, ModelError, RuntimeError, RuntimeOptions,
-};
 use medindex_pipeline::{
     BackendError, Core, DescriptionError, EmbedWorker, Embedding, PublishedQuantizer, SettingsError,
     register_model,
@@ -13,6 +10,7 @@ use medindex_rpc::embed_server::EmbedService;
 use medindex_rpc::serving::{ServeError, serve};
 use medindex_runtime::connect::{ConnectError, connect};
 use medindex_runtime::logging::LoggingError;
+use medindex_runtime::model::StartModelError;
 use medindex_runtime::operation::{ListenError, OperationServer, Readiness};
 use medindex_runtime::shutdown::stop_on_signals;
 use medindex_runtime::watching::watch_memory;
@@ -32,15 +30,7 @@ pub(crate) enum RunError {
     #[error(transparent)]
     ListenOperation(#[from] ListenError),
     #[error(transparent)]
-    FindRuntime(#[from] RuntimeError),
-    #[error("cannot read the model's manifest: {0}")]
-    ReadManifest(std::io::Error),
-    #[error(transparent)]
-    LoadModel(#[from] ModelError),
-    #[error(transparent)]
-    StartModel(#[from] EmbedError),
-    #[error("loading the model was cut off: {0}")]
-    Load(#[from] tokio::task::JoinError),
+    StartModel(#[from] StartModelError),
     #[error(transparent)]
     Connect(#[from] ConnectError),
     #[error(transparent)]
@@ -68,9 +58,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), RunError> {
     .await?;
 
     readiness.unready("loading the model");
-    let manifest_path = arguments.model_folder.join(MANIFEST_FILE);
-    let manifest = std::fs::read_to_string(manifest_path).map_err(RunError::ReadManifest)?;
-    let embedder = start_model(&arguments).await?;
+    let (embedder, manifest) = arguments.model.start().await?;
     let ports = connect(&arguments.backends, &readiness, &stop).await?;
     let partitions = arguments.backends.index.partitions;
     register_model(ports.store.as_ref(), partitions, &manifest).await?;
@@ -96,16 +84,4 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), RunError> {
     readiness.unready("shutting down");
     core.end().await;
     Ok(served?)
-}
-
-/// Loads the model off the async threads: its files are read and hashed, and the graph is run once.
-async fn start_model(arguments: &Arguments) -> Result<Embedder, RunError> {
-    let folder = arguments.model_folder.clone();
-    let (threads, batching) = (arguments.threads as usize, arguments.batching());
-    tokio::task::spawn_blocking(move || {
-        let options = RuntimeOptions::from_environment()?.with_threads(threads);
-        let model = Model::load(&folder, &options)?;
-        Ok(Embedder::start(Arc::new(model), batching)?)
-    })
-    .await?
 }
