@@ -2,41 +2,24 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::process::{Command, Output};
+use medindex_testbed::settings::{Program, REFUSED_BY_ALL, errors};
 
-/// Runs the program with what it needs and `more`; nothing answers on the addresses.
-fn run(more: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_medindex-importer"))
-        .args(["--kafka-bootstrap", "127.0.0.1:9", "--hbase-thrift", "127.0.0.1:9"])
-        .args(["--mysql-server", "127.0.0.1:9", "--mysql-user-file", "/nowhere/user"])
-        .args(["--mysql-password-file", "/nowhere/password", "--redis-servers", "127.0.0.1:9"])
-        .args(["--model-folder", "/model", "--operation-listen", "127.0.0.1:0", "--log-format", "text"])
-        .args(more)
-        .output()
-        .unwrap()
-}
-
-fn errors(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
+const PROGRAM: Program =
+    Program { path: env!("CARGO_BIN_EXE_medindex-importer"), required: &["--model-folder", "/model"] };
 
 #[test]
 fn values_out_of_range_are_named_with_what_is_allowed() {
-    let cases: [(&[&str], &str); 7] = [
-        (&["--partitions", "0"], "--partitions"),
-        (&["--index", "Ärzte"], "--index"),
-        (&["--log", "inof"], "--log"),
-        (&["--redis-mode", "sharded"], "--redis-mode"),
+    let own: [(&[&str], &str); 3] = [
         (&["--images-per-second", "0"], "--images-per-second"),
         (&["--lesion-window", "lungs"], "unknown window"),
         (&["--labels", "a.csv", "--label-from-folder"], "--label-from-folder"),
     ];
-    for (more, named) in cases {
-        let output = run(&[&["--source", "."], more].concat());
+    for (more, named) in REFUSED_BY_ALL.into_iter().chain(own) {
+        let output = PROGRAM.run(&[&["--source", "."], more].concat());
         assert_eq!(output.status.code(), Some(2), "{more:?}: {}", errors(&output));
         assert!(errors(&output).contains(named), "{more:?}: {}", errors(&output));
     }
-    let output = run(&[]);
+    let output = PROGRAM.run(&[]);
     assert_eq!(output.status.code(), Some(2));
     assert!(errors(&output).contains("--source"), "{}", errors(&output));
 }
@@ -53,7 +36,7 @@ fn what_cannot_be_read_ends_it_before_it_connects() {
         (&["--source", env!("CARGO_MANIFEST_DIR"), "--failures", "/nowhere/failures.csv"], 1, "--failures"),
     ];
     for (more, status, named) in cases {
-        let output = run(more);
+        let output = PROGRAM.run(more);
         assert_eq!(output.status.code(), Some(status), "{more:?}: {}", errors(&output));
         assert!(errors(&output).contains(named), "{more:?}: {}", errors(&output));
     }
@@ -61,11 +44,5 @@ fn what_cannot_be_read_ends_it_before_it_connects() {
 
 #[test]
 fn every_setting_is_documented() {
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_medindex-importer")).arg("--print-settings").output().unwrap();
-    assert!(output.status.success());
-    let table = String::from_utf8(output.stdout).unwrap();
-    let documented =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/settings.md")).unwrap();
-    assert!(documented.contains(table.trim()), "docs/settings.md is behind: run tools/settings.sh");
+    PROGRAM.assert_documented();
 }

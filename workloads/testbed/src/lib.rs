@@ -20,6 +20,7 @@ pub mod ports;
 pub mod process;
 pub mod programs;
 pub mod redis;
+pub mod settings;
 pub mod skip;
 
 pub use process::{Server, TestbedError};
