@@ -3,7 +3,7 @@
 #
 # usage: images/build.sh [WORKLOAD...]      TAG names their tag (default: latest)
 #
-# Uses docker, or where there is none buildah. The compiled programs have to fit the images' system: see the Dockerfile.
+# Uses docker, or where there is none, or its daemon does not answer, buildah. The compiled programs have to fit the images' system: see the Dockerfile.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
@@ -33,12 +33,13 @@ size() {
     fi
 }
 
-if command -v docker >/dev/null; then
+# A docker client alone builds nothing: its daemon has to answer.
+if command -v docker >/dev/null && docker version >/dev/null 2>&1; then
     ENGINE=docker
 elif command -v buildah >/dev/null; then
     ENGINE=buildah
 else
-    fail "neither docker nor buildah is there; install one (Debian: apt-get install buildah)"
+    fail "neither a docker whose daemon answers nor buildah is there; install one (Debian: apt-get install buildah)"
 fi
 [ $# -gt 0 ] || set -- "${ALL[@]}"
 

@@ -25,6 +25,7 @@ use crate::image_store::{
 };
 
 /// Columns of family `MI` that are read, in no particular order.
+#[cfg(any(feature = "cluster", test))]
 pub(crate) const READ_COLUMNS: [&str; 13] = [
     COLUMN_GENERATION,
     COLUMN_FRAMES,

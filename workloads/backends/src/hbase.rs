@@ -70,16 +70,6 @@ impl HbaseImageStore {
         }
         Ok(Self { images, segments })
     }
-
-    /// Deletes what crashed writers of blobs left behind, if it is older than `age`, which must be longer than the longest put of a blob;
-    /// how many rows of up to 4 MiB. Reads no data: worth doing once a day.
-    ///
-    /// # Errors
-    /// [`ImageStoreError::ListBlobs`].
-    pub async fn sweep_blobs(&self, age: Duration) -> Result<usize> {
-        let swept = blobs::sweep(&self.segments, age).await;
-        swept.map_err(|source| ImageStoreError::ListBlobs { prefix: String::new(), source })
-    }
 }
 
 async fn check_families(table: &Table) -> Result<(), Fault> {
@@ -156,5 +146,11 @@ impl ImageStore for HbaseImageStore {
     async fn list_blobs(&self, prefix: &str) -> Result<Vec<BlobInfo>> {
         let listed = blobs::list(&self.segments, prefix).await;
         listed.map_err(|source| ImageStoreError::ListBlobs { prefix: prefix.to_owned(), source })
+    }
+
+    /// Reads no data. What it deletes are rows of up to 4 MiB.
+    async fn sweep_blobs(&self, age: Duration) -> Result<usize> {
+        let swept = blobs::sweep(&self.segments, age).await;
+        swept.map_err(|source| ImageStoreError::ListBlobs { prefix: String::new(), source })
     }
 }

@@ -18,6 +18,7 @@
 //! Failure modes: see [`ImageStoreError`]. A batch that failed may be in the store in part; put it again.
 
 use std::ops::BitOr;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -309,6 +310,12 @@ pub trait ImageStore: Send + Sync {
 
     /// Blobs whose names begin with `prefix`, by name.
     async fn list_blobs(&self, prefix: &str) -> Result<Vec<BlobInfo>>;
+
+    /// Deletes what crashed writers of blobs left behind, if it is older than `age`, which must be longer than the longest put of a blob;
+    /// how many pieces. Worth doing once a day. Nothing is left behind by a store whose puts of blobs are transactions.
+    async fn sweep_blobs(&self, _age: Duration) -> Result<usize> {
+        Ok(0)
+    }
 }
 
 /// Checks a blob's name.

@@ -3,10 +3,11 @@
 //! Labels are routes, statuses and states, never ids, names or labels of images. Gauges of the index are set when
 //! they are asked for ([`Metrics::encode`]).
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
-use medindex_pipeline::{OperationLogCounts, Pipeline, RaisedAlarm, Status};
+use medindex_pipeline::{CacheCounts, OperationLogCounts, Pipeline, RaisedAlarm, Status};
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
@@ -54,6 +55,12 @@ struct AlarmLabels {
     severity: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CacheLabels {
+    kept: &'static str,
+    result: &'static str,
+}
+
 /// Makes latency histograms.
 #[derive(Debug, Clone)]
 struct Latency;
@@ -96,6 +103,7 @@ struct StateGauges {
     index_lag: Gauge,
     alarms: Family<AlarmLabels, Gauge>,
     operations: Family<ResultLabel, Gauge>,
+    cache: Family<CacheLabels, Counter>,
     resident: Gauge,
 }
 
@@ -231,6 +239,7 @@ impl Metrics {
         self.state.ready.set(i64::from(ready));
         self.state.set_alarms(&pipeline.raised_alarms());
         self.state.set_operations(pipeline.operation_counts());
+        self.state.set_cache(pipeline.cache_counts());
         self.state.resident.set(signed(resident_bytes()));
         if let Some(status) = status {
             self.state.set(status);
@@ -282,6 +291,11 @@ impl StateGauges {
             "Operations of this process by what became of them: published, kept in the catalog, dropped, waiting",
             self.operations.clone(),
         );
+        registry.register(
+            "cache_lookups",
+            "Answers looked up in the cache, by what is kept (results, previews, recognitions) and result: hit or miss",
+            self.cache.clone(),
+        );
         registry.register_with_unit(
             "process_resident_memory",
             "Main memory of the process, mapped files included; 0 where it cannot be read",
@@ -322,6 +336,20 @@ impl StateGauges {
         let counts = [("published", published), ("kept", kept), ("dropped", dropped), ("waiting", waiting)];
         for (result, count) in counts {
             self.operations.get_or_create(&ResultLabel { result }).set(signed(count));
+        }
+    }
+
+    fn set_cache(&self, counts: CacheCounts) {
+        let kinds = [
+            ("results", counts.result_hits, counts.result_misses),
+            ("previews", counts.preview_hits, counts.preview_misses),
+            ("recognitions", counts.recognition_hits, counts.recognition_misses),
+        ];
+        for (kept, hits, misses) in kinds {
+            for (result, count) in [("hit", hits), ("miss", misses)] {
+                // Counted where the caches are; only mirrored here.
+                self.cache.get_or_create(&CacheLabels { kept, result }).inner().store(count, Ordering::Relaxed);
+            }
         }
     }
 }

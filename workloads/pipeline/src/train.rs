@@ -24,8 +24,10 @@ use crate::shard::Shard;
 /// Setting that keeps the last report.
 pub(crate) const REPORT_SETTING: &str = "training.report";
 
-/// Fewest images that a quantizer can learn from.
-pub const FEWEST_IMAGES: usize = 256;
+/// Fewest vectors that a quantizer can learn from: as many as its projection has components.
+const LEARN_FROM_FEWEST: usize = CODED_COMPONENTS;
+/// Fewest images for a training: enough to learn from when a tenth of them is held out.
+pub const FEWEST_IMAGES: usize = 288;
 
 /// What a training is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -199,7 +201,7 @@ impl Training<'_> {
         }
         // At most a tenth is held out, so that small collections still learn from most of what they have.
         let held_out = self.policy.held_out.clamp(1, found.div_ceil(10));
-        let learn_from = self.policy.sample.max(FEWEST_IMAGES).min(found - held_out);
+        let learn_from = self.policy.sample.max(LEARN_FROM_FEWEST).min(found - held_out);
         let drawn =
             blocking(self.index, move |index| Ok(index.sample_vectors(learn_from + held_out, SEED))).await?;
         // Rows come in the order they are stored in: every n-th is held out, so that both parts are spread alike.

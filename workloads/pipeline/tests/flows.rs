@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use medindex_pipeline::{
     Classified, DeleteError, ErrorKind, GroupBy, ImageStatus, ImportItem, IngestError, Query, ReadError,
-    Region, SearchError, SearchRequest, TrainError, parse_filter,
+    FEWEST_IMAGES, Region, SearchError, SearchRequest, TrainError, parse_filter,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -236,7 +236,11 @@ async fn training_swaps_in_a_generation_that_finds_the_same_and_can_be_taken_bac
     let early = pipeline.train(&|_| {}).await.unwrap_err();
     assert!(matches!(early, TrainError::Sample { found: 0, .. }), "{early}");
     assert!(matches!(pipeline.roll_back().await, Err(TrainError::RollBack)));
-    import_patterns(&pipeline, 320).await;
+    let one_fewer = FEWEST_IMAGES - 1;
+    import_patterns(&pipeline, one_fewer as u32).await;
+    let early = pipeline.train(&|_| {}).await.unwrap_err();
+    assert!(matches!(early, TrainError::Sample { found, .. } if found == one_fewer), "{early}");
+    store(&pipeline, pattern(one_fewer as u32)).await;
     let report = pipeline.train(&|_| {}).await.unwrap();
     assert!(report.accepted, "{report:?}");
     assert_eq!((report.generation, report.code_bytes), (1, 32));

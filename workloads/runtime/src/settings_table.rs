@@ -29,7 +29,7 @@ pub fn settings_table(command: &Command) -> String {
             .map(|value| format!("`{}`", value.get_name()))
             .collect();
         let values =
-            if values.is_empty() { String::new() } else { format!(" One of {}.", values.join(", ")) };
+            if values.is_empty() { String::new() } else { format!(". One of {}.", values.join(", ")) };
         // Writing to a String cannot fail.
         let _ = writeln!(
             table,

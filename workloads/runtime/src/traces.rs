@@ -131,3 +131,40 @@ impl Export for Told {
         self.exporter.set_resource(resource);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::Instant;
+
+    use opentelemetry::trace::{Tracer as _, TracerProvider as _};
+
+    use super::*;
+
+    /// Makes spans as fast as it can with `endpoint`, and ends; how long both took.
+    fn time(endpoint: &str) -> (Duration, Duration) {
+        let traces = Traces::start("test", Some(endpoint)).unwrap();
+        let tracer = traces.provider().tracer("test");
+        let begun = Instant::now();
+        for _ in 0..50_000 {
+            tracer.in_span("request", |_| ());
+        }
+        let made = begun.elapsed();
+        let begun = Instant::now();
+        drop(traces);
+        (made, begun.elapsed())
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_dead_or_silent_endpoint_delays_no_span_and_the_end_by_seconds_at_most() {
+        // Takes connections, which the system does without being asked, and never answers.
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let silent = format!("http://{}", silent.local_addr().unwrap());
+        for endpoint in ["http://127.0.0.1:1", &silent] {
+            let (made, ended) = tokio::task::block_in_place(|| time(endpoint));
+            // 50,000 spans: 100 microseconds each would be plainly a wait.
+            assert!(made < Duration::from_secs(5), "{endpoint}: {made:?}");
+            assert!(ended < LAST_WITHIN + SEND_WITHIN + Duration::from_secs(5), "{endpoint}: {ended:?}");
+        }
+    }
+}

@@ -31,7 +31,9 @@ async fn the_status_counts_what_is_there() {
 async fn every_metric_is_documented_and_none_names_a_patient() {
     let (house, ids) = House::filled().await;
     house.post("/api/v1/search", Form::new().file("secret.dcm", &sample("CT_small.dcm"))).await;
-    house.post("/api/v1/recognise", Form::new().file("secret.dcm", &sample("CT_small.dcm"))).await;
+    for _ in 0..2 {
+        house.post("/api/v1/recognise", Form::new().file("secret.dcm", &sample("CT_small.dcm"))).await;
+    }
     house.get("/api/v1/unknown").await;
     let answer = house.get("/metrics").await;
     assert!(answer.header("content-type").starts_with("application/openmetrics-text"));
@@ -41,6 +43,8 @@ async fn every_metric_is_documented_and_none_names_a_patient() {
         "medindex_uploads_total{result=\"accepted\"} 5",
         "medindex_searches_total{query=\"file\",result=\"answered\"} 1",
         "medindex_http_requests_total{method=\"GET\",route=\"unmatched\",status=\"404\"} 1",
+        "medindex_cache_lookups_total{kept=\"recognitions\",result=\"miss\"} 1",
+        "medindex_cache_lookups_total{kept=\"recognitions\",result=\"hit\"} 1",
         "medindex_ready 1",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");

@@ -1,4 +1,5 @@
-//! The sweeper: sends accepted images again that are still not searchable, and finishes deletions that were cut off.
+//! The sweeper: sends accepted images again that are still not searchable, finishes deletions that were cut off, and once a day has the image store
+//! delete what crashed writers of blobs left behind.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,6 +7,8 @@ use std::time::Duration;
 use medindex_backends::Columns;
 use medindex_backends::catalog::{FailedImage, ImageFilter, ImageRecord, ImageStatus, ListOrder};
 use medindex_proto::names::TOPIC_IMAGE_UPLOAD;
+
+use tokio::time::Instant;
 
 use crate::backend_error::BackendError;
 use crate::core::{Core, now_ms};
@@ -15,6 +18,8 @@ use crate::ingest::embed::{lag, mark_failed};
 use crate::operations::{Action, Event, note, outcome};
 
 const PERIOD: Duration = Duration::from_secs(15);
+/// Leftovers of blobs are deleted this often and at this age. Gateways that start together take turns by a random part of it.
+const BLOBS_PERIOD: Duration = Duration::from_hours(24);
 const PAGE: usize = 256;
 /// After this many times the age at which images are sent again, one that has no bytes anywhere is given up.
 const LOST_AFTER: i64 = 10;
@@ -22,14 +27,24 @@ const LOST_AFTER: i64 = 10;
 /// Runs until the context stops.
 pub(crate) async fn run(core: Arc<Core>) {
     let mut period = tokio::time::interval(PERIOD);
+    let first = BLOBS_PERIOD.mul_f64(rand::random());
+    let mut blobs_period = tokio::time::interval_at(Instant::now() + first, BLOBS_PERIOD);
     loop {
         tokio::select! {
             () = core.stop.cancelled() => return,
-            _ = period.tick() => {}
+            _ = blobs_period.tick() => sweep_blobs(&core).await,
+            _ = period.tick() => if let Err(error) = sweep(&core).await {
+                tracing::error!(%error, "sweeping is interrupted and will be tried again");
+            }
         }
-        if let Err(error) = sweep(&core).await {
-            tracing::error!(%error, "sweeping is interrupted and will be tried again");
-        }
+    }
+}
+
+async fn sweep_blobs(core: &Core) {
+    match core.ports.store.sweep_blobs(BLOBS_PERIOD).await {
+        Ok(0) => {}
+        Ok(pieces) => tracing::info!(pieces, "deleted what crashed writers of segments left behind"),
+        Err(error) => tracing::error!(%error, "leftovers of segments stay until tomorrow"),
     }
 }
 
