@@ -4,7 +4,7 @@
 #
 # usage: contained.sh ROOT ENVIRONMENT PROGRAM [FLAG=VALUE...]      ROOT: the unpacked image; ENVIRONMENT: a file of its variables
 #
-# --model-folder=DIR is mounted at /model, --data=DIR at /data (writable), the folder of each --...-file=FILE at /etc/medindex.
+# --model-folder=DIR is mounted at /model, --data=DIR or --scratch=DIR at /data (writable), the folder of each --...-file=FILE at /etc/medindex.
 # The network is the machine's. The process keeps its number, so signals reach the program.
 set -euo pipefail
 
@@ -15,10 +15,10 @@ for argument in "$@"; do
     value=${argument#*=}
     case $argument in
     --model-folder=*) mounts+=("$value:/model:ro") argument=--model-folder=/model ;;
-    --data=*)
+    --data=* | --scratch=*)
         mkdir -p "$value"
         chown 65532:65532 "$value"
-        mounts+=("$value:/data:rw") argument=--data=/data
+        mounts+=("$value:/data:rw") argument=${argument%%=*}=/data
         ;;
     --*-file=*)
         # As Kubernetes does with a secret's group.

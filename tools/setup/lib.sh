@@ -95,6 +95,14 @@ done_redis() {
     local PATH=$PATH:$CACHE/bin
     command -v redis-server >/dev/null && command -v redis-cli >/dev/null
 }
+# One list of programs, one set of pinned modules: other pins mean other programs.
+done_kubernetes() { holds "$CACHE/kubernetes/complete" "$(kubernetes_version)"; }
+kubernetes_version() { cat "$ROOT"/tools/kubernetes/programs "$ROOT"/tools/kubernetes/*/go.mod | sha256sum | cut -c1-16; }
+done_containers() {
+    local PATH=$PATH:/usr/sbin:/sbin tool
+    for tool in containerd runc buildah debootstrap iptables conntrack ip nsenter openssl; do command -v $tool >/dev/null || return 1; done
+    [ -x /usr/lib/cni/bridge ]
+}
 done_native() { pkg-config --exists openssl 2>/dev/null; }
 
 # Tells one list of jars from another.

@@ -176,6 +176,35 @@ make_redis() {
 # What the crates that wrap C libraries need to build: OpenSSL for Kafka's client.
 make_native() { install_packages libssl-dev pkg-config; }
 
+# ---- Kubernetes for the end-to-end tests ----
+
+# Kubernetes itself, etcd, CoreDNS, metrics-server and Helm, built from their Go modules: a quarter of an hour on two cores, once.
+make_kubernetes() {
+    local program module package
+    command -v go >/dev/null || fail "go is not there: install Go 1.24 or later, and open a new shell so that PATH has it"
+    while read -r program module package; do
+        [ "${program#\#}" = "$program" ] || continue
+        say "building $program"
+        step "check that go reaches its module proxy (go env GOPROXY), then run this again" \
+            env CGO_ENABLED=0 GOFLAGS=-mod=readonly go build -C "$ROOT/tools/kubernetes/$module" -trimpath -buildvcs=false \
+            -ldflags "-s -w $(version_flag "$module")" -o "$WORK/bin/$program" "$package"
+    done <"$ROOT/tools/kubernetes/programs"
+    kubernetes_version >"$WORK/complete"
+    mkdir -p "$WORK/kubernetes" && mv "$WORK/bin" "$WORK/complete" "$WORK/kubernetes"
+    place_folder "$WORK/kubernetes" "$CACHE/kubernetes"
+}
+
+# Programs of Kubernetes ask each other for their version.
+version_flag() {
+    [ "$1" = kubernetes ] || return 0
+    sed -n 's/^require k8s.io\/kubernetes \(v[0-9.]*\).*$/-X k8s.io\/component-base\/version.gitVersion=\1/p' "$ROOT/tools/kubernetes/kubernetes/go.mod"
+}
+
+# What runs containers and makes images on a machine without Docker.
+make_containers() {
+    install_packages containerd runc containernetworking-plugins iptables conntrack iproute2 util-linux openssl buildah debootstrap
+}
+
 AGAIN="run this again; if it fails again, the fault is in tools/setup/: please report it"
 
 place_text() { printf '%s\n' "$1" >"$WORK/text" && mv "$WORK/text" "$2"; }

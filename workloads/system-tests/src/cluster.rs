@@ -232,8 +232,10 @@ impl Cluster {
 
     /// Runs a training to its end; returns the report.
     pub fn train(&self) -> serde_json::Value {
+        fs::create_dir_all(self.folder.path().join("sample")).unwrap();
         let mut command = Command::new(program("medindex-trainer"));
         command.args(&self.common).arg(format!("--operation-listen=127.0.0.1:{}", free_port()));
+        command.arg(format!("--scratch={}", self.folder.path().join("sample").display()));
         let output = medindex_testbed::process::run(&mut command).unwrap();
         serde_json::from_str(&output).unwrap()
     }

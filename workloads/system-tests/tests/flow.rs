@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use medindex_hbase_admin::{HbaseAdmin, TableName, TimeLimits};
@@ -21,6 +21,15 @@ use medindex_testbed::skipped;
 /// People who upload at the same time.
 const UPLOADERS: usize = 4;
 const PATIENCE: Duration = Duration::from_mins(3);
+
+/// Sets a flag when it goes.
+struct Finish<'a>(&'a AtomicBool);
+
+impl Drop for Finish<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 fn any_server_is_skipped() -> bool {
     ["kafka", "hbase", "mariadb", "redis"].into_iter().any(skipped)
@@ -185,7 +194,7 @@ async fn a_generation_is_trained_published_and_taken_up_while_queries_go_on() {
     for id in &ids {
         assert_eq!(client.wait_for(id, PATIENCE), "indexed");
     }
-    let done = std::sync::atomic::AtomicBool::new(false);
+    let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let asking = scope.spawn(|| {
             let mut asked = 0_usize;
@@ -196,13 +205,15 @@ async fn a_generation_is_trained_published_and_taken_up_while_queries_go_on() {
             }
             asked
         });
+        // Also when something below panics, or the queries would go on for ever.
+        let finish = Finish(&done);
         let report = cluster.train();
         println!("trained: {report}");
         assert_eq!((&report["generation"], &report["accepted"]), (&1.into(), &true.into()));
         Servers::wait_until("every shard to answer with generation 1", PATIENCE, || {
             client.get("/api/v1/status").body["index"]["generation"] == 1
         });
-        done.store(true, Ordering::Relaxed);
+        drop(finish);
         println!("{} queries meanwhile, none failed", asking.join().unwrap());
     });
 }

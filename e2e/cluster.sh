@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# A real Kubernetes of three nodes on this machine, without Docker, virtual machines or a network: for the end-to-end tests, and to try things.
+#
+#   e2e/cluster.sh up                  starts it, or leaves a running one alone; the first time after `tools/setup.sh kubernetes containers`
+#   e2e/cluster.sh kubectl ...         kubectl in it
+#   e2e/cluster.sh enter COMMAND...    a command in its network, with KUBECONFIG set
+#   e2e/cluster.sh load IMAGE...       brings images of buildah's store to every node
+#   e2e/cluster.sh lose N | return N   cuts node N off at once (kubelet, containerd and link), and brings it back
+#   e2e/cluster.sh down                stops it and leaves nothing behind
+#
+# node0 has the control plane and is for backends (label pool=backends), node1 is the pool cpu, node2 the pool gpu: tainted, and with two
+# extended resources nvidia.com/gpu that nothing is behind. Wants root and Linux. State: $MEDINDEX_E2E_STATE, default /var/tmp/medindex-e2e.
+set -euo pipefail
+
+HERE=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+ROOT=$(dirname "$HERE")
+# shellcheck source=e2e/cluster/lib.sh
+source "$HERE/cluster/lib.sh"
+# shellcheck source=e2e/cluster/keys.sh
+source "$HERE/cluster/keys.sh"
+# shellcheck source=e2e/cluster/images.sh
+source "$HERE/cluster/images.sh"
+# shellcheck source=e2e/cluster/control_plane.sh
+source "$HERE/cluster/control_plane.sh"
+# shellcheck source=e2e/cluster/node.sh
+source "$HERE/cluster/node.sh"
+# shellcheck source=e2e/cluster/down.sh
+source "$HERE/cluster/down.sh"
+
+is_up() { [ -f "$STATE/complete" ] && kubectl get --raw /readyz >/dev/null 2>&1; }
+
+up() {
+    local began=$SECONDS
+    if is_up; then
+        say "the cluster runs already"
+        return
+    fi
+    [ -x "$BIN/kubelet" ] || fail "the programs of Kubernetes are not in $BIN: run tools/setup.sh kubernetes containers"
+    down
+    mkdir -p "$STATE/log" "$STATE/run"
+    make_images
+    make_authority
+    make_network
+    start_control_plane
+    start_node 0 pool=backends ''
+    start_node 1 pool=cpu ''
+    start_node 2 pool=gpu '{key: nvidia.com/gpu, value: present, effect: NoSchedule}'
+    container_tool 0 images import "$CACHE/e2e/coredns.tar" >/dev/null
+    container_tool 0 images import "$CACHE/e2e/metrics-server.tar" >/dev/null
+    wait_for "three nodes" "$STATE/node2/log/kubelet.log" all_ready
+    kubectl patch node node2 --subresource=status --type=json \
+        --patch='[{"op": "add", "path": "/status/capacity/nvidia.com~1gpu", "value": "2"}]' >/dev/null
+    kubectl apply -f "$HERE/cluster/dns.yaml" -f "$HERE/cluster/metrics.yaml" >/dev/null
+    kubectl -n kube-system rollout status deployment/coredns --timeout="${PATIENCE}s" >/dev/null
+    touch "$STATE/complete"
+    say "three nodes are ready after $((SECONDS - began)) s; KUBECONFIG=$STATE/pki/admin.conf in the network namespace $NETWORK"
+}
+
+all_ready() {
+    [ "$(kubectl get nodes --no-headers | grep -c ' Ready ')" = $NODES ]
+}
+
+lose() {
+    local place name
+    place=$(folder "$1")
+    [ "$1" != 0 ] || fail "node 0 has the control plane"
+    for name in kubelet proxy containerd; do stop "$place/run/$name.pid" KILL; done
+    ip -n "$NETWORK" link set "node$1" down
+}
+
+come_back() {
+    local place
+    place=$(folder "$1")
+    ip -n "$NETWORK" link set "node$1" up
+    launch "$1" containerd containerd --config "$place/containerd.toml"
+    wait_for "containerd of node $1" "$place/log/containerd.log" container_tool "$1" version
+    launch "$1" kubelet "$BIN/kubelet" --config="$place/kubelet.yaml" --kubeconfig="$STATE/pki/node$1.conf" \
+        --hostname-override="node$1" --node-ip="$(address "$1")" --root-dir="$place/kubelet"
+    launch "$1" proxy "$BIN/kube-proxy" --kubeconfig="$STATE/pki/proxy.conf" --cluster-cidr=$PODS --proxy-mode=iptables \
+        --hostname-override="node$1" --conntrack-max-per-core=0 --conntrack-min=0
+}
+
+[ "$(id -u)" = 0 ] || fail "networks and control groups want root"
+command=${1:-}
+[ $# -eq 0 ] || shift
+case $command in
+up) up ;;
+kubectl) kubectl "$@" ;;
+enter) KUBECONFIG=$STATE/pki/admin.conf PATH=$BIN:$PATH inside 0 "$@" ;;
+load) load "$@" ;;
+lose) lose "$1" ;;
+return) come_back "$1" ;;
+down) down ;;
+*) fail "usage: e2e/cluster.sh up | kubectl ... | enter COMMAND... | load IMAGE... | lose N | return N | down" ;;
+esac
