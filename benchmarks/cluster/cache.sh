@@ -13,6 +13,6 @@ if [ -n "${QUICK:-}" ]; then
     images=30 requests=60 out=$cache/bench/quick-results
 fi
 cd "$repository"
-cargo build --release --quiet --workspace --bin medindex-cluster-benchmarks
+cargo build --release --quiet --workspace --features medindex-gateway/cluster --bin medindex-cluster-benchmarks
 "$program" cache --model "$cache/models/efficientnet-lite0" --images "$images" --requests "$requests" --out "$out"
 echo "written: $out/cache.md"

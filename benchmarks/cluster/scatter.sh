@@ -15,7 +15,7 @@ if [ -n "${QUICK:-}" ]; then
 fi
 mkdir -p "$scratch"
 cd "$repository"
-cargo build --release --quiet --workspace --bin medindex-cluster-benchmarks
+cargo build --release --quiet --workspace --features medindex-gateway/cluster --bin medindex-cluster-benchmarks
 "$program" scatter --model "$repository/models/vgg16" --vectors "$vectors" --rounds "$rounds" \
     --scratch "$scratch" --out "$out"
 echo "written: $out/scatter.md"

@@ -348,7 +348,10 @@ impl StateGauges {
         for (kept, hits, misses) in kinds {
             for (result, count) in [("hit", hits), ("miss", misses)] {
                 // Counted where the caches are; only mirrored here.
-                self.cache.get_or_create(&CacheLabels { kept, result }).inner().store(count, Ordering::Relaxed);
+                self.cache
+                    .get_or_create(&CacheLabels { kept, result })
+                    .inner()
+                    .store(count, Ordering::Relaxed);
             }
         }
     }

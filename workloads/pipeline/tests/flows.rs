@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use medindex_pipeline::{
-    Classified, DeleteError, ErrorKind, GroupBy, ImageStatus, ImportItem, IngestError, Query, ReadError,
-    FEWEST_IMAGES, Region, SearchError, SearchRequest, TrainError, parse_filter,
+    Classified, DeleteError, ErrorKind, FEWEST_IMAGES, GroupBy, ImageStatus, ImportItem, IngestError, Query,
+    ReadError, Region, SearchError, SearchRequest, TrainError, parse_filter,
 };
 use tokio_util::sync::CancellationToken;
 

@@ -16,6 +16,8 @@ use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_pcg::Pcg64;
 
+/// Searches at the same time, at the end.
+const SEARCHERS: usize = 4;
 /// How long everything may take to be searchable after the last kill.
 const SETTLE: Duration = Duration::from_mins(4);
 
@@ -166,11 +168,12 @@ async fn every_acknowledged_image_is_searchable_once_whatever_was_killed() {
     for process in cluster.processes() {
         process.wait_until_ready();
     }
-    check(&clients[0], &outcomes);
+    check(&clients, &outcomes);
 }
 
 /// At the end every acknowledged image is indexed, once, and found.
-fn check(client: &Client, outcomes: &Outcomes) {
+fn check(clients: &[Client], outcomes: &Outcomes) {
+    let client = &clients[0];
     let acknowledged = outcomes.acknowledged.lock().unwrap();
     let (refused, unanswered) =
         (outcomes.refused.load(Ordering::Relaxed), outcomes.unanswered.load(Ordering::Relaxed));
@@ -195,7 +198,18 @@ fn check(client: &Client, outcomes: &Outcomes) {
         indexed.is_some() && indexed == entries && lag == Some(0)
     });
     println!("settled after {:.1} s: {:?}", begun.elapsed().as_secs_f64(), counts());
-    for (seed, id) in acknowledged.iter() {
+    let next = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for client in clients.iter().cycle().take(SEARCHERS) {
+            scope.spawn(|| search_for_all(client, &acknowledged, &next));
+        }
+    });
+    println!("every one of {} found by searching for it", acknowledged.len());
+}
+
+/// Searches for those that nobody has searched for yet.
+fn search_for_all(client: &Client, acknowledged: &[(u32, String)], next: &AtomicU32) {
+    while let Some((seed, id)) = acknowledged.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
         let answer = client.search(&pattern(*seed).bytes, &[("k", "5"), ("whole", "true")]);
         let results = answer["results"].as_array().unwrap();
         let own: Vec<_> = results.iter().filter(|hit| hit["id"] == id.as_str()).collect();
