@@ -5,8 +5,9 @@ DATA ?= .medindex/$(MODEL)
 PORT ?= 8080
 
 KILLS ?= 100
+ROUNDS ?= 3
 
-.PHONY: help run setup test check chaos images images-test lint bench-engine bench-ingest bench-retrieval bench-scatter bench-cache clean
+.PHONY: help run setup test check chaos movement images images-test lint bench-engine bench-ingest bench-retrieval bench-scatter bench-cache clean
 
 help: ## Show the jobs (the default)
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -29,6 +30,10 @@ check: setup ## Run the fast tests only: those beside the code, without files, s
 chaos: setup ## Kill programs and servers KILLS times under upload load; SEED repeats a run
 	@tools/setup.sh native servers
 	MEDINDEX_KILLS=$(KILLS) MEDINDEX_SEED=$(SEED) cargo test --release --workspace --test kills -- --nocapture
+
+movement: setup ## Move everything ROUNDS times under query load; plot what queries took
+	@tools/setup.sh native servers
+	MEDINDEX_MOVEMENT_ROUNDS=$(ROUNDS) MEDINDEX_PLOT=$(CURDIR)/benchmarks/results cargo test --release --workspace --test movement -- --nocapture
 
 images: ## Build the container images of the workloads and print their sizes (docker, else buildah)
 	@images/build.sh

@@ -150,7 +150,8 @@ impl Cluster {
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut common = servers.arguments();
-        common.push("--log=info".to_owned());
+        // Who has which partitions of Kafka is told at debug.
+        common.push("--log=info,medindex_backends::kafka=debug".to_owned());
         common.extend(more);
         let (gateways, embedders, shards) = (Vec::new(), Vec::new(), Vec::new());
         let mut cluster = Self { gateways, embedders, shards, common, folder };

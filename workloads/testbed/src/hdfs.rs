@@ -32,6 +32,7 @@ pub struct HdfsCluster {
     data_nodes: Vec<JavaProcess>,
     master: JavaProcess,
     region_servers: Vec<JavaProcess>,
+    region_ports: [u16; REGION_SERVERS],
     thrift1: JavaProcess,
     thrift2: JavaProcess,
     ports: Ports,
@@ -55,12 +56,17 @@ impl HdfsCluster {
             thrift2: free_port(),
         };
         write_settings(&home, &ports)?;
+        let region_ports: [u16; REGION_SERVERS] = std::array::from_fn(|_| free_port());
         let mut cluster = Self {
             zookeeper: zookeeper(&home),
             name_node: home.process("name-node", 256, &[NAME_NODE]),
             data_nodes: (1..=DATA_NODES).map(|number| data_node(&home, number)).collect(),
             master: home.process("master", 512, &["org.apache.hadoop.hbase.master.HMaster", "start"]),
-            region_servers: (1..=REGION_SERVERS).map(|number| region_server(&home, number)).collect(),
+            region_servers: (1..)
+                .zip(region_ports)
+                .map(|(number, port)| region_server(&home, number, port))
+                .collect(),
+            region_ports,
             thrift1: thrift(&home, 1, ports.thrift1),
             thrift2: thrift(&home, 2, ports.thrift2),
             ports,
@@ -109,6 +115,21 @@ impl HdfsCluster {
             }
         }
         Ok(())
+    }
+
+    /// Moves all regions of region server 0 or 1 to the other one, as an administrator does before he stops it.
+    ///
+    /// # Errors
+    /// [`TestbedError::Run`] with what HBase's tool printed.
+    ///
+    /// # Panics
+    /// When there is no such region server.
+    pub fn move_regions_from(&self, number: usize) -> Result<(), TestbedError> {
+        let server = format!("localhost:{}", self.region_ports[number]);
+        let moved = self.home.path(&format!("moved-{number}")).display().to_string();
+        let mover = "org.apache.hadoop.hbase.util.RegionMover";
+        let arguments = [mover, "-o", "unload", "-r", &server, "-f", &moved, "-t", "120"];
+        run(&mut self.home.command(256, &arguments)).map(drop)
     }
 
     /// Kills region server 0 or 1 at once.
@@ -171,8 +192,8 @@ fn data_node(home: &Home, number: usize) -> JavaProcess {
     home.process(&name, 256, &arguments)
 }
 
-fn region_server(home: &Home, number: usize) -> JavaProcess {
-    let port = format!("-Dhbase.regionserver.port={}", free_port());
+fn region_server(home: &Home, number: usize, port: u16) -> JavaProcess {
+    let port = format!("-Dhbase.regionserver.port={port}");
     let main = "org.apache.hadoop.hbase.regionserver.HRegionServer";
     home.process(&format!("region-server{number}"), 768, &[main, &port, "start"])
 }

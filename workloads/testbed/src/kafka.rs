@@ -35,6 +35,8 @@ rootLogger.level = INFO
 rootLogger.appenderRef.out.ref = out
 ";
 
+const MOVE_LEADERS: &str = include_str!("../java/MoveLeaders.java");
+
 /// What a cluster is started with.
 #[derive(Debug, Clone)]
 pub struct KafkaOptions {
@@ -175,6 +177,31 @@ impl Kafka {
         command.args(["--alter", "--entity-type", "users", "--entity-name", user]);
         command.args(["--add-config", &format!("SCRAM-SHA-512=[password={password}]")]);
         run(&mut command).map(drop)
+    }
+
+    /// Gives every partition another leader, as an administrator does: reassigned to the same brokers in another order, the first of which is
+    /// then elected. Returns how many leaders moved.
+    ///
+    /// # Errors
+    /// [`TestbedError::Prepare`], or [`TestbedError::Run`] with what the tool printed.
+    pub fn move_leaders(&self) -> Result<usize, TestbedError> {
+        let source = self.folder.path().join("MoveLeaders.java");
+        fs::write(&source, MOVE_LEADERS).map_err(|error| TestbedError::Prepare {
+            server: "kafka".to_owned(),
+            path: source.clone(),
+            source: error,
+        })?;
+        let mut command = java(&self.class_path, 128);
+        command.arg(format!("-Dlog4j2.configurationFile={}", self.logging().display()));
+        // Java compiles a program of one file itself. What the client logs goes to standard output too.
+        command.arg(&source).args([&self.bootstrap(Listener::Plain), &PATIENCE.as_secs().to_string()]);
+        let text = run(&mut command)?;
+        let moved = text.lines().find_map(|line| line.strip_prefix("moved ")?.parse().ok());
+        moved.ok_or_else(|| TestbedError::Run {
+            command: "moving the leaders of Kafka's partitions".to_owned(),
+            status: "it did not say how many moved".to_owned(),
+            output: text,
+        })
     }
 
     /// Kills a broker, counted from 1, at once.
