@@ -42,6 +42,7 @@ use medindex_proto::RowKey;
 use medindex_proto::names::{FAMILY_DATA, FAMILY_INFORMATION};
 
 pub use options::HbaseOptions;
+pub use tls::RenewedTls;
 
 use crate::fault::Fault;
 use crate::image_store::{BlobInfo, Columns, ImageRow, ImageStore, ImageStoreError, Result, check_blob_name};

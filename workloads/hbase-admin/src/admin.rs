@@ -1,7 +1,11 @@
 //! The administration itself.
 
+use std::io;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustls::ClientConfig;
 
 use crate::connection::{Client, TimeLimits, connect};
 use crate::description::{FamilyDescription, TableDescription, TableName, check_namespace};
@@ -14,24 +18,48 @@ use crate::wire::{read_family, wire_family, wire_name, wire_table};
 /// How often a table that is being made is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// What TLS connections are made with, as it is now.
+type TlsSource = Box<dyn Fn() -> io::Result<Arc<ClientConfig>> + Send + Sync>;
+
 /// An administrator's connection, made when it is needed and made anew after it broke. One call at a time.
 pub struct HbaseAdmin {
     address: String,
     limits: TimeLimits,
-    client: Option<Client>,
+    tls: Option<TlsSource>,
+    connected: Option<Connected>,
+}
+
+/// A connection, and what it was made with.
+struct Connected {
+    client: Client,
+    tls: Option<Arc<ClientConfig>>,
 }
 
 impl HbaseAdmin {
     /// An administrator at a Thrift 2 server, `host:port`. Connects at the first call.
     pub fn new(address: impl Into<String>, limits: TimeLimits) -> Self {
-        Self { address: address.into(), limits, client: None }
+        Self { address: address.into(), limits, tls: None, connected: None }
+    }
+
+    /// Speaks TLS: the address is that of a proxy which ends it before the server, and a name in the proxy's certificate.
+    ///
+    /// `current` says before every call with which certificates. When it gives another configuration than the connection was made with, because
+    /// they were renewed, the connection is made anew.
+    #[must_use]
+    pub fn with_tls(
+        mut self,
+        current: impl Fn() -> io::Result<Arc<ClientConfig>> + Send + Sync + 'static,
+    ) -> Self {
+        self.tls = Some(Box::new(current));
+        self.connected = None;
+        self
     }
 
     /// Namespaces, HBase's own (`default`, `hbase`) included.
     ///
     /// # Errors
-    /// [`HbaseAdminError::Connect`], [`HbaseAdminError::CheckServer`], [`HbaseAdminError::Call`], [`HbaseAdminError::Refuse`]; the
-    /// other calls have these too.
+    /// [`HbaseAdminError::ReadTls`], [`HbaseAdminError::Connect`], [`HbaseAdminError::CheckServer`], [`HbaseAdminError::Call`],
+    /// [`HbaseAdminError::Refuse`]; the other calls have these too.
     pub fn namespaces(&mut self) -> Result<Vec<String>> {
         self.call("listing namespaces", TTHBaseServiceSyncClient::list_namespaces)
     }
@@ -232,14 +260,11 @@ impl HbaseAdmin {
     }
 
     fn call<T>(&mut self, action: &str, work: impl FnOnce(&mut Client) -> thrift::Result<T>) -> Result<T> {
-        let mut client = match self.client.take() {
-            Some(client) => client,
-            None => connect(&self.address, self.limits)?,
-        };
-        let outcome = work(&mut client);
+        let mut connected = self.take_connection()?;
+        let outcome = work(&mut connected.client);
         let error = match outcome {
             Ok(value) => {
-                self.client = Some(client);
+                self.connected = Some(connected);
                 return Ok(value);
             }
             Err(error) => error,
@@ -255,8 +280,23 @@ impl HbaseAdmin {
         };
         let reason = first_line(refusal.message.as_deref().unwrap_or("no reason given"));
         let can_retry = refusal.can_retry.unwrap_or(false);
-        self.client = Some(client);
+        self.connected = Some(connected);
         Err(HbaseAdminError::Refuse { action, address, reason, can_retry })
+    }
+
+    /// The connection there is, if it was made with the certificates of now, else a new one.
+    fn take_connection(&mut self) -> Result<Connected> {
+        let unread = |source| HbaseAdminError::ReadTls { address: self.address.clone(), source };
+        let tls = self.tls.as_ref().map(|current| current()).transpose().map_err(unread)?;
+        let is_of_now = |connected: &Connected| match (&connected.tls, &tls) {
+            (None, None) => true,
+            (Some(then), Some(now)) => Arc::ptr_eq(then, now),
+            _ => false,
+        };
+        match self.connected.take().filter(is_of_now) {
+            Some(connected) => Ok(connected),
+            None => Ok(Connected { client: connect(&self.address, self.limits, tls.as_ref())?, tls }),
+        }
     }
 }
 

@@ -14,9 +14,18 @@ pub type Result<T, E = HbaseAdminError> = std::result::Result<T, E>;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum HbaseAdminError {
+    /// What TLS connections are made with is not there.
+    #[error("connecting to {address} needs certificates that cannot be used: {source}")]
+    ReadTls {
+        /// The address.
+        address: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// No connection could be made.
     #[error(
-        "connecting to HBase's Thrift 2 server at {address} failed: {source}; check the address, and that the server runs"
+        "connecting to HBase's Thrift 2 server at {address} failed: {source}; check the address, that the server runs, and with TLS the certificates of both sides"
     )]
     Connect {
         /// The address.

@@ -12,7 +12,8 @@
 //!
 //! Assumptions: the Thrift 2 server is of the default kind, a thread pool with the unframed binary protocol. A framed one (`-f`, `-hsha`,
 //! `-nonblocking`, `-threadedselector`) takes the whole frame of a request for each split key and makes regions that nobody asked for;
-//! it cannot be reached through this client, which speaks unframed only, and the regions are read back and compared all the same.
+//! it cannot be reached through this client, which speaks unframed only, and the regions are read back and compared all the same. The
+//! server has no TLS of its own for this protocol: a proxy ends it ([`HbaseAdmin::with_tls`]).
 //!
 //! Failure modes: see [`HbaseAdminError`]. Calls block: call from a thread that may.
 

@@ -13,8 +13,8 @@ use tokio::sync::Semaphore;
 
 use super::connection::{Client, Connection, Limits, connect};
 use super::options::HbaseOptions;
-use super::tls::Tls;
-use crate::credentials::{CHECK_EVERY, CredentialFiles};
+use super::tls::{RenewedTls, Tls};
+use crate::credentials::CHECK_EVERY;
 use crate::fault::Fault;
 
 /// Connections idle for longer are not used again: the Thrift server closes them after a minute.
@@ -38,11 +38,6 @@ struct Server {
     resting_until: Mutex<Option<Instant>>,
 }
 
-struct Secured {
-    tls: Tls,
-    checked: Instant,
-}
-
 /// The pool.
 pub(crate) struct Pool {
     servers: Vec<Server>,
@@ -51,8 +46,7 @@ pub(crate) struct Pool {
     permits: Arc<Semaphore>,
     limits: Limits,
     options: HbaseOptions,
-    files: CredentialFiles,
-    secured: Mutex<Option<Secured>>,
+    tls: Option<RenewedTls>,
 }
 
 impl Pool {
@@ -61,8 +55,7 @@ impl Pool {
     /// # Errors
     /// [`Fault::Inaccessible`] naming a TLS file that cannot be used.
     pub(crate) fn new(options: &HbaseOptions) -> Result<Self, Fault> {
-        let files = CredentialFiles::new(options.tls.as_ref(), None)?;
-        let tls = options.tls.as_ref().map(Tls::read).transpose()?;
+        let tls = options.tls.as_ref().map(|files| RenewedTls::read(files, CHECK_EVERY)).transpose()?;
         let server = |address: &String| Server { address: address.clone(), resting_until: Mutex::new(None) };
         Ok(Self {
             servers: options.addresses.iter().map(server).collect(),
@@ -71,8 +64,7 @@ impl Pool {
             permits: Arc::new(Semaphore::new(options.connections.max(1))),
             limits: Limits { connect: options.connect_timeout, answer: options.answer_timeout },
             options: options.clone(),
-            files,
-            secured: Mutex::new(tls.map(|tls| Secured { tls, checked: Instant::now() })),
+            tls,
         })
     }
 
@@ -158,26 +150,10 @@ impl Pool {
 
     /// TLS as the files have it now. When they changed, connections made with the former ones are not used again.
     fn current_tls(&self) -> Option<Tls> {
-        let mut secured = self.secured.lock();
-        let current = secured.as_mut()?;
-        if current.checked.elapsed() >= CHECK_EVERY {
-            current.checked = Instant::now();
-            match self.reload() {
-                Ok(None) => {}
-                Ok(Some(tls)) => {
-                    current.tls = tls;
-                    self.idle.lock().clear();
-                }
-                Err(fault) => tracing::warn!(%fault, "the TLS files changed; the former ones stay in use"),
-            }
+        let (tls, is_new) = self.tls.as_ref()?.current();
+        if is_new {
+            self.idle.lock().clear();
         }
-        Some(current.tls.clone())
-    }
-
-    fn reload(&self) -> Result<Option<Tls>, Fault> {
-        match &self.options.tls {
-            Some(files) if self.files.changed()? => Tls::read(files).map(Some),
-            _ => Ok(None),
-        }
+        Some(tls)
     }
 }

@@ -4,13 +4,69 @@ use std::io;
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::credentials::TlsFiles;
+use crate::credentials::{CredentialFiles, TlsFiles};
 use crate::fault::{BoxError, Fault};
+
+/// What TLS connections are made with, from files that are read again when they change.
+#[derive(Debug)]
+pub struct RenewedTls {
+    files: TlsFiles,
+    seen: CredentialFiles,
+    check_every: Duration,
+    current: Mutex<Current>,
+}
+
+#[derive(Debug)]
+struct Current {
+    tls: Tls,
+    checked: Instant,
+}
+
+impl RenewedTls {
+    /// Reads the files; later it looks every `check_every` at the most whether they changed.
+    ///
+    /// # Errors
+    /// [`Fault::Inaccessible`] naming the file that cannot be used.
+    pub fn read(files: &TlsFiles, check_every: Duration) -> Result<Self, Fault> {
+        let seen = CredentialFiles::new(Some(files), None)?;
+        let current = Current { tls: Tls::read(files)?, checked: Instant::now() };
+        Ok(Self { files: files.clone(), seen, check_every, current: Mutex::new(current) })
+    }
+
+    /// The configuration of now: the same one again until the files change, and also while they cannot be used, which is logged.
+    pub fn config(&self) -> Arc<ClientConfig> {
+        self.current().0.0
+    }
+
+    /// As the files have it now, and whether that is new since the last call.
+    pub(crate) fn current(&self) -> (Tls, bool) {
+        let mut current = self.current.lock();
+        let mut is_new = false;
+        if current.checked.elapsed() >= self.check_every {
+            current.checked = Instant::now();
+            match self.reread() {
+                Ok(None) => {}
+                Ok(Some(tls)) => {
+                    current.tls = tls;
+                    is_new = true;
+                }
+                Err(fault) => tracing::warn!(%fault, "the TLS files changed; the former ones stay in use"),
+            }
+        }
+        (current.tls.clone(), is_new)
+    }
+
+    fn reread(&self) -> Result<Option<Tls>, Fault> {
+        if self.seen.changed()? { Tls::read(&self.files).map(Some) } else { Ok(None) }
+    }
+}
 
 /// What TLS connections are made with.
 #[derive(Debug, Clone)]
