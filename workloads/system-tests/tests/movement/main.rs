@@ -128,8 +128,8 @@ fn move_servers(servers: &mut Servers<HdfsCluster>, watch: &Watch, round: usize)
     watch.during("Kafka's leaders move", || {
         let moved = servers.kafka.move_leaders().unwrap();
         println!("{moved} leaders moved");
-        // The four topics of the index; those of Kafka's own come on top.
-        assert!(moved >= 4 * PARTITIONS as usize, "only {moved} leaders moved");
+        // Of the four topics of the index; after a broker's death some lead already that are to lead now.
+        assert!(moved >= 2 * PARTITIONS as usize, "only {moved} leaders moved");
     });
     watch.during("a broker dies and comes back", || {
         let broker = round % 3 + 1;
