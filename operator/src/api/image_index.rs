@@ -1,0 +1,125 @@
+//! The resource itself: its parts, its rules across parts, and how `kubectl get` shows it.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::backends::{CacheSpec, CatalogSpec, HbaseSpec, KafkaSpec};
+use super::embedding::EmbeddingSpec;
+use super::imports::ImportSpec;
+use super::quantizer::QuantizerSpec;
+use super::status::MedicalImageIndexStatus;
+use super::workloads::{EmbedderSpec, GatewaySpec, SearchSpec, TrainerSpec};
+
+/// What a user wants: one searchable index of images.
+#[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "medindex.dev",
+    version = "v1alpha1",
+    kind = "MedicalImageIndex",
+    plural = "medicalimageindexes",
+    shortname = "mii",
+    category = "medindex",
+    namespaced,
+    status = "MedicalImageIndexStatus",
+    derive = "PartialEq",
+    cel,
+    doc = "A searchable index of medical images: topics, a table and workloads. For research and teaching, not for diagnosis.",
+    scale(
+        spec_replicas_path = ".spec.search.replicas",
+        status_replicas_path = ".status.search.replicas",
+        label_selector_path = ".status.search.selector"
+    ),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
+    printcolumn(name = "Indexed", type_ = "integer", json_path = ".status.images.indexed"),
+    printcolumn(name = "Lag", type_ = "integer", json_path = ".status.images.lag"),
+    printcolumn(name = "Generation", type_ = "integer", json_path = ".status.generation.number"),
+    printcolumn(name = "Recall", type_ = "string", json_path = ".status.generation.recall"),
+    printcolumn(name = "Shards", type_ = "integer", json_path = ".spec.search.shards", priority = 1),
+    printcolumn(name = "Replicas", type_ = "integer", json_path = ".spec.search.replicas", priority = 1),
+    printcolumn(name = "URL", type_ = "string", json_path = ".status.endpoints.gateway", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    // Names of topics, tables and Kubernetes objects are made from it.
+    validation = Rule::new("size(self.metadata.name) <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
+        .message("metadata.name becomes part of the names of topics, tables and pods: use at most 40 lower-case letters, digits and hyphens, a letter first")
+)]
+#[x_kube(
+    validation = Rule::new("self.search.shards <= self.kafka.partitions")
+        .message("spec.search.shards must not exceed spec.kafka.partitions: a shard holds at least one partition")
+        .field_path(".search.shards"),
+    validation = Rule::new("!has(self.quantizer.subVectors) || !has(self.embedding.dimension) || self.embedding.dimension % self.quantizer.subVectors == 0")
+        .message("spec.quantizer.subVectors must divide spec.embedding.dimension")
+        .field_path(".quantizer.subVectors"),
+    validation = Rule::new("!has(self.embedder.autoscaling) || self.embedder.autoscaling.maxReplicas <= self.kafka.partitions")
+        .message("spec.embedder.autoscaling.maxReplicas must not exceed spec.kafka.partitions: further embedders would get no partition of imageupload")
+        .field_path(".embedder.autoscaling.maxReplicas")
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MedicalImageIndexSpec {
+    /// What becomes of topics and tables when this resource is deleted: `Retain` keeps them, `Delete` removes them with all images.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+    /// Stops the operator from changing anything for this index; its status is still kept.
+    #[serde(default)]
+    pub paused: bool,
+    /// Scales every workload to zero and keeps all data.
+    #[serde(default)]
+    pub suspend: bool,
+    /// Organisation that uploads belong to.
+    #[serde(default = "default_organisation")]
+    #[schemars(length(min = 1, max = 128))]
+    pub organisation: String,
+    /// The queue.
+    pub kafka: KafkaSpec,
+    /// The image store.
+    pub hbase: HbaseSpec,
+    /// The database of what is known of the images.
+    pub catalog: CatalogSpec,
+    /// The cache.
+    pub cache: CacheSpec,
+    /// The model that makes vectors of images.
+    pub embedding: EmbeddingSpec,
+    /// How vectors become codes, and when that is learned anew.
+    #[serde(default)]
+    pub quantizer: QuantizerSpec,
+    /// What makes vectors of uploads and of query images.
+    #[serde(default)]
+    pub embedder: EmbedderSpec,
+    /// What searches.
+    #[serde(default)]
+    pub search: SearchSpec,
+    /// What users and programs talk to.
+    #[serde(default)]
+    pub gateway: GatewaySpec,
+    /// The jobs that train and migrate.
+    #[serde(default)]
+    pub trainer: TrainerSpec,
+    /// Data sets to import, each by a Job that goes on where it was cut off.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub imports: Vec<ImportSpec>,
+}
+
+/// What becomes of data outside Kubernetes when the resource is deleted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DeletionPolicy {
+    /// Topics, tables and catalog stay as they are.
+    #[default]
+    Retain,
+    /// Topics and tables are removed.
+    Delete,
+}
+
+fn default_organisation() -> String {
+    "default".to_owned()
+}
+
+impl MedicalImageIndex {
+    /// Name of the index in the backends: what its topics begin with, and its HBase namespace unless another is given.
+    pub fn index_name(&self) -> &str {
+        let named = self.spec.kafka.prefix.as_deref();
+        named.or(self.metadata.name.as_deref()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,188 @@
+//! The workloads: how many, how large, where.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::pool::NodePool;
+
+/// What every workload has.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkloadSpec {
+    /// Container image; the operator's release names one when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub image: Option<String>,
+    /// What each pod asks the scheduler for, as in a container's `resources.requests`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(length(max = 8))]
+    pub requests: BTreeMap<String, Quantity>,
+    /// What each pod may not exceed, as in a container's `resources.limits`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(length(max = 8))]
+    pub limits: BTreeMap<String, Quantity>,
+    /// The nodes that it runs on.
+    #[serde(default)]
+    pub node_pool: NodePool,
+    /// Merged over the pod template that the operator builds (a strategic merge patch), for what has no field of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "any_object")]
+    pub pod_overrides: Option<Value>,
+}
+
+/// Scaling by an autoscaler; the operator then leaves the number of replicas alone.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(validation = Rule::new("self.minReplicas <= self.maxReplicas").message("minReplicas must not exceed maxReplicas"))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Autoscaling {
+    /// Never fewer.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub min_replicas: i32,
+    /// Never more.
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_replicas: i32,
+    /// Processor use in percent of the requests that is aimed at.
+    #[serde(default = "default_cpu")]
+    #[schemars(range(min = 1, max = 100))]
+    pub cpu_percent: i32,
+    /// Waiting uploads for each embedder that are aimed at, where KEDA is installed; embedders only.
+    #[serde(default = "default_lag")]
+    #[schemars(range(min = 1, max = 1000000))]
+    pub lag_per_replica: i32,
+}
+
+/// What makes vectors of uploads and of query images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EmbedderSpec {
+    /// Pods. More than there are partitions help queries only.
+    #[serde(default = "one")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub replicas: i32,
+    /// Leaves the number of pods to an autoscaler.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<Autoscaling>,
+    /// What every workload has.
+    #[serde(flatten)]
+    pub workload: WorkloadSpec,
+}
+
+/// What searches.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SearchSpec {
+    /// Parts that the index is cut into, each in memory of one pod; at most as many as partitions.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub shards: i32,
+    /// Copies of every shard: the `/scale` subresource sets this.
+    #[serde(default = "one")]
+    #[schemars(range(min = 0, max = 100))]
+    pub replicas: i32,
+    /// Disk of each pod for its part of the index.
+    #[serde(default = "default_disk")]
+    pub disk: Quantity,
+    /// Storage class of that disk; the cluster's own when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub storage_class: Option<String>,
+    /// What every workload has.
+    #[serde(flatten)]
+    pub workload: WorkloadSpec,
+}
+
+/// What users and programs talk to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewaySpec {
+    /// Pods.
+    #[serde(default = "one")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub replicas: i32,
+    /// Leaves the number of pods to an autoscaler.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<Autoscaling>,
+    /// Makes an Ingress.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ingress: Option<IngressSpec>,
+    /// What every workload has.
+    #[serde(flatten)]
+    pub workload: WorkloadSpec,
+}
+
+/// How the gateway is reached from outside the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct IngressSpec {
+    /// Host name.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"))]
+    pub host: String,
+    /// Ingress class; the cluster's own when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub class: Option<String>,
+    /// Secret of type `kubernetes.io/tls` for the host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub tls_secret: Option<String>,
+}
+
+/// The jobs that train generations and migrate the catalog.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TrainerSpec {
+    /// What every workload has.
+    #[serde(flatten)]
+    pub workload: WorkloadSpec,
+}
+
+impl Default for EmbedderSpec {
+    fn default() -> Self {
+        Self { replicas: one(), autoscaling: None, workload: WorkloadSpec::default() }
+    }
+}
+
+impl Default for SearchSpec {
+    fn default() -> Self {
+        Self {
+            shards: one(),
+            replicas: one(),
+            disk: default_disk(),
+            storage_class: None,
+            workload: WorkloadSpec::default(),
+        }
+    }
+}
+
+impl Default for GatewaySpec {
+    fn default() -> Self {
+        Self { replicas: one(), autoscaling: None, ingress: None, workload: WorkloadSpec::default() }
+    }
+}
+
+/// An object that the API server stores as it is.
+fn any_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
+}
+
+fn one() -> i32 {
+    1
+}
+
+fn default_cpu() -> i32 {
+    70
+}
+
+fn default_lag() -> i32 {
+    200
+}
+
+fn default_disk() -> Quantity {
+    Quantity("10Gi".to_owned())
+}
