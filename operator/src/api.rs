@@ -16,7 +16,7 @@ mod status;
 mod workloads;
 
 pub use backends::{CacheMode, CacheSpec, CatalogSpec, Compression, HbaseSpec, KafkaSpec};
-pub use embedding::{EmbeddingSpec, ModelSource, Window};
+pub use embedding::{EmbeddingSpec, ModelSource};
 pub use image_index::{DeletionPolicy, MedicalImageIndex, MedicalImageIndexSpec};
 pub use imports::{ImportFormat, ImportSource, ImportSpec};
 pub use pool::{GpuSpec, NodePool};

@@ -1,35 +1,36 @@
-//! `medindex-operator`: begun; today it prints the resource definition.
+//! `medindex-operator`: runs the operator, prints the resource definition, or plans.
 
+use std::error::Error;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::Parser as _;
 use medindex_operator::definition::definition_yaml;
+use medindex_operator::plan::plan;
+use medindex_operator::program::arguments::{Arguments, Command};
+use medindex_operator::program::{log, run};
 
-/// The operator of MedIndex.
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Print the definition of the resource type, for `kubectl apply -f -`.
-    Crd,
-}
-
-fn main() -> ExitCode {
-    let Arguments { command: Command::Crd } = Arguments::parse();
-    let printed = definition_yaml()
-        .map_err(|error| error.to_string())
-        .and_then(|text| std::io::stdout().write_all(text.as_bytes()).map_err(|error| error.to_string()));
-    match printed {
+#[tokio::main]
+async fn main() -> ExitCode {
+    let outcome: Result<(), Box<dyn Error>> = match Arguments::parse().command {
+        Command::Crd => definition_yaml().map_err(Into::into).and_then(|text| print(&text)),
+        Command::Plan(arguments) => {
+            plan(&arguments).await.map_err(Into::into).and_then(|lines| print(&(lines.join("\n") + "\n")))
+        }
+        Command::Run(arguments) => match log::start(&arguments.log) {
+            Ok(level) => run(arguments, level).await.map_err(Into::into),
+            Err(error) => Err(error.into()),
+        },
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("medindex-operator: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn print(text: &str) -> Result<(), Box<dyn Error>> {
+    Ok(std::io::stdout().write_all(text.as_bytes())?)
 }

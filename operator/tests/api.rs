@@ -58,12 +58,14 @@ fn what_does_not_fit_together_is_refused_with_what_to_do() {
 
 #[test]
 fn what_rows_and_vectors_depend_on_cannot_change() {
-    let dimension = with("/spec/embedding/dimension", json!(512));
+    let named = with("/spec/embedding/digest", json!("0".repeat(64)));
+    let other = with("/spec/embedding/digest", json!("1".repeat(64)));
     let cases = [
         (sample(), with("/spec/kafka/partitions", json!(12)), "spec.kafka.partitions cannot change"),
         (sample(), with("/spec/kafka/prefix", json!("other")), "spec.kafka.prefix cannot change"),
         (sample(), with("/spec/hbase/namespace", json!("other")), "spec.hbase.namespace cannot change"),
-        (dimension, with("/spec/embedding/dimension", json!(1280)), "spec.embedding.dimension cannot change"),
+        (sample(), with("/spec/search/disk", json!("1Gi")), "spec.search.disk and storageClass cannot change"),
+        (named, other, "spec.embedding.digest cannot change"),
     ];
     for (before, after, words) in cases {
         let refused = read(after).validate_cel_update(&read(before)).err();

@@ -146,10 +146,13 @@ pub struct CacheSpec {
     #[serde(default = "default_service")]
     #[schemars(length(min = 1, max = 128))]
     pub service: String,
-    /// Secret with `password` and, where there are users, `user`.
+    /// Secret with `password`, and with `user` where `loginHasUser` says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub login_secret: Option<String>,
+    /// Whether the Secret names a user too; without one, Redis' default user is meant.
+    #[serde(default)]
+    pub login_has_user: bool,
     /// TLS to the servers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsSpec>,

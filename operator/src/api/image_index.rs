@@ -48,9 +48,9 @@ use super::workloads::{EmbedderSpec, GatewaySpec, SearchSpec, TrainerSpec};
     validation = Rule::new("self.search.shards <= self.kafka.partitions")
         .message("spec.search.shards must not exceed spec.kafka.partitions: a shard holds at least one partition")
         .field_path(".search.shards"),
-    validation = Rule::new("!has(self.quantizer.subVectors) || !has(self.embedding.dimension) || self.embedding.dimension % self.quantizer.subVectors == 0")
-        .message("spec.quantizer.subVectors must divide spec.embedding.dimension")
-        .field_path(".quantizer.subVectors"),
+    validation = Rule::new("self.search.disk == oldSelf.search.disk && has(self.search.storageClass) == has(oldSelf.search.storageClass) && (!has(self.search.storageClass) || self.search.storageClass == oldSelf.search.storageClass)")
+        .message("spec.search.disk and storageClass cannot change: the pods' disks keep what they were made with; grow the PersistentVolumeClaims themselves, or make a new index")
+        .field_path(".search.disk"),
     validation = Rule::new("!has(self.embedder.autoscaling) || self.embedder.autoscaling.maxReplicas <= self.kafka.partitions")
         .message("spec.embedder.autoscaling.maxReplicas must not exceed spec.kafka.partitions: further embedders would get no partition of imageupload")
         .field_path(".embedder.autoscaling.maxReplicas")

@@ -12,11 +12,11 @@ pub struct QuantizerSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1048576))]
     pub lists: Option<i32>,
-    /// Parts that a vector is cut into, each with a code of its own; chosen by the dimension when left out.
+    /// Sub-quantizers of a code: parts that a vector is cut into, each with a code of its own; 64 when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 512))]
-    pub sub_vectors: Option<i32>,
-    /// Bits of a part's code: 4 scans fastest, 8 is more exact.
+    #[schemars(range(min = 1, max = 256))]
+    pub sub_quantizers: Option<i32>,
+    /// Bits of a sub-quantizer's code: 4 scans fastest, 8 is more exact.
     #[serde(default = "default_bits")]
     #[x_kube(validation = Rule::new("self == 4 || self == 8").message("spec.quantizer.bits is 4 or 8"))]
     pub bits: i32,
@@ -55,7 +55,7 @@ impl Default for QuantizerSpec {
     fn default() -> Self {
         Self {
             lists: None,
-            sub_vectors: None,
+            sub_quantizers: None,
             bits: default_bits(),
             training_sample: default_sample(),
             recall_gate_percent: default_recall_gate(),

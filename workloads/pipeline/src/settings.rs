@@ -39,11 +39,28 @@ pub struct TrainingPolicy {
     pub held_out: usize,
     /// Recall@10 against exact search under which a new generation is refused, 0 to 1.
     pub recall_gate: f64,
+    /// Coarse lists; chosen by the number of vectors when `None`.
+    pub lists: Option<usize>,
+    /// Sub-quantizers of a code; they divide the components of a vector, of which 256 are coded at the most.
+    pub sub_quantizers: usize,
+    /// Bits of a sub-quantizer: 4 scans fastest, 8 is more exact.
+    pub bits: u32,
 }
 
 impl Default for TrainingPolicy {
     fn default() -> Self {
-        Self { automatic: true, first_at: 2_048, growth: 4, sample: 65_536, held_out: 200, recall_gate: 0.9 }
+        Self {
+            automatic: true,
+            first_at: 2_048,
+            growth: 4,
+            sample: 65_536,
+            held_out: 200,
+            recall_gate: 0.9,
+            lists: None,
+            // Codes of 32 bytes, four components each.
+            sub_quantizers: 64,
+            bits: 4,
+        }
     }
 }
 

@@ -122,8 +122,6 @@ pub(crate) fn is_due(shard: &Shard) -> bool {
 const RECALL_AT: usize = 10;
 /// Components of a vector after the projection; fewer where the model has fewer.
 const CODED_COMPONENTS: usize = 256;
-/// Sub-quantizers of 4 bits: codes of 32 bytes, four components each.
-const SUB_QUANTIZERS: usize = 64;
 /// Seed of samples and of learning: the same vectors give the same generation.
 const SEED: u64 = 0x4d49_4458;
 
@@ -215,8 +213,9 @@ impl Training<'_> {
         let parameters = TrainingParameters {
             generation: self.generation,
             dimension: sample.columns().min(CODED_COMPONENTS),
-            sub_quantizers: SUB_QUANTIZERS,
-            bits: 4,
+            sub_quantizers: self.policy.sub_quantizers,
+            bits: self.policy.bits,
+            lists: self.policy.lists,
             expected_vectors: self.expected_vectors,
             seed: SEED,
             ..TrainingParameters::default()

@@ -27,6 +27,15 @@ pub(crate) struct Arguments {
     /// Recall@10 against exact search under which the generation is refused, 0 to 1.
     #[arg(long, env = "MEDINDEX_RECALL_GATE", value_name = "R", default_value_t = 0.9)]
     pub(crate) recall_gate: f64,
+    /// Coarse lists of the index; chosen by the number of images when left out.
+    #[arg(long, env = "MEDINDEX_LISTS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    pub(crate) lists: Option<u32>,
+    /// Sub-quantizers of a code; they have to divide the numbers of a vector, of which 256 are coded at the most.
+    #[arg(long, env = "MEDINDEX_SUB_QUANTIZERS", value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub(crate) sub_quantizers: u32,
+    /// Bits of a sub-quantizer's code: 4 scans fastest, 8 is more exact.
+    #[arg(long, env = "MEDINDEX_BITS", value_name = "N", default_value = "4", value_parser = ["4", "8"])]
+    pub(crate) bits: String,
 }
 
 impl Arguments {
@@ -41,6 +50,9 @@ impl Arguments {
                 sample: self.training_sample as usize,
                 held_out: self.training_queries as usize,
                 recall_gate: self.recall_gate,
+                lists: self.lists.map(|lists| lists as usize),
+                sub_quantizers: self.sub_quantizers as usize,
+                bits: if self.bits == "8" { 8 } else { 4 },
                 ..TrainingPolicy::default()
             },
             ..Settings::default()

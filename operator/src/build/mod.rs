@@ -1,0 +1,156 @@
+//! From a validated resource to the Kubernetes objects that it stands for. Pure: no client, no clock, the same input gives the same objects.
+//!
+//! Objects come in the order in which they are applied: accounts and settings before the pods that need them.
+
+mod edge;
+mod jobs;
+mod meta;
+mod overrides;
+mod pod;
+mod settings;
+mod workloads;
+
+use k8s_openapi::Resource as KubernetesResource;
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use serde::Serialize;
+use serde_json::Value;
+
+pub use self::jobs::{import_name, training_name};
+pub(crate) use self::workloads::{GATEWAY_PORT, gateway_host};
+use crate::names::Component;
+use crate::validate::ValidatedIndex;
+
+/// Components that serve all the time.
+pub const SERVING: [Component; 3] = [Component::Embedder, Component::Search, Component::Gateway];
+
+/// What the cluster has that is not part of Kubernetes, and what is going on in the index.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// The type `PodMonitor` of Prometheus' operator is there.
+    pub pod_monitors: bool,
+    /// The type `ScaledObject` of KEDA is there.
+    pub scaled_objects: bool,
+    /// The generation that has to be trained now; its Job is kept until another one is.
+    pub training: Option<i64>,
+}
+
+/// Why an object cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// It has no form in JSON.
+    #[error("cannot write an object of kind {kind} as JSON: {source}")]
+    Write {
+        /// Its kind.
+        kind: &'static str,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Pod overrides do not give a pod.
+    #[error("spec.{component}.podOverrides: what comes out is no pod template: {source}")]
+    Override {
+        /// The component.
+        component: Component,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// Builds everything of an index.
+///
+/// # Errors
+/// [`BuildError`].
+pub fn build(index: &ValidatedIndex, surroundings: &Surroundings) -> Result<Vec<Value>, BuildError> {
+    let settings = settings::settings(index);
+    let mut objects = Objects::default();
+    for component in [Component::Gateway, Component::Embedder, Component::Search, Component::Trainer, Component::Importer] {
+        objects.add(&workloads::account(index, component))?;
+    }
+    objects.add(&settings::config_map(index, &settings))?;
+    for component in SERVING {
+        objects.add(&workloads::service(index, component))?;
+        objects.add(&edge::network_policy(index, component))?;
+        if let Some(budget) = workloads::disruption_budget(index, component, fewest_pods(index, component)) {
+            objects.add(&budget)?;
+        }
+    }
+    let mut embedder = workloads::embedder(index, &settings);
+    override_pods(index, Component::Embedder, embedder.spec.as_mut().map(|spec| &mut spec.template))?;
+    objects.add(&embedder)?;
+    let mut search = workloads::search(index, &settings);
+    override_pods(index, Component::Search, search.spec.as_mut().map(|spec| &mut spec.template))?;
+    objects.add(&search)?;
+    let mut gateway = workloads::gateway(index, &settings);
+    override_pods(index, Component::Gateway, gateway.spec.as_mut().map(|spec| &mut spec.template))?;
+    objects.add(&gateway)?;
+    if let Some(generation) = surroundings.training {
+        let mut training = jobs::training(index, &settings, generation);
+        override_pods(index, Component::Trainer, training.spec.as_mut().map(|spec| &mut spec.template))?;
+        objects.add(&training)?;
+    }
+    for import in &index.spec.imports {
+        objects.add(&jobs::import(index, &settings, import))?;
+    }
+    add_edges(index, surroundings, &mut objects)?;
+    Ok(objects.0)
+}
+
+fn add_edges(index: &ValidatedIndex, surroundings: &Surroundings, objects: &mut Objects) -> Result<(), BuildError> {
+    if let Some(ingress) = edge::ingress(index) {
+        objects.add(&ingress)?;
+    }
+    if let Some(wanted) = index.spec.embedder.autoscaling.as_ref().filter(|_| !index.spec.suspend) {
+        if surroundings.scaled_objects {
+            objects.0.push(edge::scaled_object(index, wanted));
+        } else {
+            objects.add(&edge::horizontal_autoscaler(index, Component::Embedder, wanted))?;
+        }
+    }
+    if let Some(wanted) = index.spec.gateway.autoscaling.as_ref().filter(|_| !index.spec.suspend) {
+        objects.add(&edge::horizontal_autoscaler(index, Component::Gateway, wanted))?;
+    }
+    if surroundings.pod_monitors {
+        objects.0.push(edge::pod_monitor(index));
+    }
+    Ok(())
+}
+
+/// How many pods a component has at the least.
+fn fewest_pods(index: &ValidatedIndex, component: Component) -> i32 {
+    let spec = &index.spec;
+    let (autoscaling, replicas) = match component {
+        Component::Embedder => (&spec.embedder.autoscaling, spec.embedder.replicas),
+        Component::Gateway => (&spec.gateway.autoscaling, spec.gateway.replicas),
+        // One replica of every shard is no spare.
+        _ => return if spec.search.replicas > 1 { index.search_pods() } else { 0 },
+    };
+    autoscaling.as_ref().map_or(replicas, |autoscaling| autoscaling.min_replicas)
+}
+
+fn override_pods(
+    index: &ValidatedIndex,
+    component: Component,
+    template: Option<&mut PodTemplateSpec>,
+) -> Result<(), BuildError> {
+    let overrides = index.workload(component).and_then(|workload| workload.pod_overrides.as_ref());
+    let (Some(overrides), Some(template)) = (overrides, template) else { return Ok(()) };
+    let wrong = |source| BuildError::Override { component, source };
+    let mut merged = serde_json::to_value(&*template).map_err(wrong)?;
+    overrides::merge(&mut merged, overrides);
+    *template = serde_json::from_value(merged).map_err(wrong)?;
+    Ok(())
+}
+
+/// Objects as JSON, each with its type.
+#[derive(Debug, Default)]
+struct Objects(Vec<Value>);
+
+impl Objects {
+    fn add<K: KubernetesResource + Serialize>(&mut self, object: &K) -> Result<(), BuildError> {
+        // Types of k8s-openapi write their apiVersion and kind themselves.
+        let value = serde_json::to_value(object).map_err(|source| BuildError::Write { kind: K::KIND, source })?;
+        self.0.push(value);
+        Ok(())
+    }
+}

@@ -1,0 +1,114 @@
+//! Kafka and HBase: reconciled like objects of Kubernetes, observed, compared and corrected, and never destroyed unless the resource says so.
+//!
+//! [`topics`] and [`tables`] say what has to be done and are pure; [`network`] does it. [`Backends`] is what the reconcile sees, so
+//! that its tests can stand in for servers that fail.
+
+pub mod gateway;
+mod kafka;
+pub mod network;
+pub mod tables;
+pub mod topics;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use medindex_hbase_admin::{HbaseAdminError, TableDescription, TableName, TableState};
+
+pub use self::gateway::IndexStatus;
+use self::tables::TableChange;
+use self::topics::{ObservedTopic, TopicChange};
+
+/// The longest that one call to a backend may take.
+pub const CALL_WITHIN: Duration = Duration::from_secs(15);
+
+/// Why something at a backend was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum ExternalError {
+    /// Kafka does not answer, or refuses.
+    #[error("{action} failed at Kafka ({servers}): {reason}")]
+    Kafka {
+        /// What was to be done.
+        action: String,
+        /// Brokers that were asked.
+        servers: String,
+        /// Why.
+        reason: String,
+    },
+    /// HBase does not answer, or refuses.
+    #[error(transparent)]
+    Hbase(#[from] HbaseAdminError),
+    /// A call took too long.
+    #[error("{action} took longer than {} s", .within.as_secs())]
+    TimeOut {
+        /// What was to be done.
+        action: String,
+        /// The bound.
+        within: Duration,
+    },
+    /// The gateway does not answer.
+    #[error("asking the gateway at {address} failed: {reason}")]
+    Gateway {
+        /// Where.
+        address: String,
+        /// Why.
+        reason: String,
+    },
+    /// The work was cut off.
+    #[error("the work was cut off: {0}")]
+    Join(#[from] tokio::task::JoinError),
+}
+
+/// How Kafka is reached: what the programs read from files, here out of secrets. Never shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct KafkaAccess {
+    /// Brokers, joined by commas.
+    pub servers: String,
+    /// Whether to speak TLS.
+    pub tls: bool,
+    /// Authorities, as PEM; the system's when `None`.
+    pub authorities: Option<String>,
+    /// Certificate and key, as PEM.
+    pub client: Option<(String, String)>,
+    /// User and password for SCRAM-SHA-512.
+    pub login: Option<(String, String)>,
+}
+
+/// How the backends of one index are reached.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Access {
+    /// Kafka.
+    pub kafka: KafkaAccess,
+    /// Thrift 2 servers, tried in order.
+    pub hbase: Vec<String>,
+    /// The gateway's own address, `http://host:port`.
+    pub gateway: String,
+}
+
+/// What the reconcile asks of the backends. Every call ends within [`CALL_WITHIN`], or a multiple of it where a table is made.
+#[async_trait]
+pub trait Backends: Send + Sync {
+    /// The topics of these names that there are.
+    async fn topics(&self, access: &Access, names: &[String]) -> Result<BTreeMap<String, ObservedTopic>, ExternalError>;
+
+    /// Does something to a topic.
+    async fn change_topic(&self, access: &Access, change: &TopicChange) -> Result<(), ExternalError>;
+
+    /// Deletes topics; those that are not there are none.
+    async fn delete_topics(&self, access: &Access, names: &[String]) -> Result<(), ExternalError>;
+
+    /// The tables of these names, `None` for one that there is not.
+    async fn tables(&self, access: &Access, tables: &[TableDescription]) -> Result<Vec<Option<TableState>>, ExternalError>;
+
+    /// Does something to a table; makes the namespace first where the table is made.
+    async fn change_table(&self, access: &Access, change: &TableChange) -> Result<(), ExternalError>;
+
+    /// Deletes tables with everything in them.
+    async fn delete_tables(&self, access: &Access, names: &[TableName]) -> Result<(), ExternalError>;
+
+    /// How the index is, by its gateway.
+    async fn index_status(&self, access: &Access) -> Result<IndexStatus, ExternalError>;
+
+    /// Makes the index answer with the generation before; returns the generation that answers then.
+    async fn roll_back(&self, access: &Access) -> Result<i64, ExternalError>;
+}

@@ -1,0 +1,103 @@
+//! Tables through HBase's Thrift 2 servers, and the real [`Backends`].
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use medindex_hbase_admin::{HbaseAdmin, HbaseAdminError, TableDescription, TableName, TableState, TimeLimits};
+
+use super::kafka::KafkaAdmin;
+use super::tables::TableChange;
+use super::topics::{ObservedTopic, TopicChange};
+use super::{Access, Backends, CALL_WITHIN, ExternalError, IndexStatus, gateway};
+
+/// Until a connection to a Thrift server stands.
+const CONNECT_WITHIN: Duration = Duration::from_secs(3);
+/// Making or deleting a table of thousands of regions takes its time.
+const TABLE_WITHIN: Duration = Duration::from_mins(2);
+
+/// Kafka, HBase and gateways over the network.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NetworkBackends;
+
+#[async_trait]
+impl Backends for NetworkBackends {
+    async fn topics(&self, access: &Access, names: &[String]) -> Result<BTreeMap<String, ObservedTopic>, ExternalError> {
+        within("listing topics", 2 * CALL_WITHIN, async { KafkaAdmin::new(&access.kafka)?.topics(names).await }).await
+    }
+
+    async fn change_topic(&self, access: &Access, change: &TopicChange) -> Result<(), ExternalError> {
+        let action = change.to_string();
+        within(&action, 2 * CALL_WITHIN, async { KafkaAdmin::new(&access.kafka)?.change(change).await }).await
+    }
+
+    async fn delete_topics(&self, access: &Access, names: &[String]) -> Result<(), ExternalError> {
+        within("deleting topics", 2 * CALL_WITHIN, async { KafkaAdmin::new(&access.kafka)?.delete(names).await }).await
+    }
+
+    async fn tables(&self, access: &Access, tables: &[TableDescription]) -> Result<Vec<Option<TableState>>, ExternalError> {
+        let names: Vec<TableName> = tables.iter().map(|table| table.name.clone()).collect();
+        administer(access, CALL_WITHIN, move |admin| names.iter().map(|name| admin.table(name)).collect()).await
+    }
+
+    async fn change_table(&self, access: &Access, change: &TableChange) -> Result<(), ExternalError> {
+        let change = change.clone();
+        administer(access, TABLE_WITHIN, move |admin| match &change {
+            TableChange::Create(table) => {
+                admin.ensure_namespace(&table.name.namespace)?;
+                admin.ensure_table(table).map(drop)
+            }
+            TableChange::AlterFamily { table, family, .. } => admin.alter_family(table, family),
+            TableChange::Enable(table) => admin.enable_table(table),
+        })
+        .await
+    }
+
+    async fn delete_tables(&self, access: &Access, names: &[TableName]) -> Result<(), ExternalError> {
+        let names = names.to_vec();
+        administer(access, TABLE_WITHIN, move |admin| names.iter().try_for_each(|name| admin.delete_table(name).map(drop)))
+            .await
+    }
+
+    async fn index_status(&self, access: &Access) -> Result<IndexStatus, ExternalError> {
+        let address = access.gateway.clone();
+        tokio::task::spawn_blocking(move || gateway::status(&address)).await?
+    }
+
+    async fn roll_back(&self, access: &Access) -> Result<i64, ExternalError> {
+        let address = access.gateway.clone();
+        tokio::task::spawn_blocking(move || gateway::roll_back(&address)).await?
+    }
+}
+
+/// Does something at the first Thrift 2 server that can be reached.
+async fn administer<T: Send + 'static>(
+    access: &Access,
+    limit: Duration,
+    work: impl Fn(&mut HbaseAdmin) -> Result<T, HbaseAdminError> + Send + 'static,
+) -> Result<T, ExternalError> {
+    let servers = access.hbase.clone();
+    let limits = TimeLimits { connect: CONNECT_WITHIN, answer: limit };
+    let all = move || {
+        let mut servers = servers.into_iter().peekable();
+        loop {
+            let server = servers.next().unwrap_or_default();
+            match work(&mut HbaseAdmin::new(server, limits)) {
+                Err(HbaseAdminError::Connect { .. }) if servers.peek().is_some() => {}
+                outcome => return outcome,
+            }
+        }
+    };
+    Ok(tokio::task::spawn_blocking(all).await??)
+}
+
+async fn within<T>(
+    action: &str,
+    limit: Duration,
+    work: impl Future<Output = Result<T, ExternalError>>,
+) -> Result<T, ExternalError> {
+    match tokio::time::timeout(limit, work).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(ExternalError::TimeOut { action: action.to_owned(), within: limit }),
+    }
+}

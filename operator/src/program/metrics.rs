@@ -1,0 +1,89 @@
+//! What the operator counts. Labels are outcomes and calls, never names of resources.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// Upper bounds of the buckets, in seconds.
+const BUCKETS: [f64; 10] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabels {
+    call: &'static str,
+    outcome: &'static str,
+}
+
+/// The counters.
+#[derive(Debug)]
+pub struct Metrics {
+    reconciles: Family<OutcomeLabel, Counter>,
+    reconcile_seconds: Histogram,
+    calls: Family<CallLabels, Counter>,
+    leads: Gauge,
+    resources: Gauge,
+    registry: Registry,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("medindex_operator");
+        let reconciles = Family::default();
+        registry.register("reconciles", "Reconciles by outcome: ok or error", reconciles.clone());
+        let reconcile_seconds = Histogram::new(BUCKETS);
+        registry.register_with_unit("reconcile_duration", "Time of a reconcile", Unit::Seconds, reconcile_seconds.clone());
+        let calls = Family::default();
+        registry.register("external_calls", "Calls to Kafka, HBase and gateways, by call and outcome", calls.clone());
+        let leads = Gauge::default();
+        registry.register("leader", "1 while this operator leads", leads.clone());
+        let resources = Gauge::default();
+        registry.register("resources", "Resources that are looked after", resources.clone());
+        Self { reconciles, reconcile_seconds, calls, leads, resources, registry }
+    }
+}
+
+impl Metrics {
+    /// Counts a reconcile.
+    pub fn reconcile(&self, succeeded: bool, took: Duration) {
+        self.reconciles.get_or_create(&OutcomeLabel { outcome: outcome(succeeded) }).inc();
+        self.reconcile_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Counts a call to a backend.
+    pub fn call(&self, call: &'static str, succeeded: bool) {
+        self.calls.get_or_create(&CallLabels { call, outcome: outcome(succeeded) }).inc();
+    }
+
+    /// Notes whether this operator leads.
+    pub fn lead(&self, leads: bool) {
+        self.leads.set(i64::from(leads));
+    }
+
+    /// Notes how many resources there are.
+    pub fn resources(&self, count: usize) {
+        self.resources.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// All of it in the text format of `OpenMetrics`.
+    ///
+    /// # Errors
+    /// When it cannot be written, which does not happen.
+    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+fn outcome(succeeded: bool) -> &'static str {
+    if succeeded { "ok" } else { "error" }
+}

@@ -1,0 +1,306 @@
+//! The running operator: it waits until it leads, reconciles while it does, and ends when told to or when it leads no longer.
+//!
+//! Guarantees
+//! - Nothing is written outside of leadership: when the lease is lost, reconciles that run are dropped and the process ends, to come back as a
+//!   follower.
+//! - SIGTERM lets reconciles that run end, for at most twenty seconds, and gives the lease back, so that another operator leads at once.
+//! - A resource that fails waits ever longer, on its own ([`backoff`]); at most `--concurrency` are worked on.
+
+pub mod arguments;
+pub mod backoff;
+mod counted;
+pub mod log;
+pub mod metrics;
+mod operation;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt as _;
+use futures::stream::select_all;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::watcher;
+use kube::{Api, Client, Resource, ResourceExt as _};
+use kube_lease_manager::LeaseManagerBuilder;
+use serde::de::DeserializeOwned;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use self::arguments::RunArguments;
+use self::backoff::Backoff;
+use self::counted::Counted;
+use self::log::Level;
+use self::metrics::Metrics;
+use self::operation::Operation;
+use crate::api::MedicalImageIndex;
+use crate::external::network::NetworkBackends;
+use crate::names::MANAGER;
+use crate::reconcile::{Context, ReconcileError, reconcile};
+
+/// A lease that is not renewed for so long goes to another operator, in seconds.
+const LEASE_SECONDS: u64 = 15;
+/// It is renewed so long before that, in seconds.
+const LEASE_GRACE_SECONDS: u64 = 5;
+/// Reconciles that run may take so long after SIGTERM; Kubernetes waits 30 seconds.
+const FINISH_WITHIN: Duration = Duration::from_secs(20);
+
+/// Why the operator ends.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    /// The API server cannot be reached or the credentials are wrong.
+    #[error("connecting to the API server failed: {0}; inside a cluster the pod needs its service account, outside of one KUBECONFIG")]
+    Connect(#[source] Box<kube::Error>),
+    /// Signals cannot be received, or the operation address is taken.
+    #[error("{action} failed: {source}")]
+    Prepare {
+        /// What was to be done.
+        action: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The lease cannot be used.
+    #[error("the lease {namespace}/{name} cannot be used: {source}; the account needs get, create, patch on leases there")]
+    Lease {
+        /// Namespace.
+        namespace: String,
+        /// Name.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<kube_lease_manager::LeaseManagerError>,
+    },
+    /// Another operator leads.
+    #[error("this operator leads no longer: it ends, to come back as a follower")]
+    Deposed,
+}
+
+/// Runs until told to stop.
+///
+/// # Errors
+/// [`ProgramError`].
+pub async fn run(arguments: RunArguments, level: Level) -> Result<(), ProgramError> {
+    let client = Client::try_default().await.map_err(|error| ProgramError::Connect(Box::new(error)))?;
+    let stop = stop_on_signals()?;
+    let (metrics, ready) = (Arc::new(Metrics::default()), Arc::new(AtomicBool::new(false)));
+    let operation = Operation { metrics: Arc::clone(&metrics), level, ready: Arc::clone(&ready) };
+    let served = tokio::spawn(operation::serve(arguments.operation_listen, operation, stop.clone()));
+    let outcome = tokio::select! {
+        outcome = lead(&arguments, client, &metrics, &ready, &stop) => outcome,
+        // It ends before the rest only when it cannot listen.
+        Ok(Err(source)) = served => Err(ProgramError::Prepare {
+            action: format!("listening on {}", arguments.operation_listen),
+            source,
+        }),
+    };
+    stop.cancel();
+    outcome
+}
+
+/// Waits for the lease, reconciles while it is held, and gives it back.
+async fn lead(
+    arguments: &RunArguments,
+    client: Client,
+    metrics: &Arc<Metrics>,
+    ready: &Arc<AtomicBool>,
+    stop: &CancellationToken,
+) -> Result<(), ProgramError> {
+    let lease_error = |source| ProgramError::Lease {
+        namespace: arguments.lease_namespace.clone(),
+        name: arguments.lease.clone(),
+        source: Box::new(source),
+    };
+    let mut builder = LeaseManagerBuilder::new(client.clone(), arguments.lease.clone())
+        .with_namespace(arguments.lease_namespace.clone())
+        .with_duration(LEASE_SECONDS)
+        .with_grace(LEASE_GRACE_SECONDS);
+    if let Some(identity) = &arguments.identity {
+        builder = builder.with_identity(identity.clone());
+    }
+    let manager = builder.build().await.map_err(lease_error)?;
+    // The API server answered; a follower is ready to take over.
+    ready.store(true, Ordering::Relaxed);
+    let (mut leads, task) = manager.watch().await;
+    tracing::info!(lease = arguments.lease, "waiting to lead");
+    let outcome = tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        () = until(&mut leads, true) => {
+            metrics.lead(true);
+            tracing::info!("this operator leads");
+            control(arguments, client, metrics, &mut leads, stop).await
+        }
+    };
+    metrics.lead(false);
+    // Closing the channel makes the manager give the lease back.
+    drop(leads);
+    match tokio::time::timeout(Duration::from_secs(LEASE_GRACE_SECONDS), task).await {
+        Ok(Ok(Ok(_))) => {}
+        Ok(Ok(Err(error))) => tracing::warn!(%error, "the lease could not be given back; another operator leads when it has run out"),
+        Ok(Err(error)) => tracing::warn!(%error, "the keeper of the lease was cut off"),
+        Err(_) => tracing::warn!("giving the lease back took too long; another operator leads when it has run out"),
+    }
+    outcome
+}
+
+/// Until the lease is held, or is not. A closed channel is a lost lease.
+async fn until(leads: &mut watch::Receiver<bool>, wanted: bool) {
+    while *leads.borrow_and_update() != wanted {
+        if leads.changed().await.is_err() {
+            if wanted { std::future::pending::<()>().await }
+            return;
+        }
+    }
+}
+
+/// Reconciles until told to stop or deposed.
+async fn control(
+    arguments: &RunArguments,
+    client: Client,
+    metrics: &Arc<Metrics>,
+    leads: &mut watch::Receiver<bool>,
+    stop: &CancellationToken,
+) -> Result<(), ProgramError> {
+    let finish = CancellationToken::new();
+    let namespaces: Vec<Option<&str>> = match arguments.namespaces.as_slice() {
+        [] => vec![None],
+        namespaces => namespaces.iter().map(|namespace| Some(namespace.as_str())).collect(),
+    };
+    let controllers = namespaces.into_iter().map(|namespace| controller(arguments, &client, namespace, metrics, &finish));
+    let mut reconciled = select_all(controllers.map(|stream| stream.boxed()));
+    let work = async {
+        while let Some(outcome) = reconciled.next().await {
+            if let Err(error) = outcome {
+                tracing::debug!(%error, "a reconcile was not done");
+            }
+        }
+    };
+    tokio::pin!(work);
+    tokio::select! {
+        () = &mut work => Ok(()),
+        () = until(leads, false) => Err(ProgramError::Deposed),
+        () = stop.cancelled() => {
+            finish.cancel();
+            if tokio::time::timeout(FINISH_WITHIN, &mut work).await.is_err() {
+                tracing::warn!("reconciles that still run are cut off");
+            }
+            Ok(())
+        }
+    }
+}
+
+type Guarded = DeserializeGuard<MedicalImageIndex>;
+
+/// What a controller shares with its reconciles.
+struct Shared {
+    context: Arc<Context>,
+    metrics: Arc<Metrics>,
+    backoff: Backoff,
+}
+
+/// The reconciles of one namespace, or of all.
+fn controller(
+    arguments: &RunArguments,
+    client: &Client,
+    namespace: Option<&str>,
+    metrics: &Arc<Metrics>,
+    finish: &CancellationToken,
+) -> impl futures::Stream<Item = Result<(), String>> + Send + 'static {
+    let (resources, own) = (api::<Guarded>(client, namespace), watcher::Config::default());
+    let children = || watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
+    let finish = finish.clone();
+    let controller = Controller::new(resources, own)
+        .owns(api::<Deployment>(client, namespace), children())
+        .owns(api::<StatefulSet>(client, namespace), children())
+        .owns(api::<Job>(client, namespace), children())
+        .owns(api::<Service>(client, namespace), children())
+        .owns(api::<ConfigMap>(client, namespace), children())
+        .owns(api::<ServiceAccount>(client, namespace), children())
+        .owns(api::<NetworkPolicy>(client, namespace), children())
+        .owns(api::<PodDisruptionBudget>(client, namespace), children())
+        .owns(api::<Ingress>(client, namespace), children())
+        .owns(api::<HorizontalPodAutoscaler>(client, namespace), children())
+        .with_config(Config::default().concurrency(arguments.concurrency).debounce(Duration::from_millis(500)))
+        .graceful_shutdown_on(async move { finish.cancelled().await });
+    let reporter = Reporter { controller: MANAGER.to_owned(), instance: arguments.identity.clone() };
+    let context = Context {
+        client: client.clone(),
+        backends: Arc::new(Counted { backends: NetworkBackends, metrics: Arc::clone(metrics) }),
+        release: arguments.images.release(),
+        recorder: Recorder::new(client.clone(), reporter),
+        resources: controller.store(),
+    };
+    let shared = Shared { context: Arc::new(context), metrics: Arc::clone(metrics), backoff: Backoff::default() };
+    controller
+        .run(reconcile_guarded, after_failure, Arc::new(shared))
+        .map(|outcome| outcome.map(drop).map_err(|error| error.to_string()))
+}
+
+fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+/// A resource that cannot be read (written under another schema) waits until it is changed, and holds up no other.
+async fn reconcile_guarded(resource: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, ReconcileError> {
+    let begun = Instant::now();
+    shared.metrics.resources(shared.context.resources.len());
+    let key = key(&resource);
+    let readable = match &resource.0 {
+        Ok(readable) => Arc::new(readable.clone()),
+        Err(error) => {
+            tracing::error!(resource = key, %error, "the resource cannot be read: mend it with kubectl edit");
+            return Ok(Action::await_change());
+        }
+    };
+    let outcome = reconcile(readable, Arc::clone(&shared.context)).await;
+    shared.metrics.reconcile(outcome.is_ok(), begun.elapsed());
+    if outcome.is_ok() {
+        shared.backoff.succeeded(&key);
+    }
+    outcome
+}
+
+fn after_failure(resource: Arc<Guarded>, error: &ReconcileError, shared: Arc<Shared>) -> Action {
+    let key = key(&resource);
+    let wait = shared.backoff.failed(&key);
+    tracing::warn!(resource = key, %error, wait_s = wait.as_secs(), "a reconcile failed and is tried again");
+    Action::requeue(wait)
+}
+
+fn key(resource: &Guarded) -> String {
+    format!("{}/{}", resource.namespace().unwrap_or_default(), resource.name_any())
+}
+
+fn stop_on_signals() -> Result<CancellationToken, ProgramError> {
+    let listen = |kind, name: &str| {
+        signal(kind).map_err(|source| ProgramError::Prepare { action: format!("listening for {name}"), source })
+    };
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate(), "SIGTERM")?, listen(SignalKind::interrupt(), "SIGINT")?);
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("told to stop: finishing the reconciles that run");
+        told.cancel();
+    });
+    Ok(stop)
+}

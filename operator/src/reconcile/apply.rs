@@ -1,0 +1,164 @@
+//! Making the cluster's objects what they shall be: server-side apply of what differs, deletion of what is no longer wanted.
+//!
+//! An object that holds everything it shall is not written, so a reconcile that finds all in order makes no write. Fields that others manage
+//! and the builders do not name (replicas under an autoscaler) are theirs.
+
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+
+use super::dereference::API_WITHIN;
+use super::objects::{Kind, Live, holds};
+use crate::names::MANAGER;
+use crate::validate::ValidatedIndex;
+
+/// Why an object is not as it shall be.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The API server refused it, or did not answer.
+    #[error("{action} {kind} {name} failed: {source}")]
+    Write {
+        /// `applying` or `deleting`.
+        action: &'static str,
+        /// Kind of the object.
+        kind: &'static str,
+        /// Name of the object.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// The API server took too long.
+    #[error("{action} {kind} {name} took longer than {} s", API_WITHIN.as_secs())]
+    TimeOut {
+        /// `applying` or `deleting`.
+        action: &'static str,
+        /// Kind of the object.
+        kind: &'static str,
+        /// Name of the object.
+        name: String,
+    },
+    /// The builders made what [`super::objects::KINDS`] does not have.
+    #[error("{0} is of no kind that the operator makes; this is a fault of the operator: please report it")]
+    FindKind(String),
+    /// Somebody else has an object of this name.
+    #[error("{kind} {name} is there and does not belong to this resource: delete or rename it, or name the resource otherwise")]
+    Owned {
+        /// Kind of the object.
+        kind: &'static str,
+        /// Name of the object.
+        name: String,
+    },
+}
+
+/// Something that was done to an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// `Created`, `Corrected` or `Deleted`.
+    pub verb: &'static str,
+    /// Kind and name, as in `Deployment radiology-gateway`.
+    pub object: String,
+}
+
+/// Applies what differs; returns what was written.
+///
+/// # Errors
+/// [`ApplyError`] of the first object that cannot be applied; those before it are as they shall be.
+pub async fn apply(
+    client: &Client,
+    index: &ValidatedIndex,
+    desired: &[Value],
+    live: &[Live],
+) -> Result<Vec<Written>, ApplyError> {
+    let mut written = Vec::new();
+    for object in desired {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let kind = Kind::of(object).ok_or_else(|| ApplyError::FindKind(format!("{} {name}", object["kind"])))?;
+        let found = live.iter().find(|live| live.kind == kind && live.name() == name);
+        let verb = match found {
+            None => "Created",
+            Some(found) if !is_owned(found, index) => {
+                return Err(ApplyError::Owned { kind: kind.kind, name: name.to_owned() });
+            }
+            Some(found) if holds(&found.json(), &comparable(kind, object)) => continue,
+            Some(_) => "Corrected",
+        };
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &index.namespace, &kind.resource());
+        let parameters = PatchParams::apply(MANAGER).force();
+        // The template of a Job cannot change; of one that is there only whether it runs.
+        let patch = match (kind.kind, found) {
+            ("Job", Some(_)) => Patch::Merge(json!({"spec": {"suspend": object["spec"]["suspend"]}})),
+            _ => Patch::Apply(object.clone()),
+        };
+        let parameters = if matches!(patch, Patch::Merge(_)) { PatchParams::default() } else { parameters };
+        write("applying", kind, name, api.patch(name, &parameters, &patch)).await?;
+        written.push(Written { verb, object: format!("{} {name}", kind.kind) });
+    }
+    Ok(written)
+}
+
+/// What of an object can be changed after it was made.
+fn comparable(kind: Kind, object: &Value) -> Value {
+    match kind.kind {
+        "Job" => json!({"spec": {"suspend": object["spec"]["suspend"]}}),
+        // The API server fills in templates of claims, which cannot change.
+        "StatefulSet" => {
+            let mut object = object.clone();
+            if let Some(spec) = object["spec"].as_object_mut() {
+                spec.remove("volumeClaimTemplates");
+            }
+            object
+        }
+        _ => object.clone(),
+    }
+}
+
+/// Deletes what the index has and shall not have; returns what was deleted.
+///
+/// # Errors
+/// [`ApplyError`].
+pub async fn prune(
+    client: &Client,
+    index: &ValidatedIndex,
+    desired: &[Value],
+    live: &[Live],
+) -> Result<Vec<Written>, ApplyError> {
+    let mut written = Vec::new();
+    for found in live.iter().filter(|found| found.kind.is_made() && is_owned(found, index)) {
+        let name = found.name();
+        let wanted = desired.iter().any(|object| Kind::of(object) == Some(found.kind) && object["metadata"]["name"] == name);
+        if wanted || found.object.metadata.deletion_timestamp.is_some() {
+            continue;
+        }
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &index.namespace, &found.kind.resource());
+        // Only the object that was looked at, should another of its name be there by now.
+        let exactly = Preconditions { uid: found.object.metadata.uid.clone(), resource_version: None };
+        let parameters = DeleteParams::background().preconditions(exactly);
+        match write("deleting", found.kind, name, api.delete(name, &parameters)).await {
+            Err(ApplyError::Write { source, .. }) if matches!(&*source, kube::Error::Api(status) if status.code == 404) => {}
+            outcome => drop(outcome?),
+        }
+        written.push(Written { verb: "Deleted", object: format!("{} {name}", found.kind.kind) });
+    }
+    Ok(written)
+}
+
+/// Whether an object belongs to this very resource.
+pub fn is_owned(live: &Live, index: &ValidatedIndex) -> bool {
+    let owners = live.object.metadata.owner_references.iter().flatten();
+    owners.into_iter().any(|owner| owner.uid == index.uid)
+}
+
+async fn write<T>(
+    action: &'static str,
+    kind: Kind,
+    name: &str,
+    call: impl Future<Output = kube::Result<T>>,
+) -> Result<T, ApplyError> {
+    let name = name.to_owned();
+    match tokio::time::timeout(API_WITHIN, call).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(source)) => Err(ApplyError::Write { action, kind: kind.kind, name, source: Box::new(source) }),
+        Err(_) => Err(ApplyError::TimeOut { action, kind: kind.kind, name }),
+    }
+}

@@ -1,0 +1,169 @@
+//! Everything that a reconcile reads of Kubernetes before it decides anything.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{DynamicObject, ListParams};
+use kube::{Api, Client};
+
+use super::objects::{KINDS, Kind, Live, POD_MONITOR, SCALED_OBJECT};
+use crate::api::{SecretKey, TlsSpec};
+use crate::build::{Surroundings, gateway_host};
+use crate::external::{Access, KafkaAccess};
+use crate::names::{index_labels, selector_text};
+use crate::validate::ValidatedIndex;
+
+/// The longest that one call to the API server may take; its client would otherwise try again for minutes.
+pub const API_WITHIN: Duration = Duration::from_secs(10);
+
+/// Why something could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum DereferenceError {
+    /// The API server refused or did not answer.
+    #[error("reading {what} failed: {source}")]
+    Read {
+        /// What was read.
+        what: String,
+        /// Why.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// The API server took too long.
+    #[error("reading {what} took longer than {} s", API_WITHIN.as_secs())]
+    TimeOut {
+        /// What was read.
+        what: String,
+    },
+    /// A secret that the resource names is not there.
+    #[error("{path} names the Secret {name:?}, which is not in namespace {namespace}: create it there")]
+    FindSecret {
+        /// The field.
+        path: &'static str,
+        /// The secret.
+        name: String,
+        /// Where it was looked for.
+        namespace: String,
+    },
+    /// A secret lacks an entry.
+    #[error("{path} names the Secret {name:?}, which has no entry {key:?} of text: add it")]
+    FindKey {
+        /// The field.
+        path: &'static str,
+        /// The secret.
+        name: String,
+        /// The entry.
+        key: String,
+    },
+}
+
+impl DereferenceError {
+    /// Whether a person has to do something; else it is tried again soon.
+    pub fn is_users(&self) -> bool {
+        matches!(self, Self::FindSecret { .. } | Self::FindKey { .. })
+    }
+}
+
+/// What was read.
+#[derive(Debug, Default)]
+pub struct Dereferenced {
+    /// Objects of the index, whoever made them.
+    pub live: Vec<Live>,
+    /// Types beyond Kubernetes' own.
+    pub surroundings: Surroundings,
+}
+
+/// Reads the objects of an index.
+///
+/// # Errors
+/// [`DereferenceError`].
+pub async fn dereference(client: &Client, index: &ValidatedIndex) -> Result<Dereferenced, DereferenceError> {
+    let selector = selector_text(&index_labels(&index.name));
+    let mut found = Dereferenced::default();
+    for kind in KINDS {
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &index.namespace, &kind.resource());
+        // Version 0: the API server answers out of its cache.
+        let parameters = ListParams::default().labels(&selector).match_any();
+        let listed = match read(kind.resource().plural, api.list(&parameters)).await {
+            Ok(listed) => listed,
+            Err(DereferenceError::Read { source, .. }) if is_unknown_type(kind, &source) => continue,
+            Err(error) => return Err(error),
+        };
+        found.surroundings.pod_monitors |= kind == POD_MONITOR;
+        found.surroundings.scaled_objects |= kind == SCALED_OBJECT;
+        found.live.extend(listed.items.into_iter().map(|object| Live { kind, object }));
+    }
+    Ok(found)
+}
+
+/// Types of other operators need not be installed.
+fn is_unknown_type(kind: Kind, error: &kube::Error) -> bool {
+    matches!(kind, POD_MONITOR | SCALED_OBJECT) && matches!(error, kube::Error::Api(status) if status.code == 404 || status.code == 403)
+}
+
+/// Reads what is needed to reach the backends.
+///
+/// # Errors
+/// [`DereferenceError`].
+pub async fn access(client: &Client, index: &ValidatedIndex) -> Result<Access, DereferenceError> {
+    let kafka = &index.spec.kafka;
+    let mut secrets = Secrets { api: Api::namespaced(client.clone(), &index.namespace), index, read: BTreeMap::new() };
+    let mut access = KafkaAccess { servers: kafka.bootstrap_servers.join(","), ..KafkaAccess::default() };
+    if let Some(secret) = &kafka.login_secret {
+        let path = "spec.kafka.loginSecret";
+        access.login = Some((secrets.text(path, secret, "user").await?, secrets.text(path, secret, "password").await?));
+    }
+    if let Some(TlsSpec { authorities, client_secret }) = &kafka.tls {
+        access.tls = true;
+        if let Some(SecretKey { name, key }) = authorities {
+            access.authorities = Some(secrets.text("spec.kafka.tls.authorities", name, key).await?);
+        }
+        if let Some(secret) = client_secret {
+            let path = "spec.kafka.tls.clientSecret";
+            access.client = Some((secrets.text(path, secret, "tls.crt").await?, secrets.text(path, secret, "tls.key").await?));
+        }
+    }
+    // Not read by the operator, but pods that name a missing secret hang without a word: better told here.
+    secrets.text("spec.catalog.loginSecret", &index.spec.catalog.login_secret, "user").await?;
+    secrets.text("spec.catalog.loginSecret", &index.spec.catalog.login_secret, "password").await?;
+    if let Some(secret) = &index.spec.cache.login_secret {
+        secrets.text("spec.cache.loginSecret", secret, "password").await?;
+    }
+    Ok(Access {
+        kafka: access,
+        hbase: index.spec.hbase.thrift2_servers.clone(),
+        gateway: format!("http://{}", gateway_host(index)),
+    })
+}
+
+/// Secrets of one namespace, each read once.
+struct Secrets<'a> {
+    api: Api<Secret>,
+    index: &'a ValidatedIndex,
+    read: BTreeMap<String, Secret>,
+}
+
+impl Secrets<'_> {
+    async fn text(&mut self, path: &'static str, name: &str, key: &str) -> Result<String, DereferenceError> {
+        if !self.read.contains_key(name) {
+            let found = read(&format!("Secret {name}"), self.api.get_opt(name)).await?;
+            let namespace = self.index.namespace.clone();
+            let secret = found.ok_or_else(|| DereferenceError::FindSecret { path, name: name.to_owned(), namespace })?;
+            self.read.insert(name.to_owned(), secret);
+        }
+        let entry = self.read.get(name).and_then(|secret| secret.data.as_ref()?.get(key));
+        let text = entry.and_then(|bytes| String::from_utf8(bytes.0.clone()).ok());
+        // A file made with an editor ends in a line break that is not part of it.
+        let text = text.map(|text| text.trim_end_matches(['\r', '\n']).to_owned());
+        text.ok_or_else(|| DereferenceError::FindKey { path, name: name.to_owned(), key: key.to_owned() })
+    }
+}
+
+async fn read<T>(what: &str, call: impl Future<Output = kube::Result<T>>) -> Result<T, DereferenceError> {
+    match tokio::time::timeout(API_WITHIN, call).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(source)) => Err(DereferenceError::Read { what: what.to_owned(), source: Box::new(source) }),
+        Err(_) => Err(DereferenceError::TimeOut { what: what.to_owned() }),
+    }
+}
+

@@ -1,0 +1,329 @@
+//! One reconcile: from a resource to the state of the world that it asks for.
+//!
+//! Expected flow: read everything ([`dereference`]), correct Kafka and HBase ([`external_state`]), build ([`crate::build`], pure), apply and prune
+//! ([`apply`]), conclude ([`conditions`], pure), write the status ([`status`]). Deletion takes the other branch before anything else is
+//! looked at ([`cleanup`]).
+//!
+//! Guarantees
+//! - A reconcile that finds all in order writes nothing.
+//! - What cannot be changed by the operator is a condition that says who has to do what; nothing is tried again in a hot loop.
+//! - One resource, whatever is wrong with it, holds up no other.
+//!
+//! Assumptions: one operator at a time acts ([`crate::program`]); should two overlap, every write is idempotent.
+//!
+//! Failure modes: [`ReconcileError`] where the API server itself fails; everything else is a condition.
+
+pub mod apply;
+pub mod cleanup;
+pub mod conditions;
+pub mod conflicts;
+pub mod dereference;
+pub mod external_state;
+pub mod objects;
+pub mod status;
+pub mod training;
+pub mod workload_state;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::runtime::controller::Action;
+use kube::runtime::events::{Event as Occurrence, EventType, Recorder};
+use kube::runtime::finalizer::{Event, finalizer};
+use kube::runtime::reflector::Store;
+use kube::core::DeserializeGuard;
+use kube::{Api, Client, Resource as _, ResourceExt as _};
+
+use self::apply::{ApplyError, Written};
+use self::cleanup::Cleanup;
+use self::conditions::Findings;
+use self::dereference::{DereferenceError, Dereferenced};
+use self::external_state::Corrected;
+use self::status::StatusError;
+use crate::api::{MedicalImageIndex, MedicalImageIndexStatus};
+use crate::build::{BuildError, build};
+use crate::external::{Access, Backends, IndexStatus};
+use crate::names::{Component, FINALIZER, FORCE_DELETION};
+use crate::release::Release;
+use crate::validate::{ValidatedIndex, validate};
+
+/// Everything is looked at again this often, a fifth earlier or later: what drifted outside Kubernetes is put right within a minute.
+const PERIOD: Duration = Duration::from_secs(40);
+/// The same while something is still coming up.
+const SOON: Duration = Duration::from_secs(5);
+
+/// What all reconciles share.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// Kafka, HBase and gateways.
+    pub backends: Arc<dyn Backends>,
+    /// The workloads' images.
+    pub release: Release,
+    /// Writes events.
+    pub recorder: Recorder,
+    /// All resources that are watched.
+    pub resources: Store<DeserializeGuard<MedicalImageIndex>>,
+}
+
+/// Why a reconcile could not be finished; it is tried again, ever more slowly.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// Something could not be read.
+    #[error(transparent)]
+    Dereference(#[from] DereferenceError),
+    /// Something could not be built.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// Something could not be written.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// The status could not be written.
+    #[error(transparent)]
+    Status(#[from] StatusError),
+    /// The backends could not be cleaned up.
+    #[error("{0}; set the annotation medindex.dev/force-deletion=true to let the resource go and leave topics and tables behind")]
+    Cleanup(#[source] crate::external::ExternalError),
+    /// The resource cannot be validated, and what belongs to it outside Kubernetes is not known.
+    #[error("the resource is not valid, so what it has at the backends is not known: {0}; mend it, or set the annotation {FORCE_DELETION}=true")]
+    CleanupOf(String),
+    /// The finalizer could not be set or removed.
+    #[error("the finalizer cannot be changed: {0}")]
+    Finalizer(#[source] Box<kube::runtime::finalizer::Error<ReconcileError>>),
+}
+
+/// Reconciles one resource.
+///
+/// # Errors
+/// [`ReconcileError`].
+pub async fn reconcile(resource: Arc<MedicalImageIndex>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+    let namespace = resource.namespace().unwrap_or_default();
+    let api: Api<MedicalImageIndex> = Api::namespaced(context.client.clone(), &namespace);
+    let outcome = finalizer(&api, FINALIZER, resource, |event| async {
+        match event {
+            Event::Apply(resource) => bring_about(&resource, &context).await,
+            Event::Cleanup(resource) => clean_up(&resource, &context).await,
+        }
+    });
+    outcome.await.map_err(|error| match error {
+        kube::runtime::finalizer::Error::ApplyFailed(error) | kube::runtime::finalizer::Error::CleanupFailed(error) => error,
+        error => ReconcileError::Finalizer(Box::new(error)),
+    })
+}
+
+/// Makes the world as the resource asks.
+async fn bring_about(resource: &MedicalImageIndex, context: &Context) -> Result<Action, ReconcileError> {
+    let others = context.resources.state();
+    let checked = match conflicts::conflict(resource, readable(&others)) {
+        Some(conflict) => Err(("ResourceConflict", conflict)),
+        None => validate(resource, &context.release).map_err(|errors| {
+            let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            ("InvalidSpec", errors.join("; "))
+        }),
+    };
+    let index = match checked {
+        Ok(index) => index,
+        Err((reason, message)) => return refuse(resource, context, reason, message).await,
+    };
+    let access = match dereference::access(&context.client, &index).await {
+        Ok(access) => access,
+        Err(error) if error.is_users() => return refuse(resource, context, "SecretMissing", error.to_string()).await,
+        Err(error) => return Err(error.into()),
+    };
+    let found = dereference::dereference(&context.client, &index).await?;
+    let paused = index.spec.paused;
+    let backends = context.backends.as_ref();
+    let topics = external_state::topics(backends, &access, &index, paused).await;
+    let tables = external_state::tables(backends, &access, &index, paused).await;
+    tell(context, resource, "BackendCorrected", topics.done.iter().chain(&tables.done).filter(|_| !paused)).await;
+    let told = ask_gateway(&index, &access, &found, context).await;
+    let stalled = topics.stalled.clone().or_else(|| tables.stalled.clone());
+    // Workloads over topics or tables that are wrong would only make it worse.
+    let written =
+        if paused || stalled.is_some() { Vec::new() } else { make_objects(&index, found_with(&found, &index, told.as_ref()), context).await? };
+    tell(context, resource, "ObjectWritten", written.iter().map(|written| format!("{} {}", written.verb, written.object))).await;
+    let changed = !written.is_empty() || !(paused || topics.done.is_empty() && tables.done.is_empty());
+    let findings = conclude(&index, &found, told.as_ref(), topics, tables, changed);
+    let next = if findings.changed || !is_settled(&findings) { SOON } else { PERIOD };
+    let new = status::status(resource, &index, &findings, &found.live, told.as_ref());
+    announce(context, resource, &new).await;
+    status::write(&context.client, resource, &new).await?;
+    Ok(Action::requeue(jittered(next)))
+}
+
+/// What the builders need to know of the cluster and the index.
+fn found_with<'a>(found: &'a Dereferenced, index: &ValidatedIndex, told: Option<&IndexStatus>) -> (&'a Dereferenced, crate::build::Surroundings) {
+    let training = training::wanted(index, told, &found.live);
+    (found, crate::build::Surroundings { training, ..found.surroundings.clone() })
+}
+
+async fn make_objects(
+    index: &ValidatedIndex,
+    (found, surroundings): (&Dereferenced, crate::build::Surroundings),
+    context: &Context,
+) -> Result<Vec<Written>, ReconcileError> {
+    let desired = build(index, &surroundings)?;
+    let mut written = apply::apply(&context.client, index, &desired, &found.live).await?;
+    written.extend(apply::prune(&context.client, index, &desired, &found.live).await?);
+    Ok(written)
+}
+
+/// How the index is, by its gateway, where one is ready; and the rollback that the user asks for.
+async fn ask_gateway(index: &ValidatedIndex, access: &Access, found: &Dereferenced, context: &Context) -> Option<IndexStatus> {
+    if workload_state::replicas(index, Component::Gateway, &found.live).ready == 0 {
+        return None;
+    }
+    let status = match context.backends.index_status(access).await {
+        Ok(status) => status,
+        Err(error) => {
+            tracing::warn!(index = index.name, namespace = index.namespace, %error, "the gateway does not tell how the index is");
+            return None;
+        }
+    };
+    if index.spec.paused || !training::rolls_back(&index.spec.quantizer, &status) {
+        return Some(status);
+    }
+    match context.backends.roll_back(access).await {
+        Ok(generation) => tracing::info!(index = index.name, generation, "went back to the generation before"),
+        Err(error) => tracing::warn!(index = index.name, %error, "going back to the generation before failed; tried again"),
+    }
+    Some(status)
+}
+
+fn conclude(
+    index: &ValidatedIndex,
+    found: &Dereferenced,
+    told: Option<&IndexStatus>,
+    topics: Corrected,
+    tables: Corrected,
+    changed: bool,
+) -> Findings {
+    let live = &found.live;
+    let digest = index.spec.embedding.digest.as_deref();
+    let other_model = told.zip(digest).filter(|(told, digest)| told.model_digest != *digest).map(|(told, digest)| {
+        let message = format!(
+            "spec.embedding.digest is {digest}, and the embedders run the model {}: give the model that the digest names",
+            told.model_digest
+        );
+        ("ModelMismatch", message)
+    });
+    let mut degraded = topics.degraded;
+    degraded.extend(tables.degraded);
+    Findings {
+        topics: topics.part,
+        tables: tables.part,
+        quantizer: training::part(index, told, live),
+        embedder: workload_state::part(index, Component::Embedder, live),
+        search: workload_state::part(index, Component::Search, live),
+        gateway: workload_state::part(index, Component::Gateway, live),
+        stalled: topics.stalled.or(tables.stalled).or(other_model),
+        degraded,
+        paused: index.spec.paused,
+        suspended: index.spec.suspend,
+        changed,
+    }
+}
+
+/// Whether nothing is expected to change by itself soon.
+fn is_settled(findings: &Findings) -> bool {
+    let parts = [&findings.quantizer, &findings.embedder, &findings.search, &findings.gateway];
+    findings.suspended || parts.into_iter().all(|part| part.status == conditions::Truth::True)
+}
+
+/// The resource cannot be brought about until a person acts; it is looked at again because what it lacks may come without its being changed.
+async fn refuse(
+    resource: &MedicalImageIndex,
+    context: &Context,
+    reason: &'static str,
+    message: String,
+) -> Result<Action, ReconcileError> {
+    let findings = Findings { stalled: Some((reason, message)), ..Findings::unknown(reason, "not looked at: see Stalled") };
+    let new = status::refused(resource, &findings);
+    announce(context, resource, &new).await;
+    status::write(&context.client, resource, &new).await?;
+    Ok(Action::requeue(jittered(PERIOD)))
+}
+
+/// The resource is being deleted.
+async fn clean_up(resource: &MedicalImageIndex, context: &Context) -> Result<Action, ReconcileError> {
+    match cleanup::wanted(resource) {
+        Cleanup::Keep => return Ok(Action::await_change()),
+        Cleanup::Forced => {
+            let told = ["topics and tables are left behind, because the annotation medindex.dev/force-deletion says so".to_owned()];
+            tell(context, resource, "ForcedDeletion", told).await;
+            return Ok(Action::await_change());
+        }
+        Cleanup::Remove => {}
+    }
+    // What belongs to an older resource is not this one's to delete.
+    let others = context.resources.state();
+    if conflicts::conflict(resource, readable(&others)).is_some() {
+        return Ok(Action::await_change());
+    }
+    let index = validate(resource, &context.release).map_err(|errors| {
+        ReconcileError::CleanupOf(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    })?;
+    let outcome = match dereference::access(&context.client, &index).await {
+        Ok(access) => cleanup::remove(context.backends.as_ref(), &access, &index).await.map_err(ReconcileError::Cleanup),
+        Err(error) => Err(ReconcileError::CleanupOf(error.to_string())),
+    };
+    if let Err(error) = &outcome {
+        let message = error.to_string();
+        let findings = Findings { stalled: Some(("CleanupBlocked", message)), ..Findings::unknown("Deleting", "the resource is being deleted") };
+        let new = status::refused(resource, &findings);
+        announce(context, resource, &new).await;
+        status::write(&context.client, resource, &new).await?;
+    }
+    outcome.map(|()| Action::await_change())
+}
+
+/// Tells of a change of readiness and of what stalls, once.
+async fn announce(context: &Context, resource: &MedicalImageIndex, new: &MedicalImageIndexStatus) {
+    use crate::api::condition_types::{READY, STALLED};
+    let before = resource.status.clone().unwrap_or_default().conditions;
+    for condition in new.conditions.iter().filter(|condition| [READY, STALLED].contains(&condition.type_.as_str())) {
+        let known = before.iter().find(|known| known.type_ == condition.type_);
+        let is_news = match known {
+            None => condition.status == "True",
+            Some(known) => known.status != condition.status || (condition.type_ == STALLED && known.message != condition.message),
+        };
+        if is_news && (condition.type_ == READY || condition.status == "True") {
+            let warns = condition.type_ == STALLED || condition.status != "True";
+            publish(context, resource, &condition.reason, &condition.message, warns).await;
+        }
+    }
+}
+
+async fn tell(context: &Context, resource: &MedicalImageIndex, reason: &str, notes: impl IntoIterator<Item = impl ToString>) {
+    for note in notes {
+        publish(context, resource, reason, &note.to_string(), false).await;
+    }
+}
+
+/// An event that cannot be written is no reason to do nothing: it is in the log too.
+async fn publish(context: &Context, resource: &MedicalImageIndex, reason: &str, note: &str, warns: bool) {
+    tracing::info!(index = resource.name_any(), namespace = resource.namespace(), reason, note, "event");
+    let type_ = if warns { EventType::Warning } else { EventType::Normal };
+    // The API server takes notes up to a kilobyte.
+    let note = note.chars().take(1_000).collect();
+    let occurrence =
+        Occurrence { type_, reason: reason.to_owned(), note: Some(note), action: "Reconcile".to_owned(), secondary: None };
+    let reference: ObjectReference = resource.object_ref(&());
+    let published = tokio::time::timeout(dereference::API_WITHIN, context.recorder.publish(&occurrence, &reference)).await;
+    match published {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "an event cannot be written"),
+        Err(_) => tracing::warn!("writing an event took too long"),
+    }
+}
+
+/// Those resources that can be read.
+fn readable(all: &[Arc<DeserializeGuard<MedicalImageIndex>>]) -> impl Iterator<Item = &MedicalImageIndex> {
+    all.iter().filter_map(|guarded| guarded.0.as_ref().ok())
+}
+
+/// A fifth shorter or longer, so that many resources are not looked at at the same time.
+fn jittered(period: Duration) -> Duration {
+    period.mul_f64(0.8 + 0.4 * rand::random::<f64>())
+}

@@ -1,0 +1,106 @@
+//! Writing how an index is into its resource, if that changed.
+
+use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client, ResourceExt as _};
+use serde_json::json;
+
+use super::conditions::{Findings, conditions};
+use super::dereference::API_WITHIN;
+use super::objects::Live;
+use super::{training, workload_state};
+use crate::api::{Endpoints, ImageCounts, MedicalImageIndex, MedicalImageIndexStatus};
+use crate::build::gateway_host;
+use crate::external::IndexStatus;
+use crate::names::Component;
+use crate::validate::ValidatedIndex;
+
+/// Why the status is not written.
+#[derive(Debug, thiserror::Error)]
+pub enum StatusError {
+    /// The API server refused it, or did not answer.
+    #[error("writing the status failed: {0}")]
+    Write(#[source] Box<kube::Error>),
+    /// The API server took too long.
+    #[error("writing the status took longer than {} s", API_WITHIN.as_secs())]
+    TimeOut,
+}
+
+/// The status of an index that could be validated.
+pub fn status(
+    resource: &MedicalImageIndex,
+    index: &ValidatedIndex,
+    findings: &Findings,
+    live: &[Live],
+    told: Option<&IndexStatus>,
+) -> MedicalImageIndexStatus {
+    let before = resource.status.clone().unwrap_or_default();
+    let images = told.map(|told| ImageCounts {
+        stored: told.images.received + told.images.indexed + told.images.failed,
+        indexed: told.images.indexed,
+        lag: told.upload_lag + told.index_lag,
+    });
+    let host = index.spec.gateway.ingress.as_ref().map(|ingress| {
+        let scheme = if ingress.tls_secret.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", ingress.host)
+    });
+    MedicalImageIndexStatus {
+        observed_generation: resource.metadata.generation,
+        conditions: conditions(findings, &before.conditions, resource.metadata.generation, &now()),
+        // What the gateway told last stays while it is silent.
+        images: images.or(before.images),
+        generation: told.map(training::generation).or(before.generation),
+        endpoints: Some(Endpoints { gateway: Some(host.unwrap_or_else(|| format!("http://{}", gateway_host(index)))) }),
+        embedder: Some(workload_state::replicas(index, Component::Embedder, live)),
+        search: Some(search_replicas(index, live)),
+        gateway: Some(workload_state::replicas(index, Component::Gateway, live)),
+        imports: training::imports(index, live),
+    }
+}
+
+/// Replicas of every shard, as `/scale` counts them: pods divided by shards.
+fn search_replicas(index: &ValidatedIndex, live: &[Live]) -> crate::api::WorkloadReplicas {
+    let pods = workload_state::replicas(index, Component::Search, live);
+    let shards = index.spec.search.shards.max(1);
+    crate::api::WorkloadReplicas { replicas: pods.replicas / shards, ready: pods.ready / shards, selector: pods.selector }
+}
+
+/// The status of one that could not be validated: what was known stays, the conditions say what is wrong.
+pub fn refused(resource: &MedicalImageIndex, findings: &Findings) -> MedicalImageIndexStatus {
+    let before = resource.status.clone().unwrap_or_default();
+    MedicalImageIndexStatus {
+        observed_generation: resource.metadata.generation,
+        conditions: conditions(findings, &before.conditions, resource.metadata.generation, &now()),
+        ..before
+    }
+}
+
+/// Writes the status if it differs from what is there; whether it did.
+///
+/// # Errors
+/// [`StatusError`].
+pub async fn write(
+    client: &Client,
+    resource: &MedicalImageIndex,
+    status: &MedicalImageIndexStatus,
+) -> Result<bool, StatusError> {
+    if resource.status.as_ref() == Some(status) {
+        return Ok(false);
+    }
+    let api: Api<MedicalImageIndex> = Api::namespaced(client.clone(), &resource.namespace().unwrap_or_default());
+    let patch = Patch::Merge(json!({ "status": status }));
+    let (name, parameters) = (resource.name_any(), PatchParams::default());
+    let call = api.patch_status(&name, &parameters, &patch);
+    match tokio::time::timeout(API_WITHIN, call).await {
+        Ok(Ok(_)) => Ok(true),
+        Ok(Err(error)) => Err(StatusError::Write(Box::new(error))),
+        Err(_) => Err(StatusError::TimeOut),
+    }
+}
+
+/// Whole seconds, as the API server keeps them.
+fn now() -> Time {
+    let second = Timestamp::from_second(Timestamp::now().as_second());
+    Time(second.unwrap_or_default())
+}

@@ -1,0 +1,156 @@
+//! When a generation is trained, and how that went. Pure.
+
+use serde_json::Value;
+
+use super::conditions::Part;
+use super::objects::Live;
+use crate::api::{GenerationStatus, QuantizerSpec};
+use crate::build::training_name;
+use crate::external::IndexStatus;
+use crate::validate::ValidatedIndex;
+
+/// How the Job of a training stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobState {
+    /// It runs, or is about to.
+    Running,
+    /// It ended well.
+    Complete,
+    /// It was given up.
+    Failed,
+}
+
+/// The state of a Job.
+pub fn job_state(job: &Live) -> JobState {
+    let conditions = job.object.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let is_true = |name: &str| conditions.iter().any(|condition| condition["type"] == name && condition["status"] == "True");
+    match (is_true("Complete"), is_true("Failed")) {
+        (true, _) => JobState::Complete,
+        (false, true) => JobState::Failed,
+        (false, false) => JobState::Running,
+    }
+}
+
+/// The newest training that there is: its generation and its Job.
+pub fn newest<'a>(index: &ValidatedIndex, live: &'a [Live]) -> Option<(i64, &'a Live)> {
+    let prefix = training_name(&index.name, 0);
+    let prefix = prefix.trim_end_matches('0');
+    let number = |job: &Live| job.name().strip_prefix(prefix)?.parse::<i64>().ok();
+    let jobs = live.iter().filter(|live| live.kind.kind == "Job");
+    jobs.filter_map(|job| Some((number(job)?, job))).max_by_key(|(generation, _)| *generation)
+}
+
+/// The generation that has to be trained or kept as the newest Job; `None` when there never was one and none is due.
+pub fn wanted(index: &ValidatedIndex, status: Option<&IndexStatus>, live: &[Live]) -> Option<i64> {
+    let newest = newest(index, live);
+    let due = status.is_some_and(|status| is_due(&index.spec.quantizer, status));
+    match newest {
+        // One at a time; one that failed waits for a person, or for the index to have grown further.
+        Some((generation, job)) if job_state(job) == JobState::Running => Some(generation),
+        Some((generation, job)) if due && job_state(job) == JobState::Complete => Some(generation + 1),
+        Some((generation, _)) => Some(generation),
+        None if due => Some(status.map_or(0, |status| status.index.generation) + 1),
+        None => None,
+    }
+}
+
+/// Whether the policy asks for a training.
+pub fn is_due(quantizer: &QuantizerSpec, status: &IndexStatus) -> bool {
+    let (policy, images) = (&quantizer.retrain, status.images.indexed);
+    if quantizer.rollback_to.is_some() {
+        return false;
+    }
+    let Some(last) = status.training else { return images >= policy.first_at_images };
+    if policy.growth_percent == 0 {
+        return false;
+    }
+    let next_at = last.vectors.saturating_mul(100 + i64::from(policy.growth_percent)) / 100;
+    images >= next_at.max(policy.first_at_images)
+}
+
+/// Whether the user asks to go back, and the index can.
+pub fn rolls_back(quantizer: &QuantizerSpec, status: &IndexStatus) -> bool {
+    quantizer.rollback_to.is_some_and(|wanted| {
+        status.index.generation != wanted && status.index.previous_generation.unwrap_or(0) == wanted
+    })
+}
+
+/// The generation, for the status.
+pub fn generation(status: &IndexStatus) -> GenerationStatus {
+    let recall = status.training.filter(|training| training.generation == status.index.generation);
+    GenerationStatus {
+        number: status.index.generation,
+        recall: recall.map(|training| format!("{:.4}", training.recall_at_10)),
+        previous: status.index.previous_generation,
+    }
+}
+
+/// How the quantizer is.
+pub fn part(index: &ValidatedIndex, status: Option<&IndexStatus>, live: &[Live]) -> Part {
+    let Some(status) = status else {
+        return Part::unknown("GatewaySilent", "the gateway does not tell yet which generation answers");
+    };
+    let number = status.index.generation;
+    if let Some(wanted) = index.spec.quantizer.rollback_to.filter(|wanted| *wanted != number) {
+        let previous = status.index.previous_generation.unwrap_or(0);
+        return Part::not_ready(
+            "RollbackImpossible",
+            format!(
+                "spec.quantizer.rollbackTo is {wanted}, but generation {number} answers and the one before it is {previous}: one can go \
+                 back to that one only"
+            ),
+        );
+    }
+    if let Some((generation, job)) = newest(index, live) {
+        match job_state(job) {
+            JobState::Running => return Part::ready("Training", format!("generation {number} answers; {generation} is trained")),
+            JobState::Failed => {
+                let name = job.name();
+                return Part::not_ready(
+                    "TrainingFailed",
+                    format!("generation {number} answers; training {generation} failed: see kubectl logs job/{name}, then delete that Job to try again"),
+                );
+            }
+            JobState::Complete => {}
+        }
+    }
+    if let Some(training) = status.training.filter(|training| !training.accepted) {
+        return Part::ready(
+            "RecallGateHeld",
+            format!(
+                "generation {number} answers; generation {} found {:.4} of the true nearest ten, under the gate of {} %, and was not taken",
+                training.generation, training.recall_at_10, index.spec.quantizer.recall_gate_percent
+            ),
+        );
+    }
+    match number {
+        0 => Part::ready("Exact", "search is exact until there are images enough to train"),
+        _ => Part::ready("GenerationActive", format!("generation {number} answers")),
+    }
+}
+
+/// Imports by name: `Running`, `Complete` or `Failed`.
+pub fn imports(index: &ValidatedIndex, live: &[Live]) -> std::collections::BTreeMap<String, String> {
+    let state = |name: &str| {
+        let job = live.iter().find(|live| live.kind.kind == "Job" && live.name() == name)?;
+        Some(format!("{:?}", job_state(job)))
+    };
+    let imports = index.spec.imports.iter();
+    imports
+        .filter_map(|import| {
+            Some((import.name.clone(), state(&crate::build::import_name(&index.name, &import.name))?))
+        })
+        .collect()
+}
+
+/// Whether a value is there: for tests of Jobs as JSON.
+#[cfg(test)]
+pub(crate) fn job(name: &str, condition: Option<&str>) -> Live {
+    use super::objects::KINDS;
+    let conditions: Vec<Value> =
+        condition.map(|name| serde_json::json!({"type": name, "status": "True"})).into_iter().collect();
+    let kind = KINDS.into_iter().find(|kind| kind.kind == "Job").unwrap();
+    let mut object = kube::api::DynamicObject::new(name, &kind.resource());
+    object.data = serde_json::json!({"status": {"conditions": conditions}});
+    Live { kind, object }
+}

@@ -1,0 +1,174 @@
+//! From what a user wrote to what can be built: the last check before anything is made.
+//!
+//! The API server evaluates the schema's rules at admission; they are evaluated here again, because a resource may be older than a rule, and
+//! with them what no rule of a schema can tell. Pure: no client, no clock.
+
+use kube::ResourceExt as _;
+use kube::core::ObjectMeta;
+use serde_json::Value;
+
+use crate::api::{MedicalImageIndex, MedicalImageIndexSpec, WorkloadSpec};
+use crate::names::Component;
+use crate::release::Release;
+
+/// Something in the resource that only a person can change.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {remedy}")]
+pub struct ValidationError {
+    /// The field, as in `spec.search.disk`.
+    pub path: String,
+    /// What is wrong, and what to write instead.
+    pub remedy: String,
+}
+
+/// A resource that can be built. Everything is there that the builders need, and nothing else can reach them.
+#[derive(Debug, Clone)]
+pub struct ValidatedIndex {
+    /// Name of the resource, and of its objects' beginnings.
+    pub name: String,
+    /// Namespace.
+    pub namespace: String,
+    /// Unique id, for owner references.
+    pub uid: String,
+    /// Name in the backends: what topics begin with.
+    pub index: String,
+    /// HBase namespace.
+    pub hbase_namespace: String,
+    /// Database of the catalog.
+    pub database: String,
+    /// What was asked for.
+    pub spec: MedicalImageIndexSpec,
+    release: Release,
+}
+
+impl ValidatedIndex {
+    /// Image of a component: the resource's own, else that of the operator's release.
+    pub fn image(&self, component: Component) -> String {
+        let own = self.workload(component).and_then(|workload| workload.image.clone());
+        own.unwrap_or_else(|| self.release.image(component))
+    }
+
+    /// What the resource says about a component's pods. Importers run where embedders do: they run the same model.
+    pub fn workload(&self, component: Component) -> Option<&WorkloadSpec> {
+        match component {
+            Component::Gateway => Some(&self.spec.gateway.workload),
+            Component::Embedder => Some(&self.spec.embedder.workload),
+            Component::Search => Some(&self.spec.search.workload),
+            Component::Trainer => Some(&self.spec.trainer.workload),
+            Component::Importer => None,
+        }
+    }
+
+    /// Pods of search: all replicas of all shards.
+    pub fn search_pods(&self) -> i32 {
+        if self.spec.suspend { 0 } else { self.spec.search.shards.saturating_mul(self.spec.search.replicas) }
+    }
+}
+
+/// Checks a resource.
+///
+/// # Errors
+/// Every [`ValidationError`] found.
+pub fn validate(index: &MedicalImageIndex, release: &Release) -> Result<ValidatedIndex, Vec<ValidationError>> {
+    let mut errors = rules(index);
+    let ObjectMeta { name, namespace, uid, .. } = &index.metadata;
+    for (value, field) in [(name, "name"), (namespace, "namespace")] {
+        if value.is_none() {
+            errors.push(error(&format!("metadata.{field}"), "is missing"));
+        }
+    }
+    let spec = &index.spec;
+    for (component, workload) in [
+        (Component::Gateway, &spec.gateway.workload),
+        (Component::Embedder, &spec.embedder.workload),
+        (Component::Search, &spec.search.workload),
+        (Component::Trainer, &spec.trainer.workload),
+    ] {
+        check_workload(component, workload, &mut errors);
+    }
+    check_quantity("spec.search.disk", &spec.search.disk.0, &mut errors);
+    check_imports(spec, &mut errors);
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let index_name = index.index_name().to_owned();
+    let underscored = index_name.replace('-', "_");
+    Ok(ValidatedIndex {
+        name: index.name_any(),
+        namespace: index.namespace().unwrap_or_default(),
+        uid: uid.clone().unwrap_or_default(),
+        hbase_namespace: spec.hbase.namespace.clone().unwrap_or_else(|| underscored.clone()),
+        database: spec.catalog.database.clone().unwrap_or(underscored),
+        index: index_name,
+        spec: spec.clone(),
+        release: release.clone(),
+    })
+}
+
+/// The rules of the schema.
+fn rules(index: &MedicalImageIndex) -> Vec<ValidationError> {
+    match index.validate_cel() {
+        Ok(()) => Vec::new(),
+        Err(failed) => vec![error("spec", &failed.to_string())],
+    }
+}
+
+fn check_workload(component: Component, workload: &WorkloadSpec, errors: &mut Vec<ValidationError>) {
+    let path = format!("spec.{component}");
+    for (kind, quantities) in [("requests", &workload.requests), ("limits", &workload.limits)] {
+        for (resource, quantity) in quantities {
+            check_quantity(&format!("{path}.{kind}[{resource}]"), &quantity.0, errors);
+        }
+    }
+    if let Some(gpu) = &workload.node_pool.gpu {
+        let resource = gpu.resource();
+        if workload.requests.contains_key(&resource) || workload.limits.contains_key(&resource) {
+            errors.push(error(
+                &format!("{path}.nodePool.gpu"),
+                &format!("{resource} is asked for here and under requests or limits: leave it out there"),
+            ));
+        }
+    }
+    if let Some(overrides) = &workload.pod_overrides {
+        check_overrides(&format!("{path}.podOverrides"), overrides, errors);
+    }
+}
+
+/// Overrides may change everything but what the operator finds its pods by.
+fn check_overrides(path: &str, overrides: &Value, errors: &mut Vec<ValidationError>) {
+    let Some(fields) = overrides.as_object() else {
+        errors.push(error(path, "is not an object: write it as a pod template, with metadata and spec"));
+        return;
+    };
+    if let Some(field) = fields.keys().find(|field| !matches!(field.as_str(), "metadata" | "spec")) {
+        errors.push(error(
+            &format!("{path}.{field}"),
+            "is no field of a pod template: put it under metadata or spec",
+        ));
+    }
+    let labels = overrides.pointer("/metadata/labels").and_then(Value::as_object);
+    let own = labels.and_then(|labels| labels.keys().find(|label| label.starts_with("app.kubernetes.io/")));
+    if let Some(label) = own {
+        let path = format!("{path}.metadata.labels[{label}]");
+        errors.push(error(&path, "is how the operator finds its pods: use another label"));
+    }
+}
+
+fn check_imports(spec: &MedicalImageIndexSpec, errors: &mut Vec<ValidationError>) {
+    for (number, import) in spec.imports.iter().enumerate() {
+        if spec.imports[..number].iter().any(|other| other.name == import.name) {
+            let path = format!("spec.imports[{number}].name");
+            errors.push(error(&path, &format!("{:?} is taken by an import above: choose another", import.name)));
+        }
+    }
+}
+
+fn check_quantity(path: &str, text: &str, errors: &mut Vec<ValidationError>) {
+    if crate::quantity::parse(text).is_none_or(|value| value < 0.0) {
+        errors.push(error(path, &format!("{text:?} is no quantity: write it as 500m, 2, 512Mi or 20Gi")));
+    }
+}
+
+fn error(path: &str, remedy: &str) -> ValidationError {
+    ValidationError { path: path.to_owned(), remedy: remedy.to_owned() }
+}

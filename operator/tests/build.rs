@@ -1,0 +1,183 @@
+//! What the operator makes of resources: read as a user writes them, through the real validation.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where its ground gives way")]
+
+use medindex_operator::api::MedicalImageIndex;
+use medindex_operator::build::{Surroundings, build};
+use medindex_operator::release::Release;
+use medindex_operator::validate::{ValidatedIndex, validate};
+use serde_json::{Value, json};
+
+const SAMPLE: &str = include_str!("../../manifests/samples/medicalimageindex.yaml");
+
+fn release() -> Release {
+    Release { image_prefix: "registry.example/".to_owned(), image_tag: "1.2.3".to_owned() }
+}
+
+/// The sample with values put at JSON pointers.
+fn resource(changes: &[(&str, Value)]) -> MedicalImageIndex {
+    let mut index: Value = serde_norway::from_str(SAMPLE).unwrap();
+    index["metadata"]["namespace"] = json!("imaging");
+    index["metadata"]["uid"] = json!("11111111-2222-3333-4444-555555555555");
+    for (pointer, value) in changes {
+        let (parent, name) = pointer.rsplit_once('/').unwrap();
+        index.pointer_mut(parent).unwrap_or_else(|| panic!("nothing at {parent}"))[name] = value.clone();
+    }
+    serde_json::from_value(index).unwrap()
+}
+
+fn validated(changes: &[(&str, Value)]) -> ValidatedIndex {
+    validate(&resource(changes), &release()).unwrap()
+}
+
+fn objects(changes: &[(&str, Value)], surroundings: &Surroundings) -> Vec<Value> {
+    build(&validated(changes), surroundings).unwrap()
+}
+
+fn find<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
+    let is_it = |object: &&Value| object["kind"] == kind && object["metadata"]["name"] == name;
+    objects.iter().find(is_it).unwrap_or_else(|| panic!("no {kind} {name}"))
+}
+
+fn variable<'a>(workload: &'a Value, name: &str) -> &'a Value {
+    let variables = workload.pointer("/spec/template/spec/containers/0/env").unwrap().as_array().unwrap();
+    &variables.iter().find(|variable| variable["name"] == name).unwrap_or_else(|| panic!("no {name}"))["value"]
+}
+
+#[test]
+fn the_same_resource_gives_the_same_objects() {
+    let surroundings = Surroundings::default();
+    assert_eq!(objects(&[], &surroundings), objects(&[], &surroundings));
+}
+
+#[test]
+fn every_object_belongs_to_the_resource_and_can_be_found_by_its_labels() {
+    let all = Surroundings { pod_monitors: true, scaled_objects: true, training: Some(1) };
+    let ingress = json!({"host": "search.example"});
+    let import = json!([{"name": "trauma", "source": {"claim": "scans"}}]);
+    for object in objects(&[("/spec/gateway/ingress", ingress), ("/spec/imports", import)], &all) {
+        let metadata = &object["metadata"];
+        assert_eq!(metadata["ownerReferences"][0]["uid"], "11111111-2222-3333-4444-555555555555", "{object}");
+        assert_eq!(metadata["labels"]["app.kubernetes.io/instance"], "radiology", "{object}");
+        assert_eq!(metadata["labels"]["app.kubernetes.io/managed-by"], "medindex-operator", "{object}");
+        assert_eq!(metadata["namespace"], "imaging", "{object}");
+    }
+}
+
+#[test]
+fn pods_satisfy_the_restricted_security_standard() {
+    let objects = objects(&[], &Surroundings { training: Some(1), ..Surroundings::default() });
+    let pods: Vec<&Value> = objects.iter().filter_map(|object| object.pointer("/spec/template/spec")).collect();
+    assert_eq!(pods.len(), 4);
+    for pod in pods {
+        assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+        assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+        assert_eq!(pod["automountServiceAccountToken"], false);
+        for container in pod["containers"].as_array().unwrap() {
+            let security = &container["securityContext"];
+            assert_eq!(security["allowPrivilegeEscalation"], false);
+            assert_eq!(security["readOnlyRootFilesystem"], true);
+            assert_eq!(security["capabilities"]["drop"], json!(["ALL"]));
+        }
+    }
+}
+
+#[test]
+fn search_has_a_pod_for_every_replica_of_every_shard() {
+    let objects = objects(&[("/spec/search/shards", json!(3)), ("/spec/search/replicas", json!(2))], &Surroundings::default());
+    let search = find(&objects, "StatefulSet", "radiology-search");
+    assert_eq!(search["spec"]["replicas"], 6);
+    assert_eq!(variable(search, "MEDINDEX_SHARDS"), "3");
+    assert_eq!(find(&objects, "Service", "radiology-search")["spec"]["clusterIP"], "None");
+    let gateway = find(&objects, "Deployment", "radiology-gateway");
+    assert_eq!(variable(gateway, "MEDINDEX_SEARCH"), "radiology-search.imaging.svc:7000");
+}
+
+#[test]
+fn a_gpu_pool_is_asked_for_and_pods_replace_each_other_in_place() {
+    let pool = json!({"nodeSelector": {"pool": "gpu"}, "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}], "gpu": {"count": 1}});
+    let objects = objects(&[("/spec/embedder/nodePool", pool)], &Surroundings::default());
+    let embedder = find(&objects, "Deployment", "radiology-embedder");
+    let pod = &embedder["spec"]["template"]["spec"];
+    assert_eq!(pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"], "1");
+    assert_eq!((&pod["nodeSelector"]["pool"], &pod["tolerations"][0]["key"]), (&json!("gpu"), &json!("nvidia.com/gpu")));
+    let rolling = &embedder["spec"]["strategy"]["rollingUpdate"];
+    assert_eq!((&rolling["maxSurge"], &rolling["maxUnavailable"]), (&json!(0), &json!(1)));
+}
+
+#[test]
+fn an_autoscaler_owns_the_number_of_replicas() {
+    let scaling = ("/spec/embedder/autoscaling", json!({"maxReplicas": 4}));
+    let plain = objects(std::slice::from_ref(&scaling), &Surroundings::default());
+    assert!(find(&plain, "Deployment", "radiology-embedder")["spec"].get("replicas").is_none());
+    assert_eq!(find(&plain, "HorizontalPodAutoscaler", "radiology-embedder")["spec"]["maxReplicas"], 4);
+    let keda = objects(&[scaling], &Surroundings { scaled_objects: true, ..Surroundings::default() });
+    let trigger = &find(&keda, "ScaledObject", "radiology-embedder")["spec"]["triggers"][0]["metadata"];
+    assert_eq!((&trigger["topic"], &trigger["consumerGroup"]), (&json!("radiology.imageupload"), &json!("radiology.embedder")));
+    assert!(!keda.iter().any(|object| object["kind"] == "HorizontalPodAutoscaler"));
+}
+
+#[test]
+fn a_suspended_index_runs_nothing_and_keeps_its_objects() {
+    let objects = objects(&[("/spec/suspend", json!(true))], &Surroundings { training: Some(2), ..Surroundings::default() });
+    for (kind, name) in [("Deployment", "radiology-gateway"), ("Deployment", "radiology-embedder"), ("StatefulSet", "radiology-search")] {
+        assert_eq!(find(&objects, kind, name)["spec"]["replicas"], 0, "{name}");
+    }
+    assert_eq!(find(&objects, "Job", "radiology-train-2")["spec"]["suspend"], true);
+}
+
+#[test]
+fn secrets_are_mounted_as_files_and_never_written_anywhere() {
+    let tls = json!({"authorities": {"name": "ca", "key": "ca.pem"}, "clientSecret": "client"});
+    let objects = objects(&[("/spec/kafka/loginSecret", json!("kafka-login")), ("/spec/kafka/tls", tls)], &Surroundings::default());
+    let settings = &find(&objects, "ConfigMap", "radiology-settings")["data"];
+    assert_eq!(settings["MEDINDEX_KAFKA_PASSWORD_FILE"], "/etc/medindex/kafka-login/password");
+    assert_eq!(settings["MEDINDEX_KAFKA_AUTHORITIES"], "/etc/medindex/kafka-authorities/ca.pem");
+    let pod = &find(&objects, "Deployment", "radiology-gateway")["spec"]["template"]["spec"];
+    let volumes: Vec<&str> = pod["volumes"].as_array().unwrap().iter().map(|volume| volume["name"].as_str().unwrap()).collect();
+    for name in ["kafka-login", "kafka-authorities", "kafka-client", "mysql-login"] {
+        assert!(volumes.contains(&name), "{volumes:?}");
+    }
+    assert!(!objects.iter().any(|object| object["kind"] == "Secret"));
+}
+
+#[test]
+fn only_changed_settings_start_pods_anew() {
+    let template = |changes: &[(&str, Value)], kind: &str, name: &str| {
+        let objects = objects(changes, &Surroundings::default());
+        find(&objects, kind, name)["spec"]["template"].clone()
+    };
+    let before = template(&[], "StatefulSet", "radiology-search");
+    assert_eq!(before, template(&[("/spec/gateway/replicas", json!(5))], "StatefulSet", "radiology-search"));
+    assert_ne!(before, template(&[("/spec/organisation", json!("other"))], "StatefulSet", "radiology-search"));
+}
+
+#[test]
+fn overrides_are_merged_over_the_pods() {
+    let overrides = json!({"spec": {"priorityClassName": "high", "containers": [{"name": "gateway", "env": [{"name": "MEDINDEX_LOG", "value": "debug"}]}]}});
+    let objects = objects(&[("/spec/gateway/podOverrides", overrides)], &Surroundings::default());
+    let gateway = find(&objects, "Deployment", "radiology-gateway");
+    assert_eq!(gateway["spec"]["template"]["spec"]["priorityClassName"], "high");
+    assert_eq!(variable(gateway, "MEDINDEX_LOG"), "debug");
+    assert_eq!(variable(gateway, "MEDINDEX_LISTEN"), "0.0.0.0:8080");
+}
+
+#[test]
+fn what_no_schema_can_tell_is_refused_with_the_field_and_the_remedy() {
+    let cases = [
+        ("/spec/search/disk", json!("much"), "spec.search.disk: \"much\" is no quantity"),
+        ("/spec/search/requests", json!({"memory": "2 Gi"}), "spec.search.requests[memory]"),
+        ("/spec/gateway/podOverrides", json!({"containers": []}), "put it under metadata or spec"),
+        ("/spec/gateway/podOverrides", json!({"metadata": {"labels": {"app.kubernetes.io/name": "x"}}}), "use another label"),
+        ("/spec/embedder", json!({"limits": {"nvidia.com/gpu": "1"}, "nodePool": {"gpu": {}}}), "leave it out there"),
+        (
+            "/spec/imports",
+            json!([{"name": "a", "source": {"claim": "c"}}, {"name": "a", "source": {"claim": "d"}}]),
+            "spec.imports[1].name",
+        ),
+    ];
+    for (pointer, value, words) in cases {
+        let errors = validate(&resource(&[(pointer, value)]), &release()).err().unwrap_or_else(|| panic!("{pointer} was taken"));
+        let text = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        assert!(text.contains(words), "{pointer}: {text}");
+    }
+}
