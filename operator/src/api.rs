@@ -5,6 +5,9 @@
 //! one. Integers are signed (API servers warn of unsigned formats), and fields that are not set are left out of what is written (with
 //! server-side apply a null would claim the field).
 
+// KubeSchema copies its types into places where they cannot be reached.
+#![allow(unreachable_pub)]
+
 mod backends;
 mod embedding;
 mod image_index;

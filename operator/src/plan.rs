@@ -87,7 +87,10 @@ async fn kubernetes(client: &Client, index: &ValidatedIndex) -> Result<Vec<Strin
     let desired = build(index, &Surroundings { training, ..found.surroundings })?;
     let mut lines = vec!["Kubernetes:".to_owned()];
     for object in &desired {
-        let live = found.live.iter().find(|live| Kind::of(object) == Some(live.kind) && object["metadata"]["name"] == live.name());
+        let live = found
+            .live
+            .iter()
+            .find(|live| Kind::of(object) == Some(live.kind) && object["metadata"]["name"] == live.name());
         match live {
             None => lines.push(format!("  + {}", name(object))),
             Some(live) if !holds(&live.json(), object) => lines.push(format!("  ~ {}", name(object))),
@@ -95,7 +98,9 @@ async fn kubernetes(client: &Client, index: &ValidatedIndex) -> Result<Vec<Strin
         }
     }
     for live in found.live.iter().filter(|live| live.kind.is_made()) {
-        let is_wanted = desired.iter().any(|object| Kind::of(object) == Some(live.kind) && object["metadata"]["name"] == live.name());
+        let is_wanted = desired
+            .iter()
+            .any(|object| Kind::of(object) == Some(live.kind) && object["metadata"]["name"] == live.name());
         if !is_wanted {
             lines.push(format!("  - {} {}", live.kind.kind, live.name()));
         }

@@ -4,7 +4,8 @@
 ///
 /// The grammar of `k8s.io/apimachinery/pkg/api/resource`: a decimal number and a suffix, binary (`Ki` to `Ei`), decimal (`n` to `E`) or an exponent.
 pub fn parse(text: &str) -> Option<f64> {
-    let end = text.find(|letter: char| !letter.is_ascii_digit() && !"+-.".contains(letter)).unwrap_or(text.len());
+    let end =
+        text.find(|letter: char| !letter.is_ascii_digit() && !"+-.".contains(letter)).unwrap_or(text.len());
     let (number, suffix) = text.split_at(end);
     let number: f64 = number.parse().ok()?;
     let factor = match suffix {
@@ -35,7 +36,9 @@ mod tests {
 
     #[test]
     fn the_same_amount_written_differently_is_equal() {
-        for (left, right) in [("1000m", "1"), ("1024Mi", "1Gi"), ("1e3", "1k"), ("0.5", "500m"), ("2E2", "200")] {
+        for (left, right) in
+            [("1000m", "1"), ("1024Mi", "1Gi"), ("1e3", "1k"), ("0.5", "500m"), ("2E2", "200")]
+        {
             assert_eq!(parse(left), parse(right), "{left} and {right}");
         }
     }

@@ -69,7 +69,10 @@ impl ValidatedIndex {
 ///
 /// # Errors
 /// Every [`ValidationError`] found.
-pub fn validate(index: &MedicalImageIndex, release: &Release) -> Result<ValidatedIndex, Vec<ValidationError>> {
+pub fn validate(
+    index: &MedicalImageIndex,
+    release: &Release,
+) -> Result<ValidatedIndex, Vec<ValidationError>> {
     let mut errors = rules(index);
     let ObjectMeta { name, namespace, uid, .. } = &index.metadata;
     for (value, field) in [(name, "name"), (namespace, "namespace")] {
@@ -158,7 +161,10 @@ fn check_imports(spec: &MedicalImageIndexSpec, errors: &mut Vec<ValidationError>
     for (number, import) in spec.imports.iter().enumerate() {
         if spec.imports[..number].iter().any(|other| other.name == import.name) {
             let path = format!("spec.imports[{number}].name");
-            errors.push(error(&path, &format!("{:?} is taken by an import above: choose another", import.name)));
+            errors.push(error(
+                &path,
+                &format!("{:?} is taken by an import above: choose another", import.name),
+            ));
         }
     }
 }

@@ -43,9 +43,17 @@ fn what_does_not_fit_together_is_refused_with_what_to_do() {
         ("/spec/embedding/model", json!({}), "exactly one of image"),
         ("/spec/embedding/model", json!({"claim": "a", "image": "b"}), "exactly one of image"),
         ("/spec/quantizer", json!({"bits": 6}), "is 4 or 8"),
-        ("/spec/embedder/autoscaling", json!({"minReplicas": 5, "maxReplicas": 2}), "minReplicas must not exceed"),
+        (
+            "/spec/embedder/autoscaling",
+            json!({"minReplicas": 5, "maxReplicas": 2}),
+            "minReplicas must not exceed",
+        ),
         ("/spec/embedder/autoscaling", json!({"maxReplicas": 20}), "would get no partition"),
-        ("/spec/search/nodePool", json!({"gpu": {"migProfile": "1g.10gb", "resourceName": "amd.com/gpu"}}), "give migProfile or resourceName"),
+        (
+            "/spec/search/nodePool",
+            json!({"gpu": {"migProfile": "1g.10gb", "resourceName": "amd.com/gpu"}}),
+            "give migProfile or resourceName",
+        ),
         ("/spec/imports", json!([{"name": "a", "source": {"claim": "c", "path": "../x"}}]), "stays in it"),
         ("/metadata/name", json!("9lives"), "a letter first"),
     ];
@@ -64,7 +72,11 @@ fn what_rows_and_vectors_depend_on_cannot_change() {
         (sample(), with("/spec/kafka/partitions", json!(12)), "spec.kafka.partitions cannot change"),
         (sample(), with("/spec/kafka/prefix", json!("other")), "spec.kafka.prefix cannot change"),
         (sample(), with("/spec/hbase/namespace", json!("other")), "spec.hbase.namespace cannot change"),
-        (sample(), with("/spec/search/disk", json!("1Gi")), "spec.search.disk and storageClass cannot change"),
+        (
+            sample(),
+            with("/spec/search/disk", json!("1Gi")),
+            "spec.search.disk and storageClass cannot change",
+        ),
         (named, other, "spec.embedding.digest cannot change"),
     ];
     for (before, after, words) in cases {
@@ -84,17 +96,21 @@ fn fields_that_do_not_exist_are_refused() {
     }
 }
 
+/// Paths of the nulls in a value.
+fn nulls(value: &Value, path: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Null => found.push(path.to_owned()),
+        Value::Object(fields) => {
+            fields.iter().for_each(|(name, value)| nulls(value, &format!("{path}.{name}"), found));
+        }
+        Value::Array(items) => items.iter().for_each(|value| nulls(value, path, found)),
+        _ => {}
+    }
+}
+
 #[test]
 fn what_is_not_set_is_not_written() {
     let written = serde_json::to_value(read(sample())).unwrap();
-    fn nulls(value: &Value, path: &str, found: &mut Vec<String>) {
-        match value {
-            Value::Null => found.push(path.to_owned()),
-            Value::Object(fields) => fields.iter().for_each(|(name, value)| nulls(value, &format!("{path}.{name}"), found)),
-            Value::Array(items) => items.iter().for_each(|value| nulls(value, path, found)),
-            _ => {}
-        }
-    }
     let mut found = Vec::new();
     nulls(&written["spec"], "spec", &mut found);
     assert_eq!(found, Vec::<String>::new(), "server-side apply would claim these fields");
@@ -150,7 +166,14 @@ fn the_definition_in_the_repository_is_that_of_the_code() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds/medicalimageindexes.yaml");
     let kept = std::fs::read_to_string(path).unwrap_or_default();
     let made = definition_yaml().unwrap();
-    assert!(kept == made, "crds/medicalimageindexes.yaml is behind: run medindex-operator crd > crds/medicalimageindexes.yaml");
-    assert!(made.len() < 256 << 10, "{} bytes: kubectl apply could not keep it in its annotation", made.len());
+    assert!(
+        kept == made,
+        "crds/medicalimageindexes.yaml is behind: run medindex-operator crd > crds/medicalimageindexes.yaml"
+    );
+    assert!(
+        made.len() < 256 << 10,
+        "{} bytes: kubectl apply could not keep it in its annotation",
+        made.len()
+    );
     assert_eq!(MedicalImageIndex::crd_name(), "medicalimageindexes.medindex.dev");
 }

@@ -66,7 +66,8 @@ fn every_object_belongs_to_the_resource_and_can_be_found_by_its_labels() {
 #[test]
 fn pods_satisfy_the_restricted_security_standard() {
     let objects = objects(&[], &Surroundings { training: Some(1), ..Surroundings::default() });
-    let pods: Vec<&Value> = objects.iter().filter_map(|object| object.pointer("/spec/template/spec")).collect();
+    let pods: Vec<&Value> =
+        objects.iter().filter_map(|object| object.pointer("/spec/template/spec")).collect();
     assert_eq!(pods.len(), 4);
     for pod in pods {
         assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
@@ -83,7 +84,10 @@ fn pods_satisfy_the_restricted_security_standard() {
 
 #[test]
 fn search_has_a_pod_for_every_replica_of_every_shard() {
-    let objects = objects(&[("/spec/search/shards", json!(3)), ("/spec/search/replicas", json!(2))], &Surroundings::default());
+    let objects = objects(
+        &[("/spec/search/shards", json!(3)), ("/spec/search/replicas", json!(2))],
+        &Surroundings::default(),
+    );
     let search = find(&objects, "StatefulSet", "radiology-search");
     assert_eq!(search["spec"]["replicas"], 6);
     assert_eq!(variable(search, "MEDINDEX_SHARDS"), "3");
@@ -99,7 +103,10 @@ fn a_gpu_pool_is_asked_for_and_pods_replace_each_other_in_place() {
     let embedder = find(&objects, "Deployment", "radiology-embedder");
     let pod = &embedder["spec"]["template"]["spec"];
     assert_eq!(pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"], "1");
-    assert_eq!((&pod["nodeSelector"]["pool"], &pod["tolerations"][0]["key"]), (&json!("gpu"), &json!("nvidia.com/gpu")));
+    assert_eq!(
+        (&pod["nodeSelector"]["pool"], &pod["tolerations"][0]["key"]),
+        (&json!("gpu"), &json!("nvidia.com/gpu"))
+    );
     let rolling = &embedder["spec"]["strategy"]["rollingUpdate"];
     assert_eq!((&rolling["maxSurge"], &rolling["maxUnavailable"]), (&json!(0), &json!(1)));
 }
@@ -112,14 +119,24 @@ fn an_autoscaler_owns_the_number_of_replicas() {
     assert_eq!(find(&plain, "HorizontalPodAutoscaler", "radiology-embedder")["spec"]["maxReplicas"], 4);
     let keda = objects(&[scaling], &Surroundings { scaled_objects: true, ..Surroundings::default() });
     let trigger = &find(&keda, "ScaledObject", "radiology-embedder")["spec"]["triggers"][0]["metadata"];
-    assert_eq!((&trigger["topic"], &trigger["consumerGroup"]), (&json!("radiology.imageupload"), &json!("radiology.embedder")));
+    assert_eq!(
+        (&trigger["topic"], &trigger["consumerGroup"]),
+        (&json!("radiology.imageupload"), &json!("radiology.embedder"))
+    );
     assert!(!keda.iter().any(|object| object["kind"] == "HorizontalPodAutoscaler"));
 }
 
 #[test]
 fn a_suspended_index_runs_nothing_and_keeps_its_objects() {
-    let objects = objects(&[("/spec/suspend", json!(true))], &Surroundings { training: Some(2), ..Surroundings::default() });
-    for (kind, name) in [("Deployment", "radiology-gateway"), ("Deployment", "radiology-embedder"), ("StatefulSet", "radiology-search")] {
+    let objects = objects(
+        &[("/spec/suspend", json!(true))],
+        &Surroundings { training: Some(2), ..Surroundings::default() },
+    );
+    for (kind, name) in [
+        ("Deployment", "radiology-gateway"),
+        ("Deployment", "radiology-embedder"),
+        ("StatefulSet", "radiology-search"),
+    ] {
         assert_eq!(find(&objects, kind, name)["spec"]["replicas"], 0, "{name}");
     }
     assert_eq!(find(&objects, "Job", "radiology-train-2")["spec"]["suspend"], true);
@@ -128,12 +145,16 @@ fn a_suspended_index_runs_nothing_and_keeps_its_objects() {
 #[test]
 fn secrets_are_mounted_as_files_and_never_written_anywhere() {
     let tls = json!({"authorities": {"name": "ca", "key": "ca.pem"}, "clientSecret": "client"});
-    let objects = objects(&[("/spec/kafka/loginSecret", json!("kafka-login")), ("/spec/kafka/tls", tls)], &Surroundings::default());
+    let objects = objects(
+        &[("/spec/kafka/loginSecret", json!("kafka-login")), ("/spec/kafka/tls", tls)],
+        &Surroundings::default(),
+    );
     let settings = &find(&objects, "ConfigMap", "radiology-settings")["data"];
     assert_eq!(settings["MEDINDEX_KAFKA_PASSWORD_FILE"], "/etc/medindex/kafka-login/password");
     assert_eq!(settings["MEDINDEX_KAFKA_AUTHORITIES"], "/etc/medindex/kafka-authorities/ca.pem");
     let pod = &find(&objects, "Deployment", "radiology-gateway")["spec"]["template"]["spec"];
-    let volumes: Vec<&str> = pod["volumes"].as_array().unwrap().iter().map(|volume| volume["name"].as_str().unwrap()).collect();
+    let volumes: Vec<&str> =
+        pod["volumes"].as_array().unwrap().iter().map(|volume| volume["name"].as_str().unwrap()).collect();
     for name in ["kafka-login", "kafka-authorities", "kafka-client", "mysql-login"] {
         assert!(volumes.contains(&name), "{volumes:?}");
     }
@@ -148,7 +169,10 @@ fn only_changed_settings_start_pods_anew() {
     };
     let before = template(&[], "StatefulSet", "radiology-search");
     assert_eq!(before, template(&[("/spec/gateway/replicas", json!(5))], "StatefulSet", "radiology-search"));
-    assert_ne!(before, template(&[("/spec/organisation", json!("other"))], "StatefulSet", "radiology-search"));
+    assert_ne!(
+        before,
+        template(&[("/spec/organisation", json!("other"))], "StatefulSet", "radiology-search")
+    );
 }
 
 #[test]
@@ -167,8 +191,16 @@ fn what_no_schema_can_tell_is_refused_with_the_field_and_the_remedy() {
         ("/spec/search/disk", json!("much"), "spec.search.disk: \"much\" is no quantity"),
         ("/spec/search/requests", json!({"memory": "2 Gi"}), "spec.search.requests[memory]"),
         ("/spec/gateway/podOverrides", json!({"containers": []}), "put it under metadata or spec"),
-        ("/spec/gateway/podOverrides", json!({"metadata": {"labels": {"app.kubernetes.io/name": "x"}}}), "use another label"),
-        ("/spec/embedder", json!({"limits": {"nvidia.com/gpu": "1"}, "nodePool": {"gpu": {}}}), "leave it out there"),
+        (
+            "/spec/gateway/podOverrides",
+            json!({"metadata": {"labels": {"app.kubernetes.io/name": "x"}}}),
+            "use another label",
+        ),
+        (
+            "/spec/embedder",
+            json!({"limits": {"nvidia.com/gpu": "1"}, "nodePool": {"gpu": {}}}),
+            "leave it out there",
+        ),
         (
             "/spec/imports",
             json!([{"name": "a", "source": {"claim": "c"}}, {"name": "a", "source": {"claim": "d"}}]),
@@ -176,7 +208,9 @@ fn what_no_schema_can_tell_is_refused_with_the_field_and_the_remedy() {
         ),
     ];
     for (pointer, value, words) in cases {
-        let errors = validate(&resource(&[(pointer, value)]), &release()).err().unwrap_or_else(|| panic!("{pointer} was taken"));
+        let errors = validate(&resource(&[(pointer, value)]), &release())
+            .err()
+            .unwrap_or_else(|| panic!("{pointer} was taken"));
         let text = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         assert!(text.contains(words), "{pointer}: {text}");
     }

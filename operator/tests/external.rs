@@ -9,7 +9,8 @@ use medindex_operator::validate::{ValidatedIndex, validate};
 use serde_json::{Value, json};
 
 fn index(changes: &[(&str, Value)]) -> ValidatedIndex {
-    let mut index: Value = serde_norway::from_str(include_str!("../../manifests/samples/medicalimageindex.yaml")).unwrap();
+    let mut index: Value =
+        serde_norway::from_str(include_str!("../../manifests/samples/medicalimageindex.yaml")).unwrap();
     index["metadata"]["namespace"] = json!("imaging");
     for (pointer, value) in changes {
         let (parent, name) = pointer.rsplit_once('/').unwrap();
@@ -32,7 +33,15 @@ fn as_desired(topic: &DesiredTopic) -> ObservedTopic {
 fn the_change_log_is_compacted_and_the_others_are_kept_for_a_time() {
     let topics = desired_topics(&index(&[("/spec/kafka/retentionHours", json!(2))]));
     let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
-    assert_eq!(names, ["radiology.imageupload", "radiology.imageindexed", "radiology.imageupload.dlq", "radiology.operationlog"]);
+    assert_eq!(
+        names,
+        [
+            "radiology.imageupload",
+            "radiology.imageindexed",
+            "radiology.imageupload.dlq",
+            "radiology.operationlog"
+        ]
+    );
     assert_eq!(topics[1].settings["cleanup.policy"], "compact");
     assert!(!topics[1].settings.contains_key("retention.ms"));
     assert_eq!(topics[0].settings["retention.ms"], "7200000");
@@ -76,7 +85,11 @@ fn other_partitions_stall_and_fewer_copies_degrade() {
 
 fn table_as_desired(table: &TableDescription) -> TableState {
     let starts = std::iter::once("").chain(table.split_keys.iter().map(String::as_str));
-    let regions = starts.map(|start| Region { start_key: start.into(), end_key: Vec::new(), server: "one:1".to_owned() });
+    let regions = starts.map(|start| Region {
+        start_key: start.into(),
+        end_key: Vec::new(),
+        server: "one:1".to_owned(),
+    });
     TableState { families: table.families.clone(), regions: regions.collect(), enabled: true }
 }
 

@@ -41,7 +41,7 @@ pub struct KafkaSpec {
     pub prefix: Option<String>,
     /// Partitions of the index: of its topics, its table and its search. Cannot change.
     #[serde(default = "default_partitions")]
-    #[schemars(range(min = 1, max = 10000))]
+    #[schemars(range(min = 1, max = 10_000))]
     #[x_kube(validation = Rule::new("self == oldSelf")
         .message("spec.kafka.partitions cannot change: every image's row key and region follow from it; make a new index and import again"))]
     pub partitions: i32,
@@ -55,7 +55,7 @@ pub struct KafkaSpec {
     pub min_insync_replicas: i32,
     /// Hours that uploads, dead letters and the operation log are kept. The change log is compacted and kept for ever.
     #[serde(default = "default_retention_hours")]
-    #[schemars(range(min = 1, max = 87600))]
+    #[schemars(range(min = 1, max = 87_600))]
     pub retention_hours: i32,
     /// Further settings of all topics, as Kafka names them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -68,7 +68,7 @@ pub struct KafkaSpec {
 /// HBase, and the index's tables in it.
 #[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[x_kube(
-    validation = Rule::new("has(self.namespace) == has(oldSelf.namespace) && (!has(self.namespace) || self.namespace == oldSelf.namespace)")
+    validation = Rule::new("has(self.__namespace__) == has(oldSelf.__namespace__) && (!has(self.__namespace__) || self.__namespace__ == oldSelf.__namespace__)")
         .message("spec.hbase.namespace cannot change: the stored images would be left behind; make a new index and import again")
         .field_path(".namespace")
 )]
@@ -92,7 +92,7 @@ pub struct HbaseSpec {
     pub compression: Compression,
     /// Days after which images vanish; never when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 24855))]
+    #[schemars(range(min = 1, max = 24_855))]
     pub ttl_days: Option<i32>,
 }
 

@@ -1,7 +1,6 @@
 //! The model that makes vectors of images.
 
 use kube::KubeSchema;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The model, where it comes from, and how images are shown to it. Vectors of two models never mix, so what makes other vectors cannot change.

@@ -18,7 +18,7 @@ pub struct ImportSpec {
     pub format: ImportFormat,
     /// Images a second at the most; no limit when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 100000))]
+    #[schemars(range(min = 1, max = 100_000))]
     pub images_per_second: Option<i32>,
 }
 

@@ -40,7 +40,10 @@ pub struct GpuSpec {
     pub count: i32,
     /// Extended resource that stands for a GPU; `nvidia.com/gpu` when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 317), regex(pattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"))]
+    #[schemars(
+        length(max = 317),
+        regex(pattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
+    )]
     pub resource_name: Option<String>,
     /// MIG slice, such as `1g.10gb`.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct QuantizerSpec {
     /// Coarse lists; about four times the square root of the number of images when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1048576))]
+    #[schemars(range(min = 1, max = 1_048_576))]
     pub lists: Option<i32>,
     /// Sub-quantizers of a code: parts that a vector is cut into, each with a code of its own; 64 when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -22,7 +22,7 @@ pub struct QuantizerSpec {
     pub bits: i32,
     /// Vectors that a training learns from.
     #[serde(default = "default_sample")]
-    #[schemars(range(min = 256, max = 10000000))]
+    #[schemars(range(min = 256, max = 10_000_000))]
     pub training_sample: i32,
     /// Share of the true nearest ten, in percent, that a new generation must find on held-out queries before it answers.
     #[serde(default = "default_recall_gate")]
@@ -43,7 +43,7 @@ pub struct QuantizerSpec {
 pub struct RetrainPolicy {
     /// Images before the first training; until then search is exact.
     #[serde(default = "default_first")]
-    #[schemars(range(min = 1000, max = 1000000000))]
+    #[schemars(range(min = 1000, max = 1_000_000_000))]
     pub first_at_images: i64,
     /// Growth since the last training, in percent, that brings the next one; never by itself when 0.
     #[serde(default = "default_growth")]

@@ -37,10 +37,10 @@ pub mod condition_types {
         STALLED,
         TOPICS_READY,
         TABLE_READY,
-        QUANTIZER_READY,
         EMBEDDER_READY,
         SEARCH_READY,
         GATEWAY_READY,
+        QUANTIZER_READY,
         DEGRADED,
     ];
 }

@@ -53,7 +53,7 @@ pub struct Autoscaling {
     pub cpu_percent: i32,
     /// Waiting uploads for each embedder that are aimed at, where KEDA is installed; embedders only.
     #[serde(default = "default_lag")]
-    #[schemars(range(min = 1, max = 1000000))]
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub lag_per_replica: i32,
 }
 
@@ -121,7 +121,10 @@ pub struct GatewaySpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct IngressSpec {
     /// Host name.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    )]
     pub host: String,
     /// Ingress class; the cluster's own when left out.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,13 +1,13 @@
 //! What lies around the workloads: the Ingress, the autoscalers, and the rules of the network.
 
 use k8s_openapi::api::autoscaling::v2::{
-    CrossVersionObjectReference, HorizontalPodAutoscaler, HorizontalPodAutoscalerSpec, MetricSpec, MetricTarget,
-    ResourceMetricSource,
+    CrossVersionObjectReference, HorizontalPodAutoscaler, HorizontalPodAutoscalerSpec, MetricSpec,
+    MetricTarget, ResourceMetricSource,
 };
 use k8s_openapi::api::networking::v1::{
-    HTTPIngressPath, HTTPIngressRuleValue, Ingress, IngressBackend, IngressRule, IngressServiceBackend, IngressSpec,
-    IngressTLS, NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
-    ServiceBackendPort,
+    HTTPIngressPath, HTTPIngressRuleValue, Ingress, IngressBackend, IngressRule, IngressServiceBackend,
+    IngressSpec, IngressTLS, NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
+    NetworkPolicySpec, ServiceBackendPort,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
@@ -111,7 +111,8 @@ pub(super) fn scaled_object(index: &ValidatedIndex, wanted: &Autoscaling) -> Val
 
 /// What Prometheus' operator scrapes: the operation port of every pod of the index.
 pub(super) fn pod_monitor(index: &ValidatedIndex) -> Value {
-    let metadata = super::meta::object_meta(index, index.name.clone(), crate::names::index_labels(&index.name));
+    let metadata =
+        super::meta::object_meta(index, index.name.clone(), crate::names::index_labels(&index.name));
     json!({
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "PodMonitor",

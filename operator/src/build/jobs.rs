@@ -1,6 +1,8 @@
 //! Programs that run and end: trainings and imports.
 
-use k8s_openapi::api::batch::v1::{Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyRule};
+use k8s_openapi::api::batch::v1::{
+    Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyRule,
+};
 use k8s_openapi::api::core::v1::{
     EmptyDirVolumeSource, PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume, VolumeMount,
 };
@@ -16,12 +18,12 @@ use crate::validate::ValidatedIndex;
 const WRONG_SETTING: i32 = 2;
 
 /// Name of the Job that trains a generation.
-pub(crate) fn training_name(index: &str, generation: i64) -> String {
+pub fn training_name(index: &str, generation: i64) -> String {
     format!("{index}-train-{generation}")
 }
 
 /// Name of the Job of an import.
-pub(crate) fn import_name(index: &str, import: &str) -> String {
+pub fn import_name(index: &str, import: &str) -> String {
     format!("{index}-import-{import}")
 }
 
@@ -45,7 +47,11 @@ pub(super) fn training(index: &ValidatedIndex, settings: &Settings, generation: 
     let program = Program {
         variables,
         volumes: vec![scratch],
-        mounts: vec![VolumeMount { name: "data".to_owned(), mount_path: "/data".to_owned(), ..VolumeMount::default() }],
+        mounts: vec![VolumeMount {
+            name: "data".to_owned(),
+            mount_path: "/data".to_owned(),
+            ..VolumeMount::default()
+        }],
         ..Program::default()
     };
     let pods = template(index, Component::Trainer, &index.spec.trainer.workload, settings, program);
@@ -95,7 +101,13 @@ pub(super) fn import(index: &ValidatedIndex, settings: &Settings, import: &Impor
     job(index, Component::Importer, import_name(&index.name, &import.name), pods, 20)
 }
 
-fn job(index: &ValidatedIndex, component: Component, name: String, mut pods: PodTemplateSpec, tries: i32) -> Job {
+fn job(
+    index: &ValidatedIndex,
+    component: Component,
+    name: String,
+    mut pods: PodTemplateSpec,
+    tries: i32,
+) -> Job {
     if let Some(spec) = &mut pods.spec {
         spec.restart_policy = Some("Never".to_owned());
         spec.topology_spread_constraints = None;

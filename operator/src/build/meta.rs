@@ -9,7 +9,11 @@ use crate::api::MedicalImageIndex;
 use crate::names::{Component, object_name, selector_labels};
 use crate::validate::ValidatedIndex;
 
-pub(super) fn object_meta(index: &ValidatedIndex, name: String, labels: BTreeMap<String, String>) -> ObjectMeta {
+pub(super) fn object_meta(
+    index: &ValidatedIndex,
+    name: String,
+    labels: BTreeMap<String, String>,
+) -> ObjectMeta {
     let owner = OwnerReference {
         api_version: MedicalImageIndex::api_version(&()).into_owned(),
         kind: MedicalImageIndex::kind(&()).into_owned(),

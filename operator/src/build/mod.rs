@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub use self::jobs::{import_name, training_name};
-pub(crate) use self::workloads::{GATEWAY_PORT, gateway_host};
+pub(crate) use self::workloads::gateway_host;
 use crate::names::Component;
 use crate::validate::ValidatedIndex;
 
@@ -64,7 +64,9 @@ pub enum BuildError {
 pub fn build(index: &ValidatedIndex, surroundings: &Surroundings) -> Result<Vec<Value>, BuildError> {
     let settings = settings::settings(index);
     let mut objects = Objects::default();
-    for component in [Component::Gateway, Component::Embedder, Component::Search, Component::Trainer, Component::Importer] {
+    for component in
+        [Component::Gateway, Component::Embedder, Component::Search, Component::Trainer, Component::Importer]
+    {
         objects.add(&workloads::account(index, component))?;
     }
     objects.add(&settings::config_map(index, &settings))?;
@@ -96,7 +98,11 @@ pub fn build(index: &ValidatedIndex, surroundings: &Surroundings) -> Result<Vec<
     Ok(objects.0)
 }
 
-fn add_edges(index: &ValidatedIndex, surroundings: &Surroundings, objects: &mut Objects) -> Result<(), BuildError> {
+fn add_edges(
+    index: &ValidatedIndex,
+    surroundings: &Surroundings,
+    objects: &mut Objects,
+) -> Result<(), BuildError> {
     if let Some(ingress) = edge::ingress(index) {
         objects.add(&ingress)?;
     }
@@ -149,7 +155,8 @@ struct Objects(Vec<Value>);
 impl Objects {
     fn add<K: KubernetesResource + Serialize>(&mut self, object: &K) -> Result<(), BuildError> {
         // Types of k8s-openapi write their apiVersion and kind themselves.
-        let value = serde_json::to_value(object).map_err(|source| BuildError::Write { kind: K::KIND, source })?;
+        let value =
+            serde_json::to_value(object).map_err(|source| BuildError::Write { kind: K::KIND, source })?;
         self.0.push(value);
         Ok(())
     }

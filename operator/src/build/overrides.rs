@@ -30,7 +30,9 @@ fn merge_fields(base: &mut Map<String, Value>, over: &Map<String, Value>) {
 
 /// By which field the elements of two lists are told apart.
 fn merge_key(base: &[Value], over: &[Value]) -> Option<&'static str> {
-    ["mountPath", "name"].into_iter().find(|key| base.iter().chain(over).all(|element| element[*key].is_string()))
+    ["mountPath", "name"]
+        .into_iter()
+        .find(|key| base.iter().chain(over).all(|element| element[*key].is_string()))
 }
 
 fn merge_lists(base: &mut Vec<Value>, over: &[Value], key: &str) {
@@ -54,21 +56,27 @@ mod tests {
             "containers": [{"name": "search", "image": "a", "args": ["x"], "env": [{"name": "A", "value": "1"}]}],
             "nodeSelector": {"pool": "cpu"},
         }});
-        merge(&mut pod, &json!({"spec": {
-            "containers": [
-                {"name": "search", "args": ["y"], "env": [{"name": "A", "value": "2"}, {"name": "B", "value": "3"}]},
-                {"name": "sidecar", "image": "b"},
-            ],
-            "nodeSelector": {"pool": null, "disk": "fast"},
-            "priorityClassName": "high",
-        }}));
-        assert_eq!(pod, json!({"spec": {
-            "containers": [
-                {"name": "search", "image": "a", "args": ["y"], "env": [{"name": "A", "value": "2"}, {"name": "B", "value": "3"}]},
-                {"name": "sidecar", "image": "b"},
-            ],
-            "nodeSelector": {"disk": "fast"},
-            "priorityClassName": "high",
-        }}));
+        merge(
+            &mut pod,
+            &json!({"spec": {
+                "containers": [
+                    {"name": "search", "args": ["y"], "env": [{"name": "A", "value": "2"}, {"name": "B", "value": "3"}]},
+                    {"name": "sidecar", "image": "b"},
+                ],
+                "nodeSelector": {"pool": null, "disk": "fast"},
+                "priorityClassName": "high",
+            }}),
+        );
+        assert_eq!(
+            pod,
+            json!({"spec": {
+                "containers": [
+                    {"name": "search", "image": "a", "args": ["y"], "env": [{"name": "A", "value": "2"}, {"name": "B", "value": "3"}]},
+                    {"name": "sidecar", "image": "b"},
+                ],
+                "nodeSelector": {"disk": "fast"},
+                "priorityClassName": "high",
+            }})
+        );
     }
 }

@@ -59,7 +59,16 @@ pub(super) fn template(
     volumes.extend(program.volumes);
     volumes.push(scratch);
     let spec = PodSpec {
-        containers: vec![container(index, component, workload, settings, program.variables, program.ports, program.mounts, program.serves)],
+        containers: vec![container(
+            index,
+            component,
+            workload,
+            settings,
+            program.variables,
+            program.ports,
+            program.mounts,
+            program.serves,
+        )],
         volumes: Some(volumes),
         service_account_name: Some(object_name(&index.name, component)),
         automount_service_account_token: Some(false),
@@ -71,15 +80,20 @@ pub(super) fn template(
             run_as_group: Some(USER),
             fs_group: Some(USER),
             fs_group_change_policy: Some("OnRootMismatch".to_owned()),
-            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), ..SeccompProfile::default() }),
+            seccomp_profile: Some(SeccompProfile {
+                type_: "RuntimeDefault".to_owned(),
+                ..SeccompProfile::default()
+            }),
             ..PodSecurityContext::default()
         }),
         node_selector: Some(workload.node_pool.node_selector.clone()).filter(|labels| !labels.is_empty()),
-        tolerations: Some(workload.node_pool.tolerations.clone()).filter(|tolerations| !tolerations.is_empty()),
+        tolerations: Some(workload.node_pool.tolerations.clone())
+            .filter(|tolerations| !tolerations.is_empty()),
         topology_spread_constraints: Some(spread(index, component, &workload.node_pool)),
         ..PodSpec::default()
     };
-    let metadata = ObjectMeta { labels: Some(labels), annotations: Some(annotations), ..ObjectMeta::default() };
+    let metadata =
+        ObjectMeta { labels: Some(labels), annotations: Some(annotations), ..ObjectMeta::default() };
     PodTemplateSpec { metadata: Some(metadata), spec: Some(spec) }
 }
 
@@ -96,7 +110,11 @@ fn container(
 ) -> Container {
     let mut all_mounts = settings.mounts.clone();
     all_mounts.extend(mounts);
-    all_mounts.push(VolumeMount { name: "tmp".to_owned(), mount_path: "/tmp".to_owned(), ..VolumeMount::default() });
+    all_mounts.push(VolumeMount {
+        name: "tmp".to_owned(),
+        mount_path: "/tmp".to_owned(),
+        ..VolumeMount::default()
+    });
     let source = ConfigMapEnvSource { name: config_map_name(index), ..ConfigMapEnvSource::default() };
     let ports = ports.into_iter().chain([("operation", OPERATION_PORT)]).map(|(name, port)| ContainerPort {
         name: Some(name.to_owned()),
@@ -147,13 +165,18 @@ fn resources(workload: &WorkloadSpec) -> ResourceRequirements {
     if let Some(gpu) = &workload.node_pool.gpu {
         limits.insert(gpu.resource(), Quantity(gpu.count.to_string()));
     }
-    let some = |quantities: BTreeMap<String, Quantity>| Some(quantities).filter(|quantities| !quantities.is_empty());
+    let some =
+        |quantities: BTreeMap<String, Quantity>| Some(quantities).filter(|quantities| !quantities.is_empty());
     ResourceRequirements { requests: some(workload.requests.clone()), limits: some(limits), claims: None }
 }
 
 /// Pods of a component spread over the pool, but never wait for it to be even.
 fn spread(index: &ValidatedIndex, component: Component, pool: &NodePool) -> Vec<TopologySpreadConstraint> {
-    let keys = if pool.spread_over.is_empty() { vec!["kubernetes.io/hostname".to_owned()] } else { pool.spread_over.clone() };
+    let keys = if pool.spread_over.is_empty() {
+        vec!["kubernetes.io/hostname".to_owned()]
+    } else {
+        pool.spread_over.clone()
+    };
     let constraint = |topology_key| TopologySpreadConstraint {
         max_skew: 1,
         topology_key,
@@ -167,20 +190,16 @@ fn spread(index: &ValidatedIndex, component: Component, pool: &NodePool) -> Vec<
 /// A volume with the model's folder, and where it is mounted.
 pub(super) fn model(index: &ValidatedIndex) -> (Volume, VolumeMount) {
     let source = &index.spec.embedding.model;
-    let image = source.image.as_ref().map(|image| ImageVolumeSource {
-        reference: Some(image.clone()),
-        pull_policy: None,
-    });
-    let claim = source.claim.as_ref().map(|claim| PersistentVolumeClaimVolumeSource {
-        claim_name: claim.clone(),
-        read_only: Some(true),
-    });
-    let volume = Volume {
-        name: "model".to_owned(),
-        image,
-        persistent_volume_claim: claim,
-        ..Volume::default()
-    };
+    let image = source
+        .image
+        .as_ref()
+        .map(|image| ImageVolumeSource { reference: Some(image.clone()), pull_policy: None });
+    let claim = source
+        .claim
+        .as_ref()
+        .map(|claim| PersistentVolumeClaimVolumeSource { claim_name: claim.clone(), read_only: Some(true) });
+    let volume =
+        Volume { name: "model".to_owned(), image, persistent_volume_claim: claim, ..Volume::default() };
     let mount = VolumeMount {
         name: "model".to_owned(),
         mount_path: "/model".to_owned(),

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{
-    ConfigMap, KeyToPath, SecretVolumeSource, Volume, VolumeMount,
-};
+use k8s_openapi::api::core::v1::{ConfigMap, KeyToPath, SecretVolumeSource, Volume, VolumeMount};
 
 use super::meta::object_meta;
 use crate::api::{CacheMode, TlsSpec};
@@ -56,13 +54,20 @@ pub(super) fn settings(index: &ValidatedIndex) -> Settings {
     settings.login("mysql", Some(&spec.catalog.login_secret), &["user", "password"]);
     settings.tls("mysql", spec.catalog.tls.as_ref());
     settings.set("REDIS_SERVERS", &spec.cache.servers.join(","));
-    settings.set("REDIS_MODE", match spec.cache.mode {
-        CacheMode::Standalone => "standalone",
-        CacheMode::Sentinel => "sentinel",
-        CacheMode::Cluster => "cluster",
-    });
+    settings.set(
+        "REDIS_MODE",
+        match spec.cache.mode {
+            CacheMode::Standalone => "standalone",
+            CacheMode::Sentinel => "sentinel",
+            CacheMode::Cluster => "cluster",
+        },
+    );
     settings.set("REDIS_SERVICE", &spec.cache.service);
-    settings.login("redis", spec.cache.login_secret.as_deref(), if spec.cache.login_has_user { &["user", "password"] } else { &["password"] });
+    settings.login(
+        "redis",
+        spec.cache.login_secret.as_deref(),
+        if spec.cache.login_has_user { &["user", "password"] } else { &["password"] },
+    );
     settings.tls("redis", spec.cache.tls.as_ref());
     settings
 }

@@ -19,7 +19,7 @@ use crate::names::{Component, object_name, selector_labels};
 use crate::validate::ValidatedIndex;
 
 /// Port of the gateway's HTTP API.
-pub(crate) const GATEWAY_PORT: i32 = 8_080;
+pub(super) const GATEWAY_PORT: i32 = 8_080;
 /// Port of the embedder's gRPC service.
 pub(super) const EMBEDDER_PORT: i32 = 7_100;
 /// Port of the search shards' gRPC service.
@@ -55,7 +55,8 @@ pub(super) fn gateway(index: &ValidatedIndex, settings: &Settings) -> Deployment
     let mut hosts = vec![gateway_host(index), object_name(&index.name, Component::Gateway)];
     hosts.extend(spec.ingress.as_ref().map(|ingress| ingress.host.clone()));
     variables.push(variable("ALLOW_HOST", hosts.join(",")));
-    let program = Program { variables, ports: vec![("http", GATEWAY_PORT)], serves: true, ..Program::default() };
+    let program =
+        Program { variables, ports: vec![("http", GATEWAY_PORT)], serves: true, ..Program::default() };
     let replicas = replicas(index, spec.autoscaling.is_some(), spec.replicas);
     let pods = template(index, Component::Gateway, &spec.workload, settings, program);
     deployment(index, Component::Gateway, replicas, pods)
@@ -67,7 +68,10 @@ pub(super) fn search(index: &ValidatedIndex, settings: &Settings) -> StatefulSet
     let ordinal = EnvVar {
         name: "MEDINDEX_ORDINAL".to_owned(),
         value_from: Some(EnvVarSource {
-            field_ref: Some(ObjectFieldSelector { field_path: "metadata.name".to_owned(), ..ObjectFieldSelector::default() }),
+            field_ref: Some(ObjectFieldSelector {
+                field_path: "metadata.name".to_owned(),
+                ..ObjectFieldSelector::default()
+            }),
             ..EnvVarSource::default()
         }),
         ..EnvVar::default()
@@ -79,12 +83,20 @@ pub(super) fn search(index: &ValidatedIndex, settings: &Settings) -> StatefulSet
             ordinal,
         ],
         ports: vec![("grpc", SEARCH_PORT)],
-        mounts: vec![VolumeMount { name: "data".to_owned(), mount_path: "/data".to_owned(), ..VolumeMount::default() }],
+        mounts: vec![VolumeMount {
+            name: "data".to_owned(),
+            mount_path: "/data".to_owned(),
+            ..VolumeMount::default()
+        }],
         serves: true,
         ..Program::default()
     };
     let claim = PersistentVolumeClaim {
-        metadata: ObjectMeta { name: Some("data".to_owned()), labels: Some(selector_labels(&index.name, Component::Search)), ..ObjectMeta::default() },
+        metadata: ObjectMeta {
+            name: Some("data".to_owned()),
+            labels: Some(selector_labels(&index.name, Component::Search)),
+            ..ObjectMeta::default()
+        },
         spec: Some(PersistentVolumeClaimSpec {
             access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
             resources: Some(VolumeResourceRequirements {
@@ -152,7 +164,11 @@ pub(super) fn account(index: &ValidatedIndex, component: Component) -> ServiceAc
 }
 
 /// One pod of a component may be away for a node's maintenance. None where there is only one: it would keep nodes from being emptied for ever.
-pub(super) fn disruption_budget(index: &ValidatedIndex, component: Component, pods: i32) -> Option<PodDisruptionBudget> {
+pub(super) fn disruption_budget(
+    index: &ValidatedIndex,
+    component: Component,
+    pods: i32,
+) -> Option<PodDisruptionBudget> {
     (pods > 1).then(|| PodDisruptionBudget {
         metadata: component_meta(index, component),
         spec: Some(PodDisruptionBudgetSpec {
@@ -189,7 +205,8 @@ fn deployment(
     replicas: Option<i32>,
     template: k8s_openapi::api::core::v1::PodTemplateSpec,
 ) -> Deployment {
-    let metadata = object_meta(index, object_name(&index.name, component), selector_labels(&index.name, component));
+    let metadata =
+        object_meta(index, object_name(&index.name, component), selector_labels(&index.name, component));
     // Pods that hold a GPU cannot have a twin beside them while they are replaced: there may be no GPU left for it.
     let holds_gpu = index.workload(component).is_some_and(|workload| workload.node_pool.gpu.is_some());
     let (surge, unavailable) = if holds_gpu { (0, 1) } else { (1, 0) };

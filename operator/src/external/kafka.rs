@@ -27,7 +27,10 @@ impl KafkaAdmin {
     }
 
     /// The topics of these names that there are.
-    pub(super) async fn topics(&self, names: &[String]) -> Result<BTreeMap<String, ObservedTopic>, ExternalError> {
+    pub(super) async fn topics(
+        &self,
+        names: &[String],
+    ) -> Result<BTreeMap<String, ObservedTopic>, ExternalError> {
         let (config, within) = (config(&self.access), CALL_WITHIN);
         // All topics at once: asking for one by its name would make it where brokers do so.
         let read = move || -> Result<_, KafkaError> {
@@ -47,7 +50,8 @@ impl KafkaAdmin {
             return Ok(BTreeMap::new());
         }
         let described = self.client.describe_configs(&resources, &options()).await;
-        let described = described.map_err(|error| failed(&self.access, "reading the settings of topics", &error))?;
+        let described =
+            described.map_err(|error| failed(&self.access, "reading the settings of topics", &error))?;
         let mut topics = BTreeMap::new();
         for (name, described) in found.into_iter().zip(described) {
             let entries = described
@@ -79,7 +83,10 @@ impl KafkaAdmin {
                     new = new.set(key, value);
                 }
                 self.client.create_topics([&new], &options()).await.map(|results| {
-                    results.into_iter().map(|result| result.map(drop).map_err(|(_, code)| code)).collect::<Vec<_>>()
+                    results
+                        .into_iter()
+                        .map(|result| result.map(drop).map_err(|(_, code)| code))
+                        .collect::<Vec<_>>()
                 })
             }
             TopicChange::Alter { name, settings, .. } => {
@@ -88,7 +95,10 @@ impl KafkaAdmin {
                     alter = alter.set(key, value);
                 }
                 self.client.alter_configs([&alter], &options()).await.map(|results| {
-                    results.into_iter().map(|result| result.map(drop).map_err(|(_, code)| code)).collect::<Vec<_>>()
+                    results
+                        .into_iter()
+                        .map(|result| result.map(drop).map_err(|(_, code)| code))
+                        .collect::<Vec<_>>()
                 })
             }
         };
@@ -108,7 +118,8 @@ impl KafkaAdmin {
         let results = self.client.delete_topics(&names, &options()).await;
         for result in results.map_err(|error| failed(&self.access, "deleting topics", &error))? {
             match result {
-                Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)) => {}
+                Ok(_)
+                | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)) => {}
                 Err((name, code)) => return Err(self.refused(&format!("deleting topic {name}"), code)),
             }
         }
@@ -125,13 +136,17 @@ impl KafkaAdmin {
 }
 
 fn failed(access: &KafkaAccess, action: &str, error: &KafkaError) -> ExternalError {
-    ExternalError::Kafka { action: action.to_owned(), servers: access.servers.clone(), reason: error.to_string() }
+    ExternalError::Kafka {
+        action: action.to_owned(),
+        servers: access.servers.clone(),
+        reason: error.to_string(),
+    }
 }
 
 fn options() -> AdminOptions {
     AdminOptions::new()
         .request_timeout(Some(CALL_WITHIN))
-        .operation_timeout(Some(CALL_WITHIN - Duration::from_secs(3)))
+        .operation_timeout(Some(CALL_WITHIN.saturating_sub(Duration::from_secs(3))))
 }
 
 fn config(access: &KafkaAccess) -> ClientConfig {
@@ -150,7 +165,10 @@ fn config(access: &KafkaAccess) -> ClientConfig {
     };
     config.set("security.protocol", protocol);
     if let Some((user, password)) = &access.login {
-        config.set("sasl.mechanism", "SCRAM-SHA-512").set("sasl.username", user).set("sasl.password", password);
+        config
+            .set("sasl.mechanism", "SCRAM-SHA-512")
+            .set("sasl.username", user)
+            .set("sasl.password", password);
     }
     if let Some(authorities) = &access.authorities {
         config.set("ssl.ca.pem", authorities);

@@ -89,7 +89,11 @@ pub struct Access {
 #[async_trait]
 pub trait Backends: Send + Sync {
     /// The topics of these names that there are.
-    async fn topics(&self, access: &Access, names: &[String]) -> Result<BTreeMap<String, ObservedTopic>, ExternalError>;
+    async fn topics(
+        &self,
+        access: &Access,
+        names: &[String],
+    ) -> Result<BTreeMap<String, ObservedTopic>, ExternalError>;
 
     /// Does something to a topic.
     async fn change_topic(&self, access: &Access, change: &TopicChange) -> Result<(), ExternalError>;
@@ -98,7 +102,11 @@ pub trait Backends: Send + Sync {
     async fn delete_topics(&self, access: &Access, names: &[String]) -> Result<(), ExternalError>;
 
     /// The tables of these names, `None` for one that there is not.
-    async fn tables(&self, access: &Access, tables: &[TableDescription]) -> Result<Vec<Option<TableState>>, ExternalError>;
+    async fn tables(
+        &self,
+        access: &Access,
+        tables: &[TableDescription],
+    ) -> Result<Vec<Option<TableState>>, ExternalError>;
 
     /// Does something to a table; makes the namespace first where the table is made.
     async fn change_table(&self, access: &Access, change: &TableChange) -> Result<(), ExternalError>;

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use medindex_hbase_admin::{HbaseAdmin, HbaseAdminError, TableDescription, TableName, TableState, TimeLimits};
+use medindex_hbase_admin::{
+    HbaseAdmin, HbaseAdminError, TableDescription, TableName, TableState, TimeLimits,
+};
 
 use super::kafka::KafkaAdmin;
 use super::tables::TableChange;
@@ -22,8 +24,15 @@ pub struct NetworkBackends;
 
 #[async_trait]
 impl Backends for NetworkBackends {
-    async fn topics(&self, access: &Access, names: &[String]) -> Result<BTreeMap<String, ObservedTopic>, ExternalError> {
-        within("listing topics", 2 * CALL_WITHIN, async { KafkaAdmin::new(&access.kafka)?.topics(names).await }).await
+    async fn topics(
+        &self,
+        access: &Access,
+        names: &[String],
+    ) -> Result<BTreeMap<String, ObservedTopic>, ExternalError> {
+        within("listing topics", 2 * CALL_WITHIN, async {
+            KafkaAdmin::new(&access.kafka)?.topics(names).await
+        })
+        .await
     }
 
     async fn change_topic(&self, access: &Access, change: &TopicChange) -> Result<(), ExternalError> {
@@ -32,12 +41,20 @@ impl Backends for NetworkBackends {
     }
 
     async fn delete_topics(&self, access: &Access, names: &[String]) -> Result<(), ExternalError> {
-        within("deleting topics", 2 * CALL_WITHIN, async { KafkaAdmin::new(&access.kafka)?.delete(names).await }).await
+        within("deleting topics", 2 * CALL_WITHIN, async {
+            KafkaAdmin::new(&access.kafka)?.delete(names).await
+        })
+        .await
     }
 
-    async fn tables(&self, access: &Access, tables: &[TableDescription]) -> Result<Vec<Option<TableState>>, ExternalError> {
+    async fn tables(
+        &self,
+        access: &Access,
+        tables: &[TableDescription],
+    ) -> Result<Vec<Option<TableState>>, ExternalError> {
         let names: Vec<TableName> = tables.iter().map(|table| table.name.clone()).collect();
-        administer(access, CALL_WITHIN, move |admin| names.iter().map(|name| admin.table(name)).collect()).await
+        administer(access, CALL_WITHIN, move |admin| names.iter().map(|name| admin.table(name)).collect())
+            .await
     }
 
     async fn change_table(&self, access: &Access, change: &TableChange) -> Result<(), ExternalError> {
@@ -55,8 +72,10 @@ impl Backends for NetworkBackends {
 
     async fn delete_tables(&self, access: &Access, names: &[TableName]) -> Result<(), ExternalError> {
         let names = names.to_vec();
-        administer(access, TABLE_WITHIN, move |admin| names.iter().try_for_each(|name| admin.delete_table(name).map(drop)))
-            .await
+        administer(access, TABLE_WITHIN, move |admin| {
+            names.iter().try_for_each(|name| admin.delete_table(name).map(drop))
+        })
+        .await
     }
 
     async fn index_status(&self, access: &Access) -> Result<IndexStatus, ExternalError> {

@@ -35,7 +35,9 @@ impl fmt::Display for TableChange {
             Self::Create(table) => {
                 write!(formatter, "create table {} with {} regions", table.name, table.split_keys.len() + 1)
             }
-            Self::AlterFamily { table, changed, .. } => write!(formatter, "alter table {table}: {}", changed.join(", ")),
+            Self::AlterFamily { table, changed, .. } => {
+                write!(formatter, "alter table {table}: {}", changed.join(", "))
+            }
             Self::Enable(table) => write!(formatter, "enable table {table}"),
         }
     }
@@ -62,7 +64,9 @@ pub fn desired_tables(index: &ValidatedIndex) -> Vec<TableDescription> {
 
 /// What to do so that a table is as desired, and what no operator may do: each with what a person has to.
 pub fn compare(desired: &TableDescription, observed: Option<&TableState>) -> (Vec<TableChange>, Vec<String>) {
-    let Some(observed) = observed else { return (vec![TableChange::Create(Box::new(desired.clone()))], Vec::new()) };
+    let Some(observed) = observed else {
+        return (vec![TableChange::Create(Box::new(desired.clone()))], Vec::new());
+    };
     let (mut changes, mut problems) = (Vec::new(), Vec::new());
     for difference in differences(desired, observed) {
         let name = &desired.name;

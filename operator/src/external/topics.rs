@@ -63,7 +63,9 @@ impl fmt::Display for TopicChange {
                 "create topic {} with {} partitions and {} copies",
                 topic.name, topic.partitions, topic.replication
             ),
-            Self::Alter { name, changed, .. } => write!(formatter, "alter topic {name}: {}", changed.join(", ")),
+            Self::Alter { name, changed, .. } => {
+                write!(formatter, "alter topic {name}: {}", changed.join(", "))
+            }
         }
     }
 }
@@ -103,7 +105,10 @@ pub fn desired_topics(index: &ValidatedIndex) -> Vec<DesiredTopic> {
 }
 
 /// What to do so that a topic is as desired, and what cannot be done.
-pub fn compare(desired: &DesiredTopic, observed: Option<&ObservedTopic>) -> (Option<TopicChange>, Vec<TopicProblem>) {
+pub fn compare(
+    desired: &DesiredTopic,
+    observed: Option<&ObservedTopic>,
+) -> (Option<TopicChange>, Vec<TopicProblem>) {
     let Some(observed) = observed else { return (Some(TopicChange::Create(desired.clone())), Vec::new()) };
     let name = &desired.name;
     let mut problems = Vec::new();
@@ -141,7 +146,10 @@ fn alteration(desired: &DesiredTopic, observed: &ObservedTopic) -> Option<TopicC
     if changed.is_empty() {
         return None;
     }
-    let kept = observed.own_settings.iter().filter_map(|key| Some((key.clone(), observed.settings.get(key)?.clone())));
+    let kept = observed
+        .own_settings
+        .iter()
+        .filter_map(|key| Some((key.clone(), observed.settings.get(key)?.clone())));
     let mut settings: BTreeMap<String, String> = kept.collect();
     settings.extend(desired.settings.clone());
     Some(TopicChange::Alter { name: desired.name.clone(), settings, changed })

@@ -12,11 +12,11 @@ use crate::external::topics::{ObservedTopic, TopicChange};
 use crate::external::{Access, Backends, ExternalError, IndexStatus};
 
 /// Counts what it passes on.
-pub struct Counted<B> {
+pub(super) struct Counted<B> {
     /// Where calls go.
-    pub backends: B,
+    pub(super) backends: B,
     /// Where they are counted.
-    pub metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl<B> Counted<B> {
@@ -28,7 +28,11 @@ impl<B> Counted<B> {
 
 #[async_trait]
 impl<B: Backends> Backends for Counted<B> {
-    async fn topics(&self, access: &Access, names: &[String]) -> Result<BTreeMap<String, ObservedTopic>, ExternalError> {
+    async fn topics(
+        &self,
+        access: &Access,
+        names: &[String],
+    ) -> Result<BTreeMap<String, ObservedTopic>, ExternalError> {
         self.counted("topics", self.backends.topics(access, names).await)
     }
 
@@ -40,7 +44,11 @@ impl<B: Backends> Backends for Counted<B> {
         self.counted("delete_topics", self.backends.delete_topics(access, names).await)
     }
 
-    async fn tables(&self, access: &Access, tables: &[TableDescription]) -> Result<Vec<Option<TableState>>, ExternalError> {
+    async fn tables(
+        &self,
+        access: &Access,
+        tables: &[TableDescription],
+    ) -> Result<Vec<Option<TableState>>, ExternalError> {
         self.counted("tables", self.backends.tables(access, tables).await)
     }
 

@@ -11,7 +11,9 @@ use tracing_subscriber::{EnvFilter, Registry, reload};
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The level is none.
-    #[error("'{0}' is neither a level (off, error, warn, info, debug, trace) nor TARGET=LEVEL, several with commas between")]
+    #[error(
+        "'{0}' is neither a level (off, error, warn, info, debug, trace) nor TARGET=LEVEL, several with commas between"
+    )]
     ParseLevel(String),
     /// A log is there already, or is gone.
     #[error("the log cannot be started or changed: {0}")]

@@ -40,9 +40,18 @@ impl Default for Metrics {
         let reconciles = Family::default();
         registry.register("reconciles", "Reconciles by outcome: ok or error", reconciles.clone());
         let reconcile_seconds = Histogram::new(BUCKETS);
-        registry.register_with_unit("reconcile_duration", "Time of a reconcile", Unit::Seconds, reconcile_seconds.clone());
+        registry.register_with_unit(
+            "reconcile_duration",
+            "Time of a reconcile",
+            Unit::Seconds,
+            reconcile_seconds.clone(),
+        );
         let calls = Family::default();
-        registry.register("external_calls", "Calls to Kafka, HBase and gateways, by call and outcome", calls.clone());
+        registry.register(
+            "external_calls",
+            "Calls to Kafka, HBase and gateways, by call and outcome",
+            calls.clone(),
+        );
         let leads = Gauge::default();
         registry.register("leader", "1 while this operator leads", leads.clone());
         let resources = Gauge::default();

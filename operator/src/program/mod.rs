@@ -59,7 +59,9 @@ const FINISH_WITHIN: Duration = Duration::from_secs(20);
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramError {
     /// The API server cannot be reached or the credentials are wrong.
-    #[error("connecting to the API server failed: {0}; inside a cluster the pod needs its service account, outside of one KUBECONFIG")]
+    #[error(
+        "connecting to the API server failed: {0}; inside a cluster the pod needs its service account, outside of one KUBECONFIG"
+    )]
     Connect(#[source] Box<kube::Error>),
     /// Signals cannot be received, or the operation address is taken.
     #[error("{action} failed: {source}")]
@@ -71,7 +73,9 @@ pub enum ProgramError {
         source: std::io::Error,
     },
     /// The lease cannot be used.
-    #[error("the lease {namespace}/{name} cannot be used: {source}; the account needs get, create, patch on leases there")]
+    #[error(
+        "the lease {namespace}/{name} cannot be used: {source}; the account needs get, create, patch on leases there"
+    )]
     Lease {
         /// Namespace.
         namespace: String,
@@ -146,9 +150,13 @@ async fn lead(
     drop(leads);
     match tokio::time::timeout(Duration::from_secs(LEASE_GRACE_SECONDS), task).await {
         Ok(Ok(Ok(_))) => {}
-        Ok(Ok(Err(error))) => tracing::warn!(%error, "the lease could not be given back; another operator leads when it has run out"),
+        Ok(Ok(Err(error))) => {
+            tracing::warn!(%error, "the lease could not be given back; another operator leads when it has run out");
+        }
         Ok(Err(error)) => tracing::warn!(%error, "the keeper of the lease was cut off"),
-        Err(_) => tracing::warn!("giving the lease back took too long; another operator leads when it has run out"),
+        Err(_) => {
+            tracing::warn!("giving the lease back took too long; another operator leads when it has run out");
+        }
     }
     outcome
 }
@@ -157,7 +165,9 @@ async fn lead(
 async fn until(leads: &mut watch::Receiver<bool>, wanted: bool) {
     while *leads.borrow_and_update() != wanted {
         if leads.changed().await.is_err() {
-            if wanted { std::future::pending::<()>().await }
+            if wanted {
+                std::future::pending::<()>().await;
+            }
             return;
         }
     }
@@ -176,8 +186,9 @@ async fn control(
         [] => vec![None],
         namespaces => namespaces.iter().map(|namespace| Some(namespace.as_str())).collect(),
     };
-    let controllers = namespaces.into_iter().map(|namespace| controller(arguments, &client, namespace, metrics, &finish));
-    let mut reconciled = select_all(controllers.map(|stream| stream.boxed()));
+    let controllers =
+        namespaces.into_iter().map(|namespace| controller(arguments, &client, namespace, metrics, &finish));
+    let mut reconciled = select_all(controllers.map(futures::StreamExt::boxed));
     let work = async {
         while let Some(outcome) = reconciled.next().await {
             if let Err(error) = outcome {
@@ -230,7 +241,9 @@ fn controller(
         .owns(api::<PodDisruptionBudget>(client, namespace), children())
         .owns(api::<Ingress>(client, namespace), children())
         .owns(api::<HorizontalPodAutoscaler>(client, namespace), children())
-        .with_config(Config::default().concurrency(arguments.concurrency).debounce(Duration::from_millis(500)))
+        .with_config(
+            Config::default().concurrency(arguments.concurrency).debounce(Duration::from_millis(500)),
+        )
         .graceful_shutdown_on(async move { finish.cancelled().await });
     let reporter = Reporter { controller: MANAGER.to_owned(), instance: arguments.identity.clone() };
     let context = Context {
@@ -240,7 +253,8 @@ fn controller(
         recorder: Recorder::new(client.clone(), reporter),
         resources: controller.store(),
     };
-    let shared = Shared { context: Arc::new(context), metrics: Arc::clone(metrics), backoff: Backoff::default() };
+    let shared =
+        Shared { context: Arc::new(context), metrics: Arc::clone(metrics), backoff: Backoff::default() };
     controller
         .run(reconcile_guarded, after_failure, Arc::new(shared))
         .map(|outcome| outcome.map(drop).map_err(|error| error.to_string()))
@@ -248,7 +262,10 @@ fn controller(
 
 fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
 where
-    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + Debug,
 {
     match namespace {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
@@ -276,6 +293,7 @@ async fn reconcile_guarded(resource: Arc<Guarded>, shared: Arc<Shared>) -> Resul
     outcome
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "the controller calls it so")]
 fn after_failure(resource: Arc<Guarded>, error: &ReconcileError, shared: Arc<Shared>) -> Action {
     let key = key(&resource);
     let wait = shared.backoff.failed(&key);
@@ -289,9 +307,11 @@ fn key(resource: &Guarded) -> String {
 
 fn stop_on_signals() -> Result<CancellationToken, ProgramError> {
     let listen = |kind, name: &str| {
-        signal(kind).map_err(|source| ProgramError::Prepare { action: format!("listening for {name}"), source })
+        signal(kind)
+            .map_err(|source| ProgramError::Prepare { action: format!("listening for {name}"), source })
     };
-    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate(), "SIGTERM")?, listen(SignalKind::interrupt(), "SIGINT")?);
+    let (mut terminate, mut interrupt) =
+        (listen(SignalKind::terminate(), "SIGTERM")?, listen(SignalKind::interrupt(), "SIGINT")?);
     let stop = CancellationToken::new();
     let told = stop.clone();
     tokio::spawn(async move {

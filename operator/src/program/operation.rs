@@ -17,20 +17,24 @@ use super::metrics::Metrics;
 
 /// What the answers come from.
 #[derive(Clone)]
-pub struct Operation {
+pub(super) struct Operation {
     /// Counters.
-    pub metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
     /// The log's level.
-    pub level: Level,
+    pub(super) level: Level,
     /// The resources are known; an operator that does not lead is ready too.
-    pub ready: Arc<AtomicBool>,
+    pub(super) ready: Arc<AtomicBool>,
 }
 
 /// Answers until `stop`.
 ///
 /// # Errors
 /// When the address cannot be listened on.
-pub async fn serve(address: SocketAddr, operation: Operation, stop: CancellationToken) -> std::io::Result<()> {
+pub(super) async fn serve(
+    address: SocketAddr,
+    operation: Operation,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
     let router = Router::new()
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(ready))

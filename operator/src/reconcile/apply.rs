@@ -17,8 +17,8 @@ use crate::validate::ValidatedIndex;
 pub enum ApplyError {
     /// The API server refused it, or did not answer.
     #[error("{action} {kind} {name} failed: {source}")]
-    Write {
-        /// `applying` or `deleting`.
+    Call {
+        /// `applying`, `reading` or `deleting`.
         action: &'static str,
         /// Kind of the object.
         kind: &'static str,
@@ -31,7 +31,7 @@ pub enum ApplyError {
     /// The API server took too long.
     #[error("{action} {kind} {name} took longer than {} s", API_WITHIN.as_secs())]
     TimeOut {
-        /// `applying` or `deleting`.
+        /// `applying`, `reading` or `deleting`.
         action: &'static str,
         /// Kind of the object.
         kind: &'static str,
@@ -42,7 +42,9 @@ pub enum ApplyError {
     #[error("{0} is of no kind that the operator makes; this is a fault of the operator: please report it")]
     FindKind(String),
     /// Somebody else has an object of this name.
-    #[error("{kind} {name} is there and does not belong to this resource: delete or rename it, or name the resource otherwise")]
+    #[error(
+        "{kind} {name} is there and does not belong to this resource: delete or rename it, or name the resource otherwise"
+    )]
     Owned {
         /// Kind of the object.
         kind: &'static str,
@@ -73,8 +75,16 @@ pub async fn apply(
     let mut written = Vec::new();
     for object in desired {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
-        let kind = Kind::of(object).ok_or_else(|| ApplyError::FindKind(format!("{} {name}", object["kind"])))?;
-        let found = live.iter().find(|live| live.kind == kind && live.name() == name);
+        let kind =
+            Kind::of(object).ok_or_else(|| ApplyError::FindKind(format!("{} {name}", object["kind"])))?;
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(client.clone(), &index.namespace, &kind.resource());
+        let listed = live.iter().find(|live| live.kind == kind && live.name() == name);
+        // One that lost its labels, or never had them, is not listed.
+        let unlisted =
+            if listed.is_none() { call("reading", kind, name, api.get_opt(name)).await? } else { None };
+        let unlisted = unlisted.map(|object| Live { kind, object });
+        let found = listed.or(unlisted.as_ref());
         let verb = match found {
             None => "Created",
             Some(found) if !is_owned(found, index) => {
@@ -83,7 +93,6 @@ pub async fn apply(
             Some(found) if holds(&found.json(), &comparable(kind, object)) => continue,
             Some(_) => "Corrected",
         };
-        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &index.namespace, &kind.resource());
         let parameters = PatchParams::apply(MANAGER).force();
         // The template of a Job cannot change; of one that is there only whether it runs.
         let patch = match (kind.kind, found) {
@@ -91,7 +100,7 @@ pub async fn apply(
             _ => Patch::Apply(object.clone()),
         };
         let parameters = if matches!(patch, Patch::Merge(_)) { PatchParams::default() } else { parameters };
-        write("applying", kind, name, api.patch(name, &parameters, &patch)).await?;
+        call("applying", kind, name, api.patch(name, &parameters, &patch)).await?;
         written.push(Written { verb, object: format!("{} {name}", kind.kind) });
     }
     Ok(written)
@@ -126,16 +135,20 @@ pub async fn prune(
     let mut written = Vec::new();
     for found in live.iter().filter(|found| found.kind.is_made() && is_owned(found, index)) {
         let name = found.name();
-        let wanted = desired.iter().any(|object| Kind::of(object) == Some(found.kind) && object["metadata"]["name"] == name);
+        let wanted = desired
+            .iter()
+            .any(|object| Kind::of(object) == Some(found.kind) && object["metadata"]["name"] == name);
         if wanted || found.object.metadata.deletion_timestamp.is_some() {
             continue;
         }
-        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &index.namespace, &found.kind.resource());
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(client.clone(), &index.namespace, &found.kind.resource());
         // Only the object that was looked at, should another of its name be there by now.
         let exactly = Preconditions { uid: found.object.metadata.uid.clone(), resource_version: None };
         let parameters = DeleteParams::background().preconditions(exactly);
-        match write("deleting", found.kind, name, api.delete(name, &parameters)).await {
-            Err(ApplyError::Write { source, .. }) if matches!(&*source, kube::Error::Api(status) if status.code == 404) => {}
+        match call("deleting", found.kind, name, api.delete(name, &parameters)).await {
+            Err(ApplyError::Call { source, .. }) if matches!(&*source, kube::Error::Api(status) if status.code == 404) =>
+                {}
             outcome => drop(outcome?),
         }
         written.push(Written { verb: "Deleted", object: format!("{} {name}", found.kind.kind) });
@@ -149,16 +162,16 @@ pub fn is_owned(live: &Live, index: &ValidatedIndex) -> bool {
     owners.into_iter().any(|owner| owner.uid == index.uid)
 }
 
-async fn write<T>(
+async fn call<T>(
     action: &'static str,
     kind: Kind,
     name: &str,
-    call: impl Future<Output = kube::Result<T>>,
+    work: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, ApplyError> {
     let name = name.to_owned();
-    match tokio::time::timeout(API_WITHIN, call).await {
+    match tokio::time::timeout(API_WITHIN, work).await {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(source)) => Err(ApplyError::Write { action, kind: kind.kind, name, source: Box::new(source) }),
+        Ok(Err(source)) => Err(ApplyError::Call { action, kind: kind.kind, name, source: Box::new(source) }),
         Err(_) => Err(ApplyError::TimeOut { action, kind: kind.kind, name }),
     }
 }

@@ -38,7 +38,11 @@ pub fn wanted(index: &MedicalImageIndex) -> Cleanup {
 ///
 /// # Errors
 /// [`ExternalError`].
-pub async fn remove(backends: &dyn Backends, access: &Access, index: &ValidatedIndex) -> Result<(), ExternalError> {
+pub async fn remove(
+    backends: &dyn Backends,
+    access: &Access,
+    index: &ValidatedIndex,
+) -> Result<(), ExternalError> {
     let topics: Vec<String> = desired_topics(index).into_iter().map(|topic| topic.name).collect();
     backends.delete_topics(access, &topics).await?;
     let tables: Vec<_> = desired_tables(index).into_iter().map(|table| table.name).collect();

@@ -105,10 +105,10 @@ impl Findings {
         [
             (types::TOPICS_READY, &self.topics),
             (types::TABLE_READY, &self.tables),
-            (types::QUANTIZER_READY, &self.quantizer),
             (types::EMBEDDER_READY, &self.embedder),
             (types::SEARCH_READY, &self.search),
             (types::GATEWAY_READY, &self.gateway),
+            (types::QUANTIZER_READY, &self.quantizer),
         ]
     }
 
@@ -137,7 +137,10 @@ impl Findings {
         } else if self.stalled.is_some() {
             Part::not_ready("Stalled", "nothing more is done until a person acts; see Stalled")
         } else if self.changed || (ready.status != Truth::True && !self.suspended) {
-            Part::ready("Progressing", if self.changed { "objects were changed".to_owned() } else { ready.message })
+            Part::ready(
+                "Progressing",
+                if self.changed { "objects were changed".to_owned() } else { ready.message },
+            )
         } else {
             Part::not_ready("UpToDate", "everything is as asked for")
         }
@@ -160,9 +163,17 @@ impl Findings {
 }
 
 /// The conditions, in the order in which they are shown. `before` are those that are there; `generation` is the resource's.
-pub fn conditions(findings: &Findings, before: &[Condition], generation: Option<i64>, now: &Time) -> Vec<Condition> {
-    let summary =
-        [(types::READY, findings.ready()), (types::RECONCILING, findings.reconciling()), (types::STALLED, findings.stalled())];
+pub fn conditions(
+    findings: &Findings,
+    before: &[Condition],
+    generation: Option<i64>,
+    now: &Time,
+) -> Vec<Condition> {
+    let summary = [
+        (types::READY, findings.ready()),
+        (types::RECONCILING, findings.reconciling()),
+        (types::STALLED, findings.stalled()),
+    ];
     let parts = findings.parts().into_iter().map(|(name, part)| (name, part.clone()));
     let all = summary.into_iter().chain(parts).chain([(types::DEGRADED, findings.degraded())]);
     all.map(|(name, part)| condition(name, part, before, generation, now)).collect()
@@ -215,12 +226,16 @@ mod tests {
         assert_eq!(found.len(), types::ALL.len());
         findings.search = Part::not_ready("PodsMissing", "1 of 2 pods is ready");
         let found = conditions(&findings, &[], Some(1), &at(0));
-        assert_eq!((status(&found, "Ready"), status(&found, "Reconciling").0), (("False", "PodsMissing"), "True"));
+        assert_eq!(
+            (status(&found, "Ready"), status(&found, "Reconciling").0),
+            (("False", "PodsMissing"), "True")
+        );
     }
 
     #[test]
     fn a_stalled_resource_is_neither_ready_nor_reconciling() {
-        let findings = Findings { stalled: Some(("InvalidSpec", "spec.x: write y".to_owned())), ..all_well() };
+        let findings =
+            Findings { stalled: Some(("InvalidSpec", "spec.x: write y".to_owned())), ..all_well() };
         let found = conditions(&findings, &[], Some(1), &at(0));
         assert_eq!(status(&found, "Stalled"), ("True", "InvalidSpec"));
         assert_eq!((status(&found, "Ready").0, status(&found, "Reconciling").0), ("False", "False"));

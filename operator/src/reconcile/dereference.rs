@@ -81,10 +81,11 @@ pub async fn dereference(client: &Client, index: &ValidatedIndex) -> Result<Dere
     let selector = selector_text(&index_labels(&index.name));
     let mut found = Dereferenced::default();
     for kind in KINDS {
-        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &index.namespace, &kind.resource());
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(client.clone(), &index.namespace, &kind.resource());
         // Version 0: the API server answers out of its cache.
         let parameters = ListParams::default().labels(&selector).match_any();
-        let listed = match read(kind.resource().plural, api.list(&parameters)).await {
+        let listed = match read(&kind.resource().plural, api.list(&parameters)).await {
             Ok(listed) => listed,
             Err(DereferenceError::Read { source, .. }) if is_unknown_type(kind, &source) => continue,
             Err(error) => return Err(error),
@@ -98,7 +99,8 @@ pub async fn dereference(client: &Client, index: &ValidatedIndex) -> Result<Dere
 
 /// Types of other operators need not be installed.
 fn is_unknown_type(kind: Kind, error: &kube::Error) -> bool {
-    matches!(kind, POD_MONITOR | SCALED_OBJECT) && matches!(error, kube::Error::Api(status) if status.code == 404 || status.code == 403)
+    matches!(kind, POD_MONITOR | SCALED_OBJECT)
+        && matches!(error, kube::Error::Api(status) if status.code == 404 || status.code == 403)
 }
 
 /// Reads what is needed to reach the backends.
@@ -107,11 +109,13 @@ fn is_unknown_type(kind: Kind, error: &kube::Error) -> bool {
 /// [`DereferenceError`].
 pub async fn access(client: &Client, index: &ValidatedIndex) -> Result<Access, DereferenceError> {
     let kafka = &index.spec.kafka;
-    let mut secrets = Secrets { api: Api::namespaced(client.clone(), &index.namespace), index, read: BTreeMap::new() };
+    let mut secrets =
+        Secrets { api: Api::namespaced(client.clone(), &index.namespace), index, read: BTreeMap::new() };
     let mut access = KafkaAccess { servers: kafka.bootstrap_servers.join(","), ..KafkaAccess::default() };
     if let Some(secret) = &kafka.login_secret {
         let path = "spec.kafka.loginSecret";
-        access.login = Some((secrets.text(path, secret, "user").await?, secrets.text(path, secret, "password").await?));
+        access.login =
+            Some((secrets.text(path, secret, "user").await?, secrets.text(path, secret, "password").await?));
     }
     if let Some(TlsSpec { authorities, client_secret }) = &kafka.tls {
         access.tls = true;
@@ -120,7 +124,10 @@ pub async fn access(client: &Client, index: &ValidatedIndex) -> Result<Access, D
         }
         if let Some(secret) = client_secret {
             let path = "spec.kafka.tls.clientSecret";
-            access.client = Some((secrets.text(path, secret, "tls.crt").await?, secrets.text(path, secret, "tls.key").await?));
+            access.client = Some((
+                secrets.text(path, secret, "tls.crt").await?,
+                secrets.text(path, secret, "tls.key").await?,
+            ));
         }
     }
     // Not read by the operator, but pods that name a missing secret hang without a word: better told here.
@@ -148,7 +155,11 @@ impl Secrets<'_> {
         if !self.read.contains_key(name) {
             let found = read(&format!("Secret {name}"), self.api.get_opt(name)).await?;
             let namespace = self.index.namespace.clone();
-            let secret = found.ok_or_else(|| DereferenceError::FindSecret { path, name: name.to_owned(), namespace })?;
+            let secret = found.ok_or_else(|| DereferenceError::FindSecret {
+                path,
+                name: name.to_owned(),
+                namespace,
+            })?;
             self.read.insert(name.to_owned(), secret);
         }
         let entry = self.read.get(name).and_then(|secret| secret.data.as_ref()?.get(key));
@@ -166,4 +177,3 @@ async fn read<T>(what: &str, call: impl Future<Output = kube::Result<T>>) -> Res
         Err(_) => Err(DereferenceError::TimeOut { what: what.to_owned() }),
     }
 }
-

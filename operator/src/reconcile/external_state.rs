@@ -29,7 +29,12 @@ impl Corrected {
 }
 
 /// Makes the topics what they shall be, or only looks when `look_only`.
-pub async fn topics(backends: &dyn Backends, access: &Access, index: &ValidatedIndex, look_only: bool) -> Corrected {
+pub async fn topics(
+    backends: &dyn Backends,
+    access: &Access,
+    index: &ValidatedIndex,
+    look_only: bool,
+) -> Corrected {
     match correct_topics(backends, access, &desired_topics(index), look_only).await {
         Ok(corrected) => corrected,
         Err(error) => Corrected::unavailable("KafkaUnavailable", &error),
@@ -70,7 +75,12 @@ async fn correct_topics(
 }
 
 /// Makes the tables what they shall be, or only looks when `look_only`.
-pub async fn tables(backends: &dyn Backends, access: &Access, index: &ValidatedIndex, look_only: bool) -> Corrected {
+pub async fn tables(
+    backends: &dyn Backends,
+    access: &Access,
+    index: &ValidatedIndex,
+    look_only: bool,
+) -> Corrected {
     match correct_tables(backends, access, &desired_tables(index), look_only).await {
         Ok(corrected) => corrected,
         Err(error) => Corrected::unavailable("HbaseUnavailable", &error),

@@ -28,11 +28,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
+use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::events::{Event as Occurrence, EventType, Recorder};
 use kube::runtime::finalizer::{Event, finalizer};
 use kube::runtime::reflector::Store;
-use kube::core::DeserializeGuard;
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 
 use self::apply::{ApplyError, Written};
@@ -42,7 +42,7 @@ use self::dereference::{DereferenceError, Dereferenced};
 use self::external_state::Corrected;
 use self::status::StatusError;
 use crate::api::{MedicalImageIndex, MedicalImageIndexStatus};
-use crate::build::{BuildError, build};
+use crate::build::{BuildError, Surroundings, build};
 use crate::external::{Access, Backends, IndexStatus};
 use crate::names::{Component, FINALIZER, FORCE_DELETION};
 use crate::release::Release;
@@ -83,10 +83,14 @@ pub enum ReconcileError {
     #[error(transparent)]
     Status(#[from] StatusError),
     /// The backends could not be cleaned up.
-    #[error("{0}; set the annotation medindex.dev/force-deletion=true to let the resource go and leave topics and tables behind")]
+    #[error(
+        "{0}; set the annotation medindex.dev/force-deletion=true to let the resource go and leave topics and tables behind"
+    )]
     Cleanup(#[source] crate::external::ExternalError),
     /// The resource cannot be validated, and what belongs to it outside Kubernetes is not known.
-    #[error("the resource is not valid, so what it has at the backends is not known: {0}; mend it, or set the annotation {FORCE_DELETION}=true")]
+    #[error(
+        "the resource is not valid, so what it has at the backends is not known: {0}; mend it, or set the annotation {FORCE_DELETION}=true"
+    )]
     CleanupOf(String),
     /// The finalizer could not be set or removed.
     #[error("the finalizer cannot be changed: {0}")]
@@ -97,7 +101,10 @@ pub enum ReconcileError {
 ///
 /// # Errors
 /// [`ReconcileError`].
-pub async fn reconcile(resource: Arc<MedicalImageIndex>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+pub async fn reconcile(
+    resource: Arc<MedicalImageIndex>,
+    context: Arc<Context>,
+) -> Result<Action, ReconcileError> {
     let namespace = resource.namespace().unwrap_or_default();
     let api: Api<MedicalImageIndex> = Api::namespaced(context.client.clone(), &namespace);
     let outcome = finalizer(&api, FINALIZER, resource, |event| async {
@@ -107,7 +114,8 @@ pub async fn reconcile(resource: Arc<MedicalImageIndex>, context: Arc<Context>) 
         }
     });
     outcome.await.map_err(|error| match error {
-        kube::runtime::finalizer::Error::ApplyFailed(error) | kube::runtime::finalizer::Error::CleanupFailed(error) => error,
+        kube::runtime::finalizer::Error::ApplyFailed(error)
+        | kube::runtime::finalizer::Error::CleanupFailed(error) => error,
         error => ReconcileError::Finalizer(Box::new(error)),
     })
 }
@@ -128,7 +136,9 @@ async fn bring_about(resource: &MedicalImageIndex, context: &Context) -> Result<
     };
     let access = match dereference::access(&context.client, &index).await {
         Ok(access) => access,
-        Err(error) if error.is_users() => return refuse(resource, context, "SecretMissing", error.to_string()).await,
+        Err(error) if error.is_users() => {
+            return refuse(resource, context, "SecretMissing", error.to_string()).await;
+        }
         Err(error) => return Err(error.into()),
     };
     let found = dereference::dereference(&context.client, &index).await?;
@@ -136,13 +146,21 @@ async fn bring_about(resource: &MedicalImageIndex, context: &Context) -> Result<
     let backends = context.backends.as_ref();
     let topics = external_state::topics(backends, &access, &index, paused).await;
     let tables = external_state::tables(backends, &access, &index, paused).await;
-    tell(context, resource, "BackendCorrected", topics.done.iter().chain(&tables.done).filter(|_| !paused)).await;
+    if !paused {
+        tell(context, resource, "BackendCorrected", &topics.done).await;
+        tell(context, resource, "BackendCorrected", &tables.done).await;
+    }
     let told = ask_gateway(&index, &access, &found, context).await;
     let stalled = topics.stalled.clone().or_else(|| tables.stalled.clone());
     // Workloads over topics or tables that are wrong would only make it worse.
-    let written =
-        if paused || stalled.is_some() { Vec::new() } else { make_objects(&index, found_with(&found, &index, told.as_ref()), context).await? };
-    tell(context, resource, "ObjectWritten", written.iter().map(|written| format!("{} {}", written.verb, written.object))).await;
+    let written = if paused || stalled.is_some() {
+        Vec::new()
+    } else {
+        make_objects(&index, &found, told.as_ref(), context).await?
+    };
+    let notes: Vec<String> =
+        written.iter().map(|written| format!("{} {}", written.verb, written.object)).collect();
+    tell(context, resource, "ObjectWritten", &notes).await;
     let changed = !written.is_empty() || !(paused || topics.done.is_empty() && tables.done.is_empty());
     let findings = conclude(&index, &found, told.as_ref(), topics, tables, changed);
     let next = if findings.changed || !is_settled(&findings) { SOON } else { PERIOD };
@@ -152,17 +170,14 @@ async fn bring_about(resource: &MedicalImageIndex, context: &Context) -> Result<
     Ok(Action::requeue(jittered(next)))
 }
 
-/// What the builders need to know of the cluster and the index.
-fn found_with<'a>(found: &'a Dereferenced, index: &ValidatedIndex, told: Option<&IndexStatus>) -> (&'a Dereferenced, crate::build::Surroundings) {
-    let training = training::wanted(index, told, &found.live);
-    (found, crate::build::Surroundings { training, ..found.surroundings.clone() })
-}
-
 async fn make_objects(
     index: &ValidatedIndex,
-    (found, surroundings): (&Dereferenced, crate::build::Surroundings),
+    found: &Dereferenced,
+    told: Option<&IndexStatus>,
     context: &Context,
 ) -> Result<Vec<Written>, ReconcileError> {
+    let training = training::wanted(index, told, &found.live);
+    let surroundings = Surroundings { training, ..found.surroundings.clone() };
     let desired = build(index, &surroundings)?;
     let mut written = apply::apply(&context.client, index, &desired, &found.live).await?;
     written.extend(apply::prune(&context.client, index, &desired, &found.live).await?);
@@ -170,7 +185,12 @@ async fn make_objects(
 }
 
 /// How the index is, by its gateway, where one is ready; and the rollback that the user asks for.
-async fn ask_gateway(index: &ValidatedIndex, access: &Access, found: &Dereferenced, context: &Context) -> Option<IndexStatus> {
+async fn ask_gateway(
+    index: &ValidatedIndex,
+    access: &Access,
+    found: &Dereferenced,
+    context: &Context,
+) -> Option<IndexStatus> {
     if workload_state::replicas(index, Component::Gateway, &found.live).ready == 0 {
         return None;
     }
@@ -185,8 +205,12 @@ async fn ask_gateway(index: &ValidatedIndex, access: &Access, found: &Dereferenc
         return Some(status);
     }
     match context.backends.roll_back(access).await {
-        Ok(generation) => tracing::info!(index = index.name, generation, "went back to the generation before"),
-        Err(error) => tracing::warn!(index = index.name, %error, "going back to the generation before failed; tried again"),
+        Ok(generation) => {
+            tracing::info!(index = index.name, generation, "went back to the generation before");
+        }
+        Err(error) => {
+            tracing::warn!(index = index.name, %error, "going back to the generation before failed; tried again");
+        }
     }
     Some(status)
 }
@@ -238,7 +262,10 @@ async fn refuse(
     reason: &'static str,
     message: String,
 ) -> Result<Action, ReconcileError> {
-    let findings = Findings { stalled: Some((reason, message)), ..Findings::unknown(reason, "not looked at: see Stalled") };
+    let findings = Findings {
+        stalled: Some((reason, message)),
+        ..Findings::unknown(reason, "not looked at: see Stalled")
+    };
     let new = status::refused(resource, &findings);
     announce(context, resource, &new).await;
     status::write(&context.client, resource, &new).await?;
@@ -251,7 +278,7 @@ async fn clean_up(resource: &MedicalImageIndex, context: &Context) -> Result<Act
         Cleanup::Keep => return Ok(Action::await_change()),
         Cleanup::Forced => {
             let told = ["topics and tables are left behind, because the annotation medindex.dev/force-deletion says so".to_owned()];
-            tell(context, resource, "ForcedDeletion", told).await;
+            tell(context, resource, "ForcedDeletion", &told).await;
             return Ok(Action::await_change());
         }
         Cleanup::Remove => {}
@@ -265,12 +292,17 @@ async fn clean_up(resource: &MedicalImageIndex, context: &Context) -> Result<Act
         ReconcileError::CleanupOf(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
     })?;
     let outcome = match dereference::access(&context.client, &index).await {
-        Ok(access) => cleanup::remove(context.backends.as_ref(), &access, &index).await.map_err(ReconcileError::Cleanup),
+        Ok(access) => {
+            cleanup::remove(context.backends.as_ref(), &access, &index).await.map_err(ReconcileError::Cleanup)
+        }
         Err(error) => Err(ReconcileError::CleanupOf(error.to_string())),
     };
     if let Err(error) = &outcome {
         let message = error.to_string();
-        let findings = Findings { stalled: Some(("CleanupBlocked", message)), ..Findings::unknown("Deleting", "the resource is being deleted") };
+        let findings = Findings {
+            stalled: Some(("CleanupBlocked", message)),
+            ..Findings::unknown("Deleting", "the resource is being deleted")
+        };
         let new = status::refused(resource, &findings);
         announce(context, resource, &new).await;
         status::write(&context.client, resource, &new).await?;
@@ -282,11 +314,16 @@ async fn clean_up(resource: &MedicalImageIndex, context: &Context) -> Result<Act
 async fn announce(context: &Context, resource: &MedicalImageIndex, new: &MedicalImageIndexStatus) {
     use crate::api::condition_types::{READY, STALLED};
     let before = resource.status.clone().unwrap_or_default().conditions;
-    for condition in new.conditions.iter().filter(|condition| [READY, STALLED].contains(&condition.type_.as_str())) {
+    for condition in
+        new.conditions.iter().filter(|condition| [READY, STALLED].contains(&condition.type_.as_str()))
+    {
         let known = before.iter().find(|known| known.type_ == condition.type_);
         let is_news = match known {
             None => condition.status == "True",
-            Some(known) => known.status != condition.status || (condition.type_ == STALLED && known.message != condition.message),
+            Some(known) => {
+                known.status != condition.status
+                    || (condition.type_ == STALLED && known.message != condition.message)
+            }
         };
         if is_news && (condition.type_ == READY || condition.status == "True") {
             let warns = condition.type_ == STALLED || condition.status != "True";
@@ -295,9 +332,9 @@ async fn announce(context: &Context, resource: &MedicalImageIndex, new: &Medical
     }
 }
 
-async fn tell(context: &Context, resource: &MedicalImageIndex, reason: &str, notes: impl IntoIterator<Item = impl ToString>) {
+async fn tell(context: &Context, resource: &MedicalImageIndex, reason: &str, notes: &[String]) {
     for note in notes {
-        publish(context, resource, reason, &note.to_string(), false).await;
+        publish(context, resource, reason, note, false).await;
     }
 }
 
@@ -307,10 +344,17 @@ async fn publish(context: &Context, resource: &MedicalImageIndex, reason: &str, 
     let type_ = if warns { EventType::Warning } else { EventType::Normal };
     // The API server takes notes up to a kilobyte.
     let note = note.chars().take(1_000).collect();
-    let occurrence =
-        Occurrence { type_, reason: reason.to_owned(), note: Some(note), action: "Reconcile".to_owned(), secondary: None };
+    let occurrence = Occurrence {
+        type_,
+        reason: reason.to_owned(),
+        note: Some(note),
+        action: "Reconcile".to_owned(),
+        secondary: None,
+    };
     let reference: ObjectReference = resource.object_ref(&());
-    let published = tokio::time::timeout(dereference::API_WITHIN, context.recorder.publish(&occurrence, &reference)).await;
+    let published =
+        tokio::time::timeout(dereference::API_WITHIN, context.recorder.publish(&occurrence, &reference))
+            .await;
     match published {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "an event cannot be written"),

@@ -56,7 +56,9 @@ impl Kind {
 
     /// The kind of an object as JSON.
     pub fn of(object: &Value) -> Option<Self> {
-        KINDS.into_iter().find(|kind| object["kind"] == kind.kind && object["apiVersion"] == kind.resource().api_version.as_str())
+        KINDS.into_iter().find(|kind| {
+            object["kind"] == kind.kind && object["apiVersion"] == kind.resource().api_version.as_str()
+        })
     }
 }
 
@@ -89,16 +91,23 @@ impl Live {
 /// a form of its own.
 pub fn holds(live: &Value, desired: &Value) -> bool {
     match (live, desired) {
-        (Value::Object(live), Value::Object(desired)) => desired.iter().all(|(field, value)| match field.as_str() {
-            // An object knows its type by where it was asked for.
-            "apiVersion" | "kind" if !live.contains_key(field) => true,
-            _ => live.get(field).is_some_and(|found| holds(found, value)) || is_empty(value) && !live.contains_key(field),
-        }),
+        (Value::Object(live), Value::Object(desired)) => {
+            desired.iter().all(|(field, value)| match field.as_str() {
+                // An object knows its type by where it was asked for.
+                "apiVersion" | "kind" if !live.contains_key(field) => true,
+                _ => {
+                    live.get(field).is_some_and(|found| holds(found, value))
+                        || is_empty(value) && !live.contains_key(field)
+                }
+            })
+        }
         (Value::Array(live), Value::Array(desired)) => {
-            live.len() == desired.len() && live.iter().zip(desired).all(|(live, desired)| holds(live, desired))
+            live.len() == desired.len()
+                && live.iter().zip(desired).all(|(live, desired)| holds(live, desired))
         }
         (Value::String(live), Value::String(desired)) => {
-            live == desired || quantity::parse(desired).is_some_and(|value| quantity::parse(live) == Some(value))
+            live == desired
+                || quantity::parse(desired).is_some_and(|value| quantity::parse(live) == Some(value))
         }
         (live, desired) => live == desired,
     }

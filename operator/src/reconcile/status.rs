@@ -1,9 +1,9 @@
 //! Writing how an index is into its resource, if that changed.
 
-use k8s_openapi::jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::json;
 
 use super::conditions::{Findings, conditions};
@@ -13,7 +13,7 @@ use super::{training, workload_state};
 use crate::api::{Endpoints, ImageCounts, MedicalImageIndex, MedicalImageIndexStatus};
 use crate::build::gateway_host;
 use crate::external::IndexStatus;
-use crate::names::Component;
+use crate::names::{Component, MANAGER};
 use crate::validate::ValidatedIndex;
 
 /// Why the status is not written.
@@ -51,7 +51,9 @@ pub fn status(
         // What the gateway told last stays while it is silent.
         images: images.or(before.images),
         generation: told.map(training::generation).or(before.generation),
-        endpoints: Some(Endpoints { gateway: Some(host.unwrap_or_else(|| format!("http://{}", gateway_host(index)))) }),
+        endpoints: Some(Endpoints {
+            gateway: Some(host.unwrap_or_else(|| format!("http://{}", gateway_host(index)))),
+        }),
         embedder: Some(workload_state::replicas(index, Component::Embedder, live)),
         search: Some(search_replicas(index, live)),
         gateway: Some(workload_state::replicas(index, Component::Gateway, live)),
@@ -63,7 +65,11 @@ pub fn status(
 fn search_replicas(index: &ValidatedIndex, live: &[Live]) -> crate::api::WorkloadReplicas {
     let pods = workload_state::replicas(index, Component::Search, live);
     let shards = index.spec.search.shards.max(1);
-    crate::api::WorkloadReplicas { replicas: pods.replicas / shards, ready: pods.ready / shards, selector: pods.selector }
+    crate::api::WorkloadReplicas {
+        replicas: pods.replicas / shards,
+        ready: pods.ready / shards,
+        selector: pods.selector,
+    }
 }
 
 /// The status of one that could not be validated: what was known stays, the conditions say what is wrong.
@@ -88,9 +94,17 @@ pub async fn write(
     if resource.status.as_ref() == Some(status) {
         return Ok(false);
     }
-    let api: Api<MedicalImageIndex> = Api::namespaced(client.clone(), &resource.namespace().unwrap_or_default());
-    let patch = Patch::Merge(json!({ "status": status }));
-    let (name, parameters) = (resource.name_any(), PatchParams::default());
+    let api: Api<MedicalImageIndex> =
+        Api::namespaced(client.clone(), &resource.namespace().unwrap_or_default());
+    let name = resource.name_any();
+    // Applied and not merged, so that fields which are no longer set go.
+    let patch = Patch::Apply(json!({
+        "apiVersion": MedicalImageIndex::api_version(&()),
+        "kind": MedicalImageIndex::kind(&()),
+        "metadata": {"name": name},
+        "status": status,
+    }));
+    let parameters = PatchParams::apply(MANAGER).force();
     let call = api.patch_status(&name, &parameters, &patch);
     match tokio::time::timeout(API_WITHIN, call).await {
         Ok(Ok(_)) => Ok(true),

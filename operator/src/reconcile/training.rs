@@ -1,7 +1,5 @@
 //! When a generation is trained, and how that went. Pure.
 
-use serde_json::Value;
-
 use super::conditions::Part;
 use super::objects::Live;
 use crate::api::{GenerationStatus, QuantizerSpec};
@@ -23,7 +21,9 @@ pub enum JobState {
 /// The state of a Job.
 pub fn job_state(job: &Live) -> JobState {
     let conditions = job.object.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
-    let is_true = |name: &str| conditions.iter().any(|condition| condition["type"] == name && condition["status"] == "True");
+    let is_true = |name: &str| {
+        conditions.iter().any(|condition| condition["type"] == name && condition["status"] == "True")
+    };
     match (is_true("Complete"), is_true("Failed")) {
         (true, _) => JobState::Complete,
         (false, true) => JobState::Failed,
@@ -103,12 +103,19 @@ pub fn part(index: &ValidatedIndex, status: Option<&IndexStatus>, live: &[Live])
     }
     if let Some((generation, job)) = newest(index, live) {
         match job_state(job) {
-            JobState::Running => return Part::ready("Training", format!("generation {number} answers; {generation} is trained")),
+            JobState::Running => {
+                return Part::ready(
+                    "Training",
+                    format!("generation {number} answers; {generation} is trained"),
+                );
+            }
             JobState::Failed => {
                 let name = job.name();
                 return Part::not_ready(
                     "TrainingFailed",
-                    format!("generation {number} answers; training {generation} failed: see kubectl logs job/{name}, then delete that Job to try again"),
+                    format!(
+                        "generation {number} answers; training {generation} failed: see kubectl logs job/{name}, then delete that Job to try again"
+                    ),
                 );
             }
             JobState::Complete => {}
@@ -141,16 +148,4 @@ pub fn imports(index: &ValidatedIndex, live: &[Live]) -> std::collections::BTree
             Some((import.name.clone(), state(&crate::build::import_name(&index.name, &import.name))?))
         })
         .collect()
-}
-
-/// Whether a value is there: for tests of Jobs as JSON.
-#[cfg(test)]
-pub(crate) fn job(name: &str, condition: Option<&str>) -> Live {
-    use super::objects::KINDS;
-    let conditions: Vec<Value> =
-        condition.map(|name| serde_json::json!({"type": name, "status": "True"})).into_iter().collect();
-    let kind = KINDS.into_iter().find(|kind| kind.kind == "Job").unwrap();
-    let mut object = kube::api::DynamicObject::new(name, &kind.resource());
-    object.data = serde_json::json!({"status": {"conditions": conditions}});
-    Live { kind, object }
 }

@@ -11,7 +11,9 @@ use crate::validate::ValidatedIndex;
 /// The pods of a component in numbers, for the status.
 pub fn replicas(index: &ValidatedIndex, component: Component, live: &[Live]) -> WorkloadReplicas {
     let json = workload(index, component, live).map(|live| live.object.data.clone()).unwrap_or_default();
-    let number = |field: &str| json["status"][field].as_i64().and_then(|number| i32::try_from(number).ok()).unwrap_or(0);
+    let number = |field: &str| {
+        json["status"][field].as_i64().and_then(|number| i32::try_from(number).ok()).unwrap_or(0)
+    };
     WorkloadReplicas {
         replicas: number("replicas"),
         ready: number("readyReplicas"),
@@ -37,7 +39,10 @@ pub fn part(index: &ValidatedIndex, component: Component, live: &[Live]) -> Part
     let (reason, trouble) = trouble(index, component, live).unwrap_or(("PodsMissing", String::new()));
     let trouble = if trouble.is_empty() { trouble } else { format!(": {trouble}") };
     if ready >= wanted {
-        return Part::not_ready(reason, format!("{updated} of {wanted} pods are of the newest settings{trouble}"));
+        return Part::not_ready(
+            reason,
+            format!("{updated} of {wanted} pods are of the newest settings{trouble}"),
+        );
     }
     Part::not_ready(reason, format!("{ready} of {wanted} pods are ready{trouble}"))
 }
@@ -62,7 +67,10 @@ fn pod_trouble(name: &str, pod: &Value) -> Option<(&'static str, String)> {
     for condition in pod["status"]["conditions"].as_array().into_iter().flatten() {
         if condition["type"] == "PodScheduled" && condition["status"] == "False" {
             let message = condition["message"].as_str().unwrap_or("no reason given");
-            return Some(("Unschedulable", format!("pod {name} finds no node: {message}; see nodePool, requests and the nodes")));
+            return Some((
+                "Unschedulable",
+                format!("pod {name} finds no node: {message}; see nodePool, requests and the nodes"),
+            ));
         }
     }
     for container in pod["status"]["containerStatuses"].as_array().into_iter().flatten() {
@@ -77,9 +85,14 @@ fn pod_trouble(name: &str, pod: &Value) -> Option<(&'static str, String)> {
             "CrashLoopBackOff" => {
                 let status = container.pointer("/lastState/terminated/exitCode").and_then(Value::as_i64);
                 let status = status.map_or_else(String::new, |status| format!(" with status {status}"));
-                return Some(("Crashing", format!("pod {name} ends{status} as soon as it starts: see kubectl logs {name}")));
+                return Some((
+                    "Crashing",
+                    format!("pod {name} ends{status} as soon as it starts: see kubectl logs {name}"),
+                ));
             }
-            "CreateContainerConfigError" => return Some(("MountsMissing", format!("pod {name} cannot start: {message}"))),
+            "CreateContainerConfigError" => {
+                return Some(("MountsMissing", format!("pod {name} cannot start: {message}")));
+            }
             _ => {}
         }
     }

@@ -1,0 +1,217 @@
+//! An API server that keeps objects in memory and counts what is asked of it: enough of one for the operator's own calls.
+//!
+//! Server-side apply is a deep merge that never removes fields, which is what one manager sees of it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use kube::Client;
+use kube::client::Body;
+use serde_json::{Value, json};
+
+/// A write, as `PATCH deployments/radiology-gateway`.
+pub(crate) type Write = String;
+
+#[derive(Default)]
+struct State {
+    /// Objects by their paths.
+    objects: BTreeMap<String, Value>,
+    writes: Vec<Write>,
+    reads: usize,
+    next_version: u64,
+    /// Answers with this status instead, for paths that contain the text.
+    failure: Option<(String, StatusCode)>,
+    /// Resource types that are not installed.
+    unknown: Vec<&'static str>,
+}
+
+/// The server.
+#[derive(Clone, Default)]
+pub(crate) struct FakeCluster(Arc<Mutex<State>>);
+
+impl FakeCluster {
+    pub(crate) fn client(&self) -> Client {
+        let cluster = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let cluster = cluster.clone();
+            async move { Ok::<_, std::convert::Infallible>(cluster.answer(request).await) }
+        });
+        Client::new(service, "imaging")
+    }
+
+    pub(crate) fn put(&self, path: &str, object: Value) {
+        self.0.lock().unwrap().objects.insert(path.to_owned(), object);
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Option<Value> {
+        self.0.lock().unwrap().objects.get(path).cloned()
+    }
+
+    pub(crate) fn paths(&self) -> Vec<String> {
+        self.0.lock().unwrap().objects.keys().cloned().collect()
+    }
+
+    /// Changes an object as a person would, past the operator.
+    pub(crate) fn edit(&self, path: &str, pointer: &str, value: Value) {
+        let mut state = self.0.lock().unwrap();
+        let object = state.objects.get_mut(path).unwrap_or_else(|| panic!("nothing at {path}"));
+        *object.pointer_mut(pointer).unwrap_or_else(|| panic!("{path} has no {pointer}")) = value;
+    }
+
+    pub(crate) fn remove(&self, path: &str) {
+        self.0.lock().unwrap().objects.remove(path).unwrap_or_else(|| panic!("nothing at {path}"));
+    }
+
+    /// Writes since this was last asked.
+    pub(crate) fn take_writes(&self) -> Vec<Write> {
+        std::mem::take(&mut self.0.lock().unwrap().writes)
+    }
+
+    pub(crate) fn reads(&self) -> usize {
+        self.0.lock().unwrap().reads
+    }
+
+    /// From now on requests for paths with `text` are answered with `status`; `None` ends it.
+    pub(crate) fn fail(&self, failure: Option<(&str, StatusCode)>) {
+        self.0.lock().unwrap().failure = failure.map(|(text, status)| (text.to_owned(), status));
+    }
+
+    pub(crate) fn lacks(&self, plural: &'static str) {
+        self.0.lock().unwrap().unknown.push(plural);
+    }
+
+    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let body: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        let path = parts.uri.path().to_owned();
+        let query = parts.uri.query().unwrap_or_default().to_owned();
+        let mut state = self.0.lock().unwrap();
+        if let Some((text, status)) = state.failure.clone().filter(|(text, _)| path.contains(text.as_str())) {
+            drop(text);
+            return refuse(status);
+        }
+        if state.unknown.iter().any(|plural| path.ends_with(plural)) {
+            return refuse(StatusCode::NOT_FOUND);
+        }
+        match parts.method {
+            Method::GET => state.read(&path, &query),
+            Method::PATCH => state.patch(&path, &body),
+            Method::DELETE => state.delete(&path),
+            Method::POST => {
+                // Events are told apart: they are news, not changes.
+                if !path.ends_with("/events") {
+                    state.writes.push(format!("POST {path}"));
+                }
+                reply(StatusCode::CREATED, &body)
+            }
+            other => panic!("{other} {path}"),
+        }
+    }
+}
+
+impl State {
+    fn read(&mut self, path: &str, query: &str) -> Response<Body> {
+        self.reads += 1;
+        if let Some(object) = self.objects.get(path) {
+            return reply(StatusCode::OK, object);
+        }
+        if !query.contains("labelSelector") {
+            return refuse(StatusCode::NOT_FOUND);
+        }
+        // Only objects of one index are asked for here, so every object of the kind is meant.
+        let below = |candidate: &String| {
+            candidate
+                .strip_prefix(path)
+                .is_some_and(|rest| rest.starts_with('/') && rest.matches('/').count() == 1)
+        };
+        let items: Vec<&Value> =
+            self.objects.iter().filter(|(path, _)| below(path)).map(|(_, object)| object).collect();
+        reply(
+            StatusCode::OK,
+            &json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "1"}, "items": items}),
+        )
+    }
+
+    fn patch(&mut self, path: &str, body: &Value) -> Response<Body> {
+        if !path.contains("/events/") {
+            self.writes.push(format!("PATCH {}", short(path)));
+        }
+        self.next_version += 1;
+        let version = self.next_version.to_string();
+        let stored = path.strip_suffix("/status").unwrap_or(path);
+        if body.is_array() {
+            // The finalizer, which is set with a JSON patch.
+            let Some(object) = self.objects.get_mut(stored) else { return refuse(StatusCode::NOT_FOUND) };
+            for step in body.as_array().unwrap() {
+                match (step["op"].as_str().unwrap(), step["path"].as_str().unwrap()) {
+                    ("add", "/metadata/finalizers") => {
+                        object["metadata"]["finalizers"] = step["value"].clone()
+                    }
+                    ("add", "/metadata/finalizers/-") => {
+                        object["metadata"]["finalizers"].as_array_mut().unwrap().push(step["value"].clone());
+                    }
+                    ("remove", path) if path.starts_with("/metadata/finalizers/") => {
+                        object["metadata"]["finalizers"] = json!([]);
+                    }
+                    ("test", _) => {}
+                    (op, path) => panic!("{op} {path}"),
+                }
+            }
+            return reply(StatusCode::OK, &object.clone());
+        }
+        let object = self.objects.entry(stored.to_owned()).or_insert_with(|| json!({}));
+        if path.ends_with("/status") {
+            // Applied by the one manager of the status: what it leaves out goes.
+            object["status"] = body["status"].clone();
+        } else {
+            merge(object, body);
+        }
+        object["metadata"]["resourceVersion"] = json!(version);
+        if object["metadata"]["uid"].is_null() {
+            object["metadata"]["uid"] = json!(format!("uid-{version}"));
+        }
+        reply(StatusCode::OK, &object.clone())
+    }
+
+    fn delete(&mut self, path: &str) -> Response<Body> {
+        self.writes.push(format!("DELETE {}", short(path)));
+        match self.objects.remove(path) {
+            Some(object) => reply(StatusCode::OK, &object),
+            None => refuse(StatusCode::NOT_FOUND),
+        }
+    }
+}
+
+/// `deployments/radiology-gateway`, and `/status` where it is meant.
+fn short(path: &str) -> String {
+    let parts: Vec<&str> = path.split('/').collect();
+    let place = parts.iter().position(|part| *part == "namespaces").map_or(0, |place| place + 2);
+    parts[place..].join("/")
+}
+
+fn merge(base: &mut Value, over: &Value) {
+    match (base, over) {
+        (Value::Object(base), Value::Object(over)) => {
+            for (field, value) in over {
+                merge(base.entry(field).or_insert(Value::Null), value);
+            }
+        }
+        (base, over) => base.clone_from(over),
+    }
+}
+
+fn reply(status: StatusCode, body: &Value) -> Response<Body> {
+    let body = Body::from(serde_json::to_vec(body).unwrap());
+    Response::builder().status(status).header("content-type", "application/json").body(body).unwrap()
+}
+
+fn refuse(status: StatusCode) -> Response<Body> {
+    let reason = status.canonical_reason().unwrap_or_default().replace(' ', "");
+    let body = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": reason, "reason": reason, "code": status.as_u16(),
+    });
+    reply(status, &body)
+}

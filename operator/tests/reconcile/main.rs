@@ -1,0 +1,359 @@
+//! Whole reconciles against an API server and backends in memory: what is written, what is told, and what happens when something fails.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where its ground gives way")]
+
+mod backends;
+mod cluster;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use backends::FakeBackends;
+use cluster::FakeCluster;
+use http::StatusCode;
+use kube::core::DeserializeGuard;
+use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::reflector;
+use kube::runtime::watcher;
+use medindex_operator::api::MedicalImageIndex;
+use medindex_operator::external::IndexStatus;
+use medindex_operator::reconcile::{Context, ReconcileError, reconcile};
+use medindex_operator::release::Release;
+use serde_json::{Value, json};
+
+const RESOURCE: &str = "/apis/medindex.dev/v1alpha1/namespaces/imaging/medicalimageindexes/radiology";
+const GATEWAY: &str = "/apis/apps/v1/namespaces/imaging/deployments/radiology-gateway";
+const SEARCH: &str = "/apis/apps/v1/namespaces/imaging/statefulsets/radiology-search";
+
+struct World {
+    cluster: FakeCluster,
+    backends: Arc<FakeBackends>,
+    others: Vec<MedicalImageIndex>,
+}
+
+impl World {
+    /// The sample, with its secret, and a cluster without Prometheus and KEDA.
+    fn new() -> Self {
+        let cluster = FakeCluster::default();
+        let mut index: Value =
+            serde_norway::from_str(include_str!("../../../manifests/samples/medicalimageindex.yaml"))
+                .unwrap();
+        index["metadata"] = json!({
+            "name": "radiology", "namespace": "imaging", "uid": "11111111-2222-3333-4444-555555555555", "generation": 1,
+            "resourceVersion": "1", "creationTimestamp": "2026-01-02T00:00:00Z",
+        });
+        cluster.put(RESOURCE, index);
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "radiology-catalog", "namespace": "imaging"},
+            "data": {"user": "bWU=", "password": "c2VjcmV0"},
+        });
+        cluster.put("/api/v1/namespaces/imaging/secrets/radiology-catalog", secret);
+        cluster.lacks("podmonitors");
+        cluster.lacks("scaledobjects");
+        Self { cluster, backends: Arc::new(FakeBackends::default()), others: Vec::new() }
+    }
+
+    fn resource(&self) -> MedicalImageIndex {
+        serde_json::from_value(self.cluster.get(RESOURCE).unwrap()).unwrap()
+    }
+
+    async fn reconcile(&self) -> Result<(), ReconcileError> {
+        let client = self.cluster.client();
+        let (resources, mut writer) = reflector::store();
+        for resource in self.others.iter().cloned().chain([self.resource()]) {
+            writer.apply_watcher_event(&watcher::Event::Apply(DeserializeGuard(Ok(resource))));
+        }
+        let context = Context {
+            client: client.clone(),
+            backends: self.backends.clone(),
+            release: Release { image_prefix: String::new(), image_tag: "1".to_owned() },
+            recorder: Recorder::new(client, Reporter { controller: "test".to_owned(), instance: None }),
+            resources,
+        };
+        reconcile(Arc::new(self.resource()), Arc::new(context)).await.map(drop)
+    }
+
+    /// Until nothing more is written, as the controller does.
+    async fn settle(&self) {
+        let mut writes = Vec::new();
+        for _ in 0..6 {
+            self.reconcile().await.unwrap();
+            writes = self.cluster.take_writes();
+            if writes.is_empty() {
+                return;
+            }
+        }
+        panic!("it never settles: {writes:?}");
+    }
+
+    /// As the kubelets and controllers of a cluster do.
+    fn bring_pods_up(&self) {
+        for path in self.cluster.paths() {
+            if path.contains("/deployments/") || path.contains("/statefulsets/") {
+                let object = self.cluster.get(&path).unwrap();
+                let pods = object["spec"]["replicas"].clone();
+                let mut up = object;
+                up["status"] = json!({"replicas": pods, "readyReplicas": pods, "updatedReplicas": pods});
+                self.cluster.put(&path, up);
+            }
+        }
+    }
+
+    fn condition(&self, name: &str) -> (String, String, String) {
+        let status = self.cluster.get(RESOURCE).unwrap()["status"].clone();
+        let conditions = status["conditions"].as_array().unwrap().clone();
+        let found = conditions.into_iter().find(|condition| condition["type"] == name).unwrap();
+        let text = |field: &str| found[field].as_str().unwrap().to_owned();
+        (text("status"), text("reason"), text("message"))
+    }
+
+    fn edit(&self, pointer: &str, value: Value) {
+        let (parent, name) = pointer.rsplit_once('/').unwrap();
+        let mut resource = self.cluster.get(RESOURCE).unwrap();
+        resource.pointer_mut(parent).unwrap()[name] = value;
+        self.cluster.put(RESOURCE, resource);
+    }
+}
+
+#[tokio::test]
+async fn a_new_resource_gets_topics_tables_and_objects_and_then_nothing_is_written() {
+    let world = World::new();
+    world.settle().await;
+    assert_eq!(
+        (world.backends.topics.lock().unwrap().len(), world.backends.tables.lock().unwrap().len()),
+        (4, 2)
+    );
+    assert_eq!(world.condition("Ready").0, "False");
+    world.bring_pods_up();
+    world.settle().await;
+    assert_eq!(world.condition("Ready").0, "True", "{:?}", world.condition("Ready"));
+    assert_eq!(world.condition("Reconciling").1, "UpToDate");
+    let reads = world.cluster.reads();
+    world.backends.take_changes();
+    world.reconcile().await.unwrap();
+    assert_eq!(world.cluster.take_writes(), Vec::<String>::new());
+    assert_eq!(world.backends.take_changes(), Vec::<String>::new());
+    assert!(world.cluster.reads() - reads <= 15, "{} reads", world.cluster.reads() - reads);
+}
+
+#[tokio::test]
+async fn what_somebody_edits_or_deletes_is_put_right_and_nothing_else_is_touched() {
+    let world = World::new();
+    world.settle().await;
+    world.cluster.edit(GATEWAY, "/spec/template/spec/containers/0/image", json!("evil:1"));
+    world.cluster.remove("/api/v1/namespaces/imaging/configmaps/radiology-settings");
+    world.reconcile().await.unwrap();
+    let writes = world.cluster.take_writes();
+    let objects: Vec<&String> =
+        writes.iter().filter(|write| !write.contains("medicalimageindexes")).collect();
+    assert_eq!(objects, ["PATCH configmaps/radiology-settings", "PATCH deployments/radiology-gateway"]);
+}
+
+#[tokio::test]
+async fn drift_of_topics_and_tables_is_corrected() {
+    let world = World::new();
+    world.settle().await;
+    world.backends.take_changes();
+    world.backends.topics.lock().unwrap().remove("radiology.operationlog");
+    world
+        .backends
+        .topics
+        .lock()
+        .unwrap()
+        .get_mut("radiology.imageupload")
+        .unwrap()
+        .settings
+        .insert("retention.ms".into(), "1".into());
+    world.backends.tables.lock().unwrap().get_mut("radiology:image_info").unwrap().families[0].versions = 9;
+    world.reconcile().await.unwrap();
+    let changes = world.backends.take_changes();
+    assert_eq!(changes.len(), 3, "{changes:?}");
+    assert!(changes[0].contains("retention.ms: 1 -> 604800000"), "{changes:?}");
+    assert!(changes[1].starts_with("create topic radiology.operationlog"), "{changes:?}");
+    assert!(changes[2].contains("versions of family MD is 9, not 1"), "{changes:?}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_put_right_stalls_and_stops_the_workloads_from_changing() {
+    let world = World::new();
+    world.settle().await;
+    world.backends.topics.lock().unwrap().get_mut("radiology.imageindexed").unwrap().partitions = 12;
+    world.edit("/spec/gateway/replicas", json!(7));
+    world.reconcile().await.unwrap();
+    assert_eq!(world.condition("Stalled").1, "TopicIrreparable");
+    assert!(world.condition("Ready").2.contains("12 partitions, not 9"));
+    assert_eq!(world.cluster.get(GATEWAY).unwrap()["spec"]["replicas"], 2);
+}
+
+#[tokio::test]
+async fn a_backend_that_is_away_is_a_condition_and_the_rest_goes_on() {
+    let world = World::new();
+    world.backends.kafka_is_away.store(true, Ordering::Relaxed);
+    world.settle().await;
+    let (status, reason, message) = world.condition("TopicsReady");
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "KafkaUnavailable"));
+    assert!(message.contains("kafka:9092") && message.contains("tried again"), "{message}");
+    assert_eq!(world.condition("TableReady").0, "True");
+    assert!(world.cluster.get(SEARCH).is_some());
+    world.backends.kafka_is_away.store(false, Ordering::Relaxed);
+    world.settle().await;
+    assert_eq!(world.condition("TopicsReady").0, "True");
+}
+
+#[tokio::test]
+async fn the_older_of_two_resources_that_claim_the_same_has_it() {
+    let mut world = World::new();
+    let mut older = world.resource();
+    older.metadata.name = Some("older".to_owned());
+    older.metadata.uid = Some("0".to_owned());
+    older.spec.kafka.prefix = Some("radiology".to_owned());
+    older.metadata.creation_timestamp = serde_json::from_value(json!("2025-01-01T00:00:00Z")).unwrap();
+    world.others.push(older);
+    world.settle().await;
+    let (_, reason, message) = world.condition("Stalled");
+    assert_eq!(reason, "ResourceConflict");
+    assert!(message.contains("imaging/older"), "{message}");
+    assert!(world.backends.topics.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_missing_secret_is_named() {
+    let world = World::new();
+    world.cluster.remove("/api/v1/namespaces/imaging/secrets/radiology-catalog");
+    world.settle().await;
+    let (_, reason, message) = world.condition("Stalled");
+    assert_eq!(reason, "SecretMissing");
+    assert!(
+        message.contains("spec.catalog.loginSecret") && message.contains("\"radiology-catalog\""),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn errors_of_the_api_server_are_told_and_tried_again() {
+    let world = World::new();
+    world.settle().await;
+    for (path, status, words) in [
+        ("deployments", StatusCode::FORBIDDEN, "reading deployments failed"),
+        ("statefulsets", StatusCode::INTERNAL_SERVER_ERROR, "reading statefulsets failed"),
+        ("medicalimageindexes/radiology/status", StatusCode::CONFLICT, "writing the status failed"),
+    ] {
+        world.edit("/spec/gateway/replicas", json!(3));
+        world.edit("/metadata/generation", json!(words.len()));
+        world.cluster.fail(Some((path, status)));
+        let error = world.reconcile().await.unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+        world.cluster.fail(None);
+        world.settle().await;
+    }
+}
+
+#[tokio::test]
+async fn an_object_of_somebody_else_is_not_taken_over() {
+    let world = World::new();
+    let foreign = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "radiology-gateway", "namespace": "imaging"},
+        "spec": {"replicas": 1},
+    });
+    world.cluster.put(GATEWAY, foreign.clone());
+    // The first one sets the finalizer.
+    world.reconcile().await.unwrap();
+    let error = world.reconcile().await.unwrap_err().to_string();
+    assert!(
+        error.contains("Deployment radiology-gateway is there and does not belong to this resource"),
+        "{error}"
+    );
+    assert_eq!(world.cluster.get(GATEWAY).unwrap()["spec"], foreign["spec"]);
+}
+
+#[tokio::test]
+async fn a_paused_resource_is_looked_at_and_left_alone() {
+    let world = World::new();
+    world.edit("/spec/paused", json!(true));
+    world.settle().await;
+    assert!(world.backends.topics.lock().unwrap().is_empty() && world.cluster.get(GATEWAY).is_none());
+    let (_, reason, message) = world.condition("TopicsReady");
+    assert_eq!(reason, "Paused");
+    assert!(message.contains("create topic radiology.imageupload"), "{message}");
+}
+
+#[tokio::test]
+async fn what_is_no_longer_asked_for_is_deleted() {
+    let world = World::new();
+    world.edit("/spec/gateway/ingress", json!({"host": "search.example"}));
+    world.settle().await;
+    let ingress = "/apis/networking.k8s.io/v1/namespaces/imaging/ingresses/radiology-gateway";
+    assert!(world.cluster.get(ingress).is_some());
+    let mut resource = world.cluster.get(RESOURCE).unwrap();
+    resource["spec"]["gateway"].as_object_mut().unwrap().remove("ingress");
+    world.cluster.put(RESOURCE, resource);
+    world.reconcile().await.unwrap();
+    assert!(world.cluster.take_writes().contains(&"DELETE ingresses/radiology-gateway".to_owned()));
+    assert!(world.cluster.get(ingress).is_none());
+}
+
+#[tokio::test]
+async fn enough_images_begin_a_training_and_a_rollback_is_done_once() {
+    let world = World::new();
+    world.settle().await;
+    world.bring_pods_up();
+    let mut status = IndexStatus::default();
+    status.images.indexed = 20_000;
+    *world.backends.status.lock().unwrap() = status.clone();
+    world.settle().await;
+    let job = "/apis/batch/v1/namespaces/imaging/jobs/radiology-train-1";
+    assert!(world.cluster.get(job).is_some());
+    assert_eq!(world.condition("QuantizerReady").1, "Training");
+    let mut done = world.cluster.get(job).unwrap();
+    done["status"] = json!({"conditions": [{"type": "Complete", "status": "True"}]});
+    world.cluster.put(job, done);
+    status.index.generation = 1;
+    status.index.previous_generation = Some(0);
+    status.training = serde_json::from_value(
+        json!({"generation": 1, "accepted": true, "vectors": 20_000, "recall_at_10": 0.97}),
+    )
+    .unwrap();
+    *world.backends.status.lock().unwrap() = status;
+    world.settle().await;
+    let told = world.cluster.get(RESOURCE).unwrap()["status"]["generation"].clone();
+    assert_eq!(told, json!({"number": 1, "recall": "0.9700", "previous": 0}));
+    world.edit("/spec/quantizer", json!({"rollbackTo": 0}));
+    world.backends.take_changes();
+    world.settle().await;
+    assert_eq!(world.backends.take_changes(), ["roll back to 0"]);
+}
+
+#[tokio::test]
+async fn deleting_under_retain_asks_no_backend() {
+    let world = World::new();
+    world.settle().await;
+    world.backends.kafka_is_away.store(true, Ordering::Relaxed);
+    world.backends.hbase_is_away.store(true, Ordering::Relaxed);
+    world.edit("/metadata/deletionTimestamp", json!("2026-02-01T00:00:00Z"));
+    world.reconcile().await.unwrap();
+    assert_eq!(world.cluster.get(RESOURCE).unwrap()["metadata"]["finalizers"], json!([]));
+    assert_eq!(world.backends.topics.lock().unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn deleting_under_delete_waits_for_the_backend_and_can_be_forced() {
+    let world = World::new();
+    world.edit("/spec/deletionPolicy", json!("Delete"));
+    world.settle().await;
+    world.edit("/metadata/deletionTimestamp", json!("2026-02-01T00:00:00Z"));
+    world.backends.hbase_is_away.store(true, Ordering::Relaxed);
+    let error = world.reconcile().await.unwrap_err().to_string();
+    assert!(error.contains("medindex.dev/force-deletion"), "{error}");
+    assert_eq!(world.condition("Stalled").1, "CleanupBlocked");
+    let held = world.cluster.get(RESOURCE).unwrap()["metadata"]["finalizers"].clone();
+    assert_eq!(held, json!(["medindex.dev/backends"]));
+    let forced = World { cluster: FakeCluster::default(), ..World::new() };
+    let mut resource = world.cluster.get(RESOURCE).unwrap();
+    resource["metadata"]["annotations"] = json!({"medindex.dev/force-deletion": "true"});
+    forced.cluster.put(RESOURCE, resource);
+    forced.reconcile().await.unwrap();
+    world.backends.hbase_is_away.store(false, Ordering::Relaxed);
+    world.reconcile().await.unwrap();
+    assert!(
+        world.backends.topics.lock().unwrap().is_empty() && world.backends.tables.lock().unwrap().is_empty()
+    );
+}
