@@ -75,7 +75,7 @@ impl Backends for FakeBackends {
                 topics.insert(topic.name.clone(), observed);
             }
             TopicChange::Alter { name, settings, .. } => {
-                topics.get_mut(name).unwrap().settings.clone_from(settings)
+                topics.get_mut(name).unwrap().settings.clone_from(settings);
             }
         }
         Ok(())

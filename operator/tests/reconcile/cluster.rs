@@ -148,7 +148,7 @@ impl State {
             for step in body.as_array().unwrap() {
                 match (step["op"].as_str().unwrap(), step["path"].as_str().unwrap()) {
                     ("add", "/metadata/finalizers") => {
-                        object["metadata"]["finalizers"] = step["value"].clone()
+                        object["metadata"]["finalizers"] = step["value"].clone();
                     }
                     ("add", "/metadata/finalizers/-") => {
                         object["metadata"]["finalizers"].as_array_mut().unwrap().push(step["value"].clone());
