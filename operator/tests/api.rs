@@ -152,6 +152,27 @@ fn the_schema_has_bounds_and_no_unsigned_formats() {
 }
 
 #[test]
+fn nothing_is_required_that_has_a_default() {
+    let definition = serde_json::to_value(definition()).unwrap();
+    let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    let mut all = Vec::new();
+    schemas(schema, "spec", &mut all);
+    for (path, schema) in all {
+        for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            assert!(name != "podOverrides", "{path}.{name} is required");
+            assert!(
+                schema["properties"][name].get("default").is_none(),
+                "{path}.{name} is required and has a default"
+            );
+            assert!(
+                schema["default"].is_null() || schema["default"].get(name).is_some(),
+                "the default of {path} lacks {name}"
+            );
+        }
+    }
+}
+
+#[test]
 fn conditions_are_a_map_by_type() {
     let definition = serde_json::to_value(definition()).unwrap();
     let status = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"];

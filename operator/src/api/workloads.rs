@@ -30,7 +30,7 @@ pub struct WorkloadSpec {
     #[serde(default)]
     pub node_pool: NodePool,
     /// Merged over the pod template that the operator builds (a strategic merge patch), for what has no field of its own.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_object")]
     pub pod_overrides: Option<Value>,
 }

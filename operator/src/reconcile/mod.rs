@@ -332,9 +332,10 @@ async fn announce(context: &Context, resource: &MedicalImageIndex, new: &Medical
     }
 }
 
+/// One event for all notes of a reconcile: events of one reason in a row are counted, and their notes lost but for the first.
 async fn tell(context: &Context, resource: &MedicalImageIndex, reason: &str, notes: &[String]) {
-    for note in notes {
-        publish(context, resource, reason, note, false).await;
+    if !notes.is_empty() {
+        publish(context, resource, reason, &notes.join("; "), false).await;
     }
 }
 
