@@ -7,7 +7,7 @@ PORT ?= 8080
 KILLS ?= 100
 ROUNDS ?= 3
 
-.PHONY: help run setup test check chaos movement images images-test lint bench-engine bench-ingest bench-retrieval bench-scatter bench-cache clean
+.PHONY: help run setup test check chaos movement images images-test chart lint bench-engine bench-ingest bench-retrieval bench-scatter bench-cache clean
 
 help: ## Show the jobs (the default)
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -40,6 +40,10 @@ images: ## Build the container images of the workloads and print their sizes (do
 
 images-test: images ## Run every image with a read-only root and without rights, and a flow over real servers in them (buildah, root)
 	@images/test.sh
+
+chart: ## Check the Helm chart, the manifests, the alerts and the operator's rights
+	@tools/setup.sh kubernetes
+	@tools/chart.sh
 
 lint: ## Check format, clippy, licences, crates and sources
 	@tools/setup.sh toolchain native deny
