@@ -31,8 +31,3 @@ pub use status::{
 pub use workloads::{
     Autoscaling, EmbedderSpec, GatewaySpec, IngressSpec, SearchSpec, TrainerSpec, WorkloadSpec,
 };
-
-/// API group of the resource.
-pub const GROUP: &str = "medindex.dev";
-/// Version of the resource.
-pub const VERSION: &str = "v1alpha1";

@@ -9,10 +9,10 @@ use crate::api::MedicalImageIndex;
 use crate::build::{BuildError, Surroundings, build};
 use crate::external::network::NetworkBackends;
 use crate::program::arguments::PlanArguments;
+use crate::reconcile::apply::is_as_wanted;
 use crate::reconcile::dereference::{self, DereferenceError};
 use crate::reconcile::external_state::{self, Corrected};
-use crate::reconcile::objects::{Kind, holds};
-use crate::validate::{ValidatedIndex, validate};
+use crate::validate::{ValidatedIndex, joined, validate};
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
@@ -58,9 +58,7 @@ pub async fn plan(arguments: &PlanArguments) -> Result<Vec<String>, PlanError> {
     resource.metadata.namespace.get_or_insert_with(|| arguments.namespace.clone());
     let release = arguments.images.release();
     let checked = |resource: &MedicalImageIndex| {
-        validate(resource, &release).map_err(|errors| {
-            PlanError::Validate(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  "))
-        })
+        validate(resource, &release).map_err(|errors| PlanError::Validate(joined(&errors, "\n  ")))
     };
     let index = checked(&resource)?;
     if arguments.offline {
@@ -87,21 +85,14 @@ async fn kubernetes(client: &Client, index: &ValidatedIndex) -> Result<Vec<Strin
     let desired = build(index, &Surroundings { training, ..found.surroundings })?;
     let mut lines = vec!["Kubernetes:".to_owned()];
     for object in &desired {
-        let live = found
-            .live
-            .iter()
-            .find(|live| Kind::of(object) == Some(live.kind) && object["metadata"]["name"] == live.name());
-        match live {
+        match found.live.iter().find(|live| live.is(object)) {
             None => lines.push(format!("  + {}", name(object))),
-            Some(live) if !holds(&live.json(), object) => lines.push(format!("  ~ {}", name(object))),
+            Some(live) if !is_as_wanted(live, object) => lines.push(format!("  ~ {}", name(object))),
             Some(_) => {}
         }
     }
     for live in found.live.iter().filter(|live| live.kind.is_made()) {
-        let is_wanted = desired
-            .iter()
-            .any(|object| Kind::of(object) == Some(live.kind) && object["metadata"]["name"] == live.name());
-        if !is_wanted {
+        if !desired.iter().any(|object| live.is(object)) {
             lines.push(format!("  - {} {}", live.kind.kind, live.name()));
         }
     }

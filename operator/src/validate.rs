@@ -21,6 +21,11 @@ pub struct ValidationError {
     pub remedy: String,
 }
 
+/// All errors of a resource as one text.
+pub fn joined(errors: &[ValidationError], separator: &str) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join(separator)
+}
+
 /// A resource that can be built. Everything is there that the builders need, and nothing else can reach them.
 #[derive(Debug, Clone)]
 pub struct ValidatedIndex {

@@ -1,24 +1,19 @@
 //! The rules of the resource type, evaluated as the API server does, without one.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where its ground gives way")]
 
+mod sample;
+
 use kube::CustomResourceExt as _;
 use medindex_operator::api::{MedicalImageIndex, condition_types};
 use medindex_operator::definition::{definition, definition_yaml};
 use serde_json::{Value, json};
 
-const SAMPLE: &str = include_str!("../../manifests/samples/medicalimageindex.yaml");
-
 fn sample() -> Value {
-    serde_norway::from_str(SAMPLE).unwrap()
+    sample::with(&[])
 }
 
-/// The sample with a value put at a JSON pointer.
 fn with(pointer: &str, value: Value) -> Value {
-    let mut index = sample();
-    let (parent, name) = pointer.rsplit_once('/').unwrap();
-    let parent = index.pointer_mut(parent).unwrap_or_else(|| panic!("nothing at {parent}"));
-    parent[name] = value;
-    index
+    sample::with(&[(pointer, value)])
 }
 
 fn read(index: Value) -> MedicalImageIndex {

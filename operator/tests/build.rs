@@ -1,27 +1,22 @@
 //! What the operator makes of resources: read as a user writes them, through the real validation.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where its ground gives way")]
 
+mod sample;
+
 use medindex_operator::api::MedicalImageIndex;
 use medindex_operator::build::{Surroundings, build};
 use medindex_operator::release::Release;
 use medindex_operator::validate::{ValidatedIndex, validate};
 use serde_json::{Value, json};
 
-const SAMPLE: &str = include_str!("../../manifests/samples/medicalimageindex.yaml");
-
 fn release() -> Release {
     Release { image_prefix: "registry.example/".to_owned(), image_tag: "1.2.3".to_owned() }
 }
 
-/// The sample with values put at JSON pointers.
 fn resource(changes: &[(&str, Value)]) -> MedicalImageIndex {
-    let mut index: Value = serde_norway::from_str(SAMPLE).unwrap();
-    index["metadata"]["namespace"] = json!("imaging");
-    index["metadata"]["uid"] = json!("11111111-2222-3333-4444-555555555555");
-    for (pointer, value) in changes {
-        let (parent, name) = pointer.rsplit_once('/').unwrap();
-        index.pointer_mut(parent).unwrap_or_else(|| panic!("nothing at {parent}"))[name] = value.clone();
-    }
+    let mut index = sample::with(changes);
+    sample::put(&mut index, "/metadata/namespace", json!("imaging"));
+    sample::put(&mut index, "/metadata/uid", json!("11111111-2222-3333-4444-555555555555"));
     serde_json::from_value(index).unwrap()
 }
 

@@ -1,6 +1,8 @@
 //! What is done to topics and tables, decided without a server.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where its ground gives way")]
 
+mod sample;
+
 use medindex_hbase_admin::{Compression, Region, TableDescription, TableState};
 use medindex_operator::external::tables::{self, TableChange, desired_tables};
 use medindex_operator::external::topics::{self, DesiredTopic, ObservedTopic, TopicChange, desired_topics};
@@ -9,13 +11,8 @@ use medindex_operator::validate::{ValidatedIndex, validate};
 use serde_json::{Value, json};
 
 fn index(changes: &[(&str, Value)]) -> ValidatedIndex {
-    let mut index: Value =
-        serde_norway::from_str(include_str!("../../manifests/samples/medicalimageindex.yaml")).unwrap();
-    index["metadata"]["namespace"] = json!("imaging");
-    for (pointer, value) in changes {
-        let (parent, name) = pointer.rsplit_once('/').unwrap();
-        index.pointer_mut(parent).unwrap()[name] = value.clone();
-    }
+    let mut index = sample::with(changes);
+    sample::put(&mut index, "/metadata/namespace", json!("imaging"));
     let release = Release { image_prefix: String::new(), image_tag: "1".to_owned() };
     validate(&serde_json::from_value(index).unwrap(), &release).unwrap()
 }

@@ -77,19 +77,11 @@ pub fn build(index: &ValidatedIndex, surroundings: &Surroundings) -> Result<Vec<
             objects.add(&budget)?;
         }
     }
-    let mut embedder = workloads::embedder(index, &settings);
-    override_pods(index, Component::Embedder, embedder.spec.as_mut().map(|spec| &mut spec.template))?;
-    objects.add(&embedder)?;
-    let mut search = workloads::search(index, &settings);
-    override_pods(index, Component::Search, search.spec.as_mut().map(|spec| &mut spec.template))?;
-    objects.add(&search)?;
-    let mut gateway = workloads::gateway(index, &settings);
-    override_pods(index, Component::Gateway, gateway.spec.as_mut().map(|spec| &mut spec.template))?;
-    objects.add(&gateway)?;
+    objects.add_workload(index, Component::Embedder, &workloads::embedder(index, &settings))?;
+    objects.add_workload(index, Component::Search, &workloads::search(index, &settings))?;
+    objects.add_workload(index, Component::Gateway, &workloads::gateway(index, &settings))?;
     if let Some(generation) = surroundings.training {
-        let mut training = jobs::training(index, &settings, generation);
-        override_pods(index, Component::Trainer, training.spec.as_mut().map(|spec| &mut spec.template))?;
-        objects.add(&training)?;
+        objects.add_workload(index, Component::Trainer, &jobs::training(index, &settings, generation))?;
     }
     for import in &index.spec.imports {
         objects.add(&jobs::import(index, &settings, import))?;
@@ -134,30 +126,39 @@ fn fewest_pods(index: &ValidatedIndex, component: Component) -> i32 {
     autoscaling.as_ref().map_or(replicas, |autoscaling| autoscaling.min_replicas)
 }
 
-fn override_pods(
-    index: &ValidatedIndex,
-    component: Component,
-    template: Option<&mut PodTemplateSpec>,
-) -> Result<(), BuildError> {
-    let overrides = index.workload(component).and_then(|workload| workload.pod_overrides.as_ref());
-    let (Some(overrides), Some(template)) = (overrides, template) else { return Ok(()) };
-    let wrong = |source| BuildError::Override { component, source };
-    let mut merged = serde_json::to_value(&*template).map_err(wrong)?;
-    overrides::merge(&mut merged, overrides);
-    *template = serde_json::from_value(merged).map_err(wrong)?;
-    Ok(())
-}
-
 /// Objects as JSON, each with its type.
 #[derive(Debug, Default)]
 struct Objects(Vec<Value>);
 
 impl Objects {
     fn add<K: KubernetesResource + Serialize>(&mut self, object: &K) -> Result<(), BuildError> {
-        // Types of k8s-openapi write their apiVersion and kind themselves.
-        let value =
-            serde_json::to_value(object).map_err(|source| BuildError::Write { kind: K::KIND, source })?;
-        self.0.push(value);
+        self.0.push(json(object)?);
         Ok(())
     }
+
+    /// Adds an object that has pods, with what the user wants otherwise in them.
+    fn add_workload<K: KubernetesResource + Serialize>(
+        &mut self,
+        index: &ValidatedIndex,
+        component: Component,
+        object: &K,
+    ) -> Result<(), BuildError> {
+        let mut object = json(object)?;
+        let overrides = index.workload(component).and_then(|workload| workload.pod_overrides.as_ref());
+        if let Some(overrides) = overrides {
+            let wrong = |source| BuildError::Override { component, source };
+            let template = &mut object["spec"]["template"];
+            overrides::merge(template, overrides);
+            // What is no field of a pod template does not pass this.
+            let typed: PodTemplateSpec = serde_json::from_value(template.take()).map_err(wrong)?;
+            *template = serde_json::to_value(typed).map_err(wrong)?;
+        }
+        self.0.push(object);
+        Ok(())
+    }
+}
+
+/// Types of k8s-openapi write their apiVersion and kind themselves.
+fn json<K: KubernetesResource + Serialize>(object: &K) -> Result<Value, BuildError> {
+    serde_json::to_value(object).map_err(|source| BuildError::Write { kind: K::KIND, source })
 }

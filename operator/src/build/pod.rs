@@ -40,13 +40,13 @@ pub(super) struct Program {
     pub(super) serves: bool,
 }
 
-/// The pod template of a component. Overrides are merged by the caller's last step, [`super::overrides`].
+/// The pod template of a component. What the user wants otherwise is merged last, by [`super::build`].
 pub(super) fn template(
     index: &ValidatedIndex,
     component: Component,
     workload: &WorkloadSpec,
     settings: &Settings,
-    program: Program,
+    mut program: Program,
 ) -> PodTemplateSpec {
     let labels = selector_labels(&index.name, component);
     let annotations = BTreeMap::from([(SETTINGS_HASH.to_owned(), settings_hash(&settings.variables))]);
@@ -56,19 +56,10 @@ pub(super) fn template(
         ..Volume::default()
     };
     let mut volumes = settings.volumes.clone();
-    volumes.extend(program.volumes);
+    volumes.append(&mut program.volumes);
     volumes.push(scratch);
     let spec = PodSpec {
-        containers: vec![container(
-            index,
-            component,
-            workload,
-            settings,
-            program.variables,
-            program.ports,
-            program.mounts,
-            program.serves,
-        )],
+        containers: vec![container(index, component, workload, settings, program)],
         volumes: Some(volumes),
         service_account_name: Some(object_name(&index.name, component)),
         automount_service_account_token: Some(false),
@@ -97,20 +88,17 @@ pub(super) fn template(
     PodTemplateSpec { metadata: Some(metadata), spec: Some(spec) }
 }
 
-#[allow(clippy::too_many_arguments, reason = "the parts of one container, each named")]
 fn container(
     index: &ValidatedIndex,
     component: Component,
     workload: &WorkloadSpec,
     settings: &Settings,
-    variables: Vec<EnvVar>,
-    ports: Vec<(&'static str, i32)>,
-    mounts: Vec<VolumeMount>,
-    serves: bool,
+    program: Program,
 ) -> Container {
-    let mut all_mounts = settings.mounts.clone();
-    all_mounts.extend(mounts);
-    all_mounts.push(VolumeMount {
+    let Program { variables, ports, mounts: own_mounts, serves, .. } = program;
+    let mut mounts = settings.mounts.clone();
+    mounts.extend(own_mounts);
+    mounts.push(VolumeMount {
         name: "tmp".to_owned(),
         mount_path: "/tmp".to_owned(),
         ..VolumeMount::default()
@@ -129,7 +117,7 @@ fn container(
         env: Some(variables).filter(|variables| !variables.is_empty()),
         ports: Some(ports.collect()),
         resources: Some(resources(workload)),
-        volume_mounts: Some(all_mounts),
+        volume_mounts: Some(mounts),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
             read_only_root_filesystem: Some(true),

@@ -7,7 +7,7 @@ use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use super::dereference::API_WITHIN;
+use super::call::{CallError, bounded};
 use super::objects::{Kind, Live, holds};
 use crate::names::MANAGER;
 use crate::validate::ValidatedIndex;
@@ -26,17 +26,7 @@ pub enum ApplyError {
         name: String,
         /// Why.
         #[source]
-        source: Box<kube::Error>,
-    },
-    /// The API server took too long.
-    #[error("{action} {kind} {name} took longer than {} s", API_WITHIN.as_secs())]
-    TimeOut {
-        /// `applying`, `reading` or `deleting`.
-        action: &'static str,
-        /// Kind of the object.
-        kind: &'static str,
-        /// Name of the object.
-        name: String,
+        source: CallError,
     },
     /// The builders made what [`super::objects::KINDS`] does not have.
     #[error("{0} is of no kind that the operator makes; this is a fault of the operator: please report it")]
@@ -79,7 +69,7 @@ pub async fn apply(
             Kind::of(object).ok_or_else(|| ApplyError::FindKind(format!("{} {name}", object["kind"])))?;
         let api: Api<DynamicObject> =
             Api::namespaced_with(client.clone(), &index.namespace, &kind.resource());
-        let listed = live.iter().find(|live| live.kind == kind && live.name() == name);
+        let listed = live.iter().find(|live| live.is(object));
         // One that lost its labels, or never had them, is not listed.
         let unlisted =
             if listed.is_none() { call("reading", kind, name, api.get_opt(name)).await? } else { None };
@@ -90,25 +80,28 @@ pub async fn apply(
             Some(found) if !is_owned(found, index) => {
                 return Err(ApplyError::Owned { kind: kind.kind, name: name.to_owned() });
             }
-            Some(found) if holds(&found.json(), &comparable(kind, object)) => continue,
+            Some(found) if is_as_wanted(found, object) => continue,
             Some(_) => "Corrected",
         };
-        let parameters = PatchParams::apply(MANAGER).force();
-        // The template of a Job cannot change; of one that is there only whether it runs.
-        let patch = match (kind.kind, found) {
-            ("Job", Some(_)) => Patch::Merge(json!({"spec": {"suspend": object["spec"]["suspend"]}})),
-            _ => Patch::Apply(object.clone()),
+        let (patch, parameters) = match (kind.kind, found) {
+            ("Job", Some(_)) => (Patch::Merge(changeable(kind, object)), PatchParams::default()),
+            _ => (Patch::Apply(object.clone()), PatchParams::apply(MANAGER).force()),
         };
-        let parameters = if matches!(patch, Patch::Merge(_)) { PatchParams::default() } else { parameters };
         call("applying", kind, name, api.patch(name, &parameters, &patch)).await?;
         written.push(Written { verb, object: format!("{} {name}", kind.kind) });
     }
     Ok(written)
 }
 
+/// Whether applying the object would change nothing.
+pub fn is_as_wanted(live: &Live, object: &Value) -> bool {
+    holds(&live.json(), &changeable(live.kind, object))
+}
+
 /// What of an object can be changed after it was made.
-fn comparable(kind: Kind, object: &Value) -> Value {
+fn changeable(kind: Kind, object: &Value) -> Value {
     match kind.kind {
+        // The template of a Job cannot change; of one that is there only whether it runs.
         "Job" => json!({"spec": {"suspend": object["spec"]["suspend"]}}),
         // The API server fills in templates of claims, which cannot change.
         "StatefulSet" => {
@@ -135,10 +128,8 @@ pub async fn prune(
     let mut written = Vec::new();
     for found in live.iter().filter(|found| found.kind.is_made() && is_owned(found, index)) {
         let name = found.name();
-        let wanted = desired
-            .iter()
-            .any(|object| Kind::of(object) == Some(found.kind) && object["metadata"]["name"] == name);
-        if wanted || found.object.metadata.deletion_timestamp.is_some() {
+        if desired.iter().any(|object| found.is(object)) || found.object.metadata.deletion_timestamp.is_some()
+        {
             continue;
         }
         let api: Api<DynamicObject> =
@@ -147,8 +138,7 @@ pub async fn prune(
         let exactly = Preconditions { uid: found.object.metadata.uid.clone(), resource_version: None };
         let parameters = DeleteParams::background().preconditions(exactly);
         match call("deleting", found.kind, name, api.delete(name, &parameters)).await {
-            Err(ApplyError::Call { source, .. }) if matches!(&*source, kube::Error::Api(status) if status.code == 404) =>
-                {}
+            Err(ApplyError::Call { source, .. }) if source.code() == Some(404) => {}
             outcome => drop(outcome?),
         }
         written.push(Written { verb: "Deleted", object: format!("{} {name}", found.kind.kind) });
@@ -168,10 +158,6 @@ async fn call<T>(
     name: &str,
     work: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, ApplyError> {
-    let name = name.to_owned();
-    match tokio::time::timeout(API_WITHIN, work).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(source)) => Err(ApplyError::Call { action, kind: kind.kind, name, source: Box::new(source) }),
-        Err(_) => Err(ApplyError::TimeOut { action, kind: kind.kind, name }),
-    }
+    let failed = |source| ApplyError::Call { action, kind: kind.kind, name: name.to_owned(), source };
+    bounded(work).await.map_err(failed)
 }

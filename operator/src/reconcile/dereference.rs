@@ -1,21 +1,18 @@
 //! Everything that a reconcile reads of Kubernetes before it decides anything.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DynamicObject, ListParams};
 use kube::{Api, Client};
 
+use super::call::{CallError, bounded};
 use super::objects::{KINDS, Kind, Live, POD_MONITOR, SCALED_OBJECT};
 use crate::api::{SecretKey, TlsSpec};
 use crate::build::{Surroundings, gateway_host};
 use crate::external::{Access, KafkaAccess};
 use crate::names::{index_labels, selector_text};
 use crate::validate::ValidatedIndex;
-
-/// The longest that one call to the API server may take; its client would otherwise try again for minutes.
-pub const API_WITHIN: Duration = Duration::from_secs(10);
 
 /// Why something could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -27,13 +24,7 @@ pub enum DereferenceError {
         what: String,
         /// Why.
         #[source]
-        source: Box<kube::Error>,
-    },
-    /// The API server took too long.
-    #[error("reading {what} took longer than {} s", API_WITHIN.as_secs())]
-    TimeOut {
-        /// What was read.
-        what: String,
+        source: CallError,
     },
     /// A secret that the resource names is not there.
     #[error("{path} names the Secret {name:?}, which is not in namespace {namespace}: create it there")]
@@ -98,9 +89,8 @@ pub async fn dereference(client: &Client, index: &ValidatedIndex) -> Result<Dere
 }
 
 /// Types of other operators need not be installed.
-fn is_unknown_type(kind: Kind, error: &kube::Error) -> bool {
-    matches!(kind, POD_MONITOR | SCALED_OBJECT)
-        && matches!(error, kube::Error::Api(status) if status.code == 404 || status.code == 403)
+fn is_unknown_type(kind: Kind, error: &CallError) -> bool {
+    matches!(kind, POD_MONITOR | SCALED_OBJECT) && matches!(error.code(), Some(404 | 403))
 }
 
 /// Reads what is needed to reach the backends.
@@ -170,10 +160,6 @@ impl Secrets<'_> {
     }
 }
 
-async fn read<T>(what: &str, call: impl Future<Output = kube::Result<T>>) -> Result<T, DereferenceError> {
-    match tokio::time::timeout(API_WITHIN, call).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(source)) => Err(DereferenceError::Read { what: what.to_owned(), source: Box::new(source) }),
-        Err(_) => Err(DereferenceError::TimeOut { what: what.to_owned() }),
-    }
+async fn read<T>(what: &str, work: impl Future<Output = kube::Result<T>>) -> Result<T, DereferenceError> {
+    bounded(work).await.map_err(|source| DereferenceError::Read { what: what.to_owned(), source })
 }

@@ -22,6 +22,24 @@ pub struct Corrected {
 }
 
 impl Corrected {
+    /// What follows from what was found; `well` when nothing is wrong.
+    fn conclude(
+        well: Part,
+        done: Vec<String>,
+        stalled: Option<(&'static str, String)>,
+        degraded: Vec<String>,
+        look_only: bool,
+    ) -> Self {
+        let part = match &stalled {
+            Some((reason, message)) => Part::not_ready(reason, message.clone()),
+            None if look_only && !done.is_empty() => {
+                Part::not_ready("Paused", format!("paused; otherwise: {}", done.join("; ")))
+            }
+            None => well,
+        };
+        Self { part, done, stalled, degraded }
+    }
+
     fn unavailable(reason: &'static str, error: &ExternalError) -> Self {
         let part = Part::not_ready(reason, format!("{error}; tried again within a minute"));
         Self { part, done: Vec::new(), stalled: None, degraded: Vec::new() }
@@ -66,12 +84,8 @@ async fn correct_topics(
             done.push(change.to_string());
         }
     }
-    let part = match (&stalled, look_only && !done.is_empty()) {
-        (Some((reason, message)), _) => Part::not_ready(reason, message.clone()),
-        (None, true) => Part::not_ready("Paused", format!("paused; otherwise: {}", done.join("; "))),
-        (None, false) => Part::ready("TopicsAsWanted", format!("{} topics are as wanted", desired.len())),
-    };
-    Ok(Corrected { part, done, stalled, degraded })
+    let well = Part::ready("TopicsAsWanted", format!("{} topics are as wanted", desired.len()));
+    Ok(Corrected::conclude(well, done, stalled, degraded, look_only))
 }
 
 /// Makes the tables what they shall be, or only looks when `look_only`.
@@ -107,10 +121,6 @@ async fn correct_tables(
             done.push(change.to_string());
         }
     }
-    let part = match (&stalled, look_only && !done.is_empty()) {
-        (Some((reason, message)), _) => Part::not_ready(reason, message.clone()),
-        (None, true) => Part::not_ready("Paused", format!("paused; otherwise: {}", done.join("; "))),
-        (None, false) => Part::ready("TablesAsWanted", format!("{} tables are as wanted", desired.len())),
-    };
-    Ok(Corrected { part, done, stalled, degraded: Vec::new() })
+    let well = Part::ready("TablesAsWanted", format!("{} tables are as wanted", desired.len()));
+    Ok(Corrected::conclude(well, done, stalled, Vec::new(), look_only))
 }

@@ -14,6 +14,7 @@
 //! Failure modes: [`ReconcileError`] where the API server itself fails; everything else is a condition.
 
 pub mod apply;
+pub mod call;
 pub mod cleanup;
 pub mod conditions;
 pub mod conflicts;
@@ -46,7 +47,7 @@ use crate::build::{BuildError, Surroundings, build};
 use crate::external::{Access, Backends, IndexStatus};
 use crate::names::{Component, FINALIZER, FORCE_DELETION};
 use crate::release::Release;
-use crate::validate::{ValidatedIndex, validate};
+use crate::validate::{ValidatedIndex, joined, validate};
 
 /// Everything is looked at again this often, a fifth earlier or later: what drifted outside Kubernetes is put right within a minute.
 const PERIOD: Duration = Duration::from_secs(40);
@@ -84,7 +85,7 @@ pub enum ReconcileError {
     Status(#[from] StatusError),
     /// The backends could not be cleaned up.
     #[error(
-        "{0}; set the annotation medindex.dev/force-deletion=true to let the resource go and leave topics and tables behind"
+        "{0}; set the annotation {FORCE_DELETION}=true to let the resource go and leave topics and tables behind"
     )]
     Cleanup(#[source] crate::external::ExternalError),
     /// The resource cannot be validated, and what belongs to it outside Kubernetes is not known.
@@ -125,10 +126,7 @@ async fn bring_about(resource: &MedicalImageIndex, context: &Context) -> Result<
     let others = context.resources.state();
     let checked = match conflicts::conflict(resource, readable(&others)) {
         Some(conflict) => Err(("ResourceConflict", conflict)),
-        None => validate(resource, &context.release).map_err(|errors| {
-            let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            ("InvalidSpec", errors.join("; "))
-        }),
+        None => validate(resource, &context.release).map_err(|errors| ("InvalidSpec", joined(&errors, "; "))),
     };
     let index = match checked {
         Ok(index) => index,
@@ -262,14 +260,21 @@ async fn refuse(
     reason: &'static str,
     message: String,
 ) -> Result<Action, ReconcileError> {
-    let findings = Findings {
-        stalled: Some((reason, message)),
-        ..Findings::unknown(reason, "not looked at: see Stalled")
-    };
-    let new = status::refused(resource, &findings);
-    announce(context, resource, &new).await;
-    status::write(&context.client, resource, &new).await?;
+    let unknown = Findings::unknown(reason, "not looked at: see Stalled");
+    stall(resource, context, (reason, message), unknown).await?;
     Ok(Action::requeue(jittered(PERIOD)))
+}
+
+/// Tells what a person has to do before anything else can be found out.
+async fn stall(
+    resource: &MedicalImageIndex,
+    context: &Context,
+    stalled: (&'static str, String),
+    unknown: Findings,
+) -> Result<(), StatusError> {
+    let new = status::refused(resource, &Findings { stalled: Some(stalled), ..unknown });
+    announce(context, resource, &new).await;
+    status::write(&context.client, resource, &new).await.map(drop)
 }
 
 /// The resource is being deleted.
@@ -277,8 +282,9 @@ async fn clean_up(resource: &MedicalImageIndex, context: &Context) -> Result<Act
     match cleanup::wanted(resource) {
         Cleanup::Keep => return Ok(Action::await_change()),
         Cleanup::Forced => {
-            let told = ["topics and tables are left behind, because the annotation medindex.dev/force-deletion says so".to_owned()];
-            tell(context, resource, "ForcedDeletion", &told).await;
+            let told =
+                format!("topics and tables are left behind, because the annotation {FORCE_DELETION} says so");
+            tell(context, resource, "ForcedDeletion", &[told]).await;
             return Ok(Action::await_change());
         }
         Cleanup::Remove => {}
@@ -288,9 +294,8 @@ async fn clean_up(resource: &MedicalImageIndex, context: &Context) -> Result<Act
     if conflicts::conflict(resource, readable(&others)).is_some() {
         return Ok(Action::await_change());
     }
-    let index = validate(resource, &context.release).map_err(|errors| {
-        ReconcileError::CleanupOf(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-    })?;
+    let index = validate(resource, &context.release)
+        .map_err(|errors| ReconcileError::CleanupOf(joined(&errors, "; ")))?;
     let outcome = match dereference::access(&context.client, &index).await {
         Ok(access) => {
             cleanup::remove(context.backends.as_ref(), &access, &index).await.map_err(ReconcileError::Cleanup)
@@ -298,14 +303,8 @@ async fn clean_up(resource: &MedicalImageIndex, context: &Context) -> Result<Act
         Err(error) => Err(ReconcileError::CleanupOf(error.to_string())),
     };
     if let Err(error) = &outcome {
-        let message = error.to_string();
-        let findings = Findings {
-            stalled: Some(("CleanupBlocked", message)),
-            ..Findings::unknown("Deleting", "the resource is being deleted")
-        };
-        let new = status::refused(resource, &findings);
-        announce(context, resource, &new).await;
-        status::write(&context.client, resource, &new).await?;
+        let unknown = Findings::unknown("Deleting", "the resource is being deleted");
+        stall(resource, context, ("CleanupBlocked", error.to_string()), unknown).await?;
     }
     outcome.map(|()| Action::await_change())
 }
@@ -353,13 +352,8 @@ async fn publish(context: &Context, resource: &MedicalImageIndex, reason: &str, 
         secondary: None,
     };
     let reference: ObjectReference = resource.object_ref(&());
-    let published =
-        tokio::time::timeout(dereference::API_WITHIN, context.recorder.publish(&occurrence, &reference))
-            .await;
-    match published {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "an event cannot be written"),
-        Err(_) => tracing::warn!("writing an event took too long"),
+    if let Err(error) = call::bounded(context.recorder.publish(&occurrence, &reference)).await {
+        tracing::warn!(%error, "an event cannot be written");
     }
 }
 

@@ -77,6 +77,11 @@ impl Live {
         self.object.metadata.name.as_deref().unwrap_or_default()
     }
 
+    /// Whether it is the object that `object` describes: of its kind and name.
+    pub fn is(&self, object: &Value) -> bool {
+        Kind::of(object) == Some(self.kind) && object["metadata"]["name"] == self.name()
+    }
+
     /// The whole object as JSON, for comparison.
     pub fn json(&self) -> Value {
         let mut json = self.object.data.clone();

@@ -6,8 +6,8 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::json;
 
+use super::call::{CallError, bounded};
 use super::conditions::{Findings, conditions};
-use super::dereference::API_WITHIN;
 use super::objects::Live;
 use super::{training, workload_state};
 use crate::api::{Endpoints, ImageCounts, MedicalImageIndex, MedicalImageIndexStatus};
@@ -16,16 +16,10 @@ use crate::external::IndexStatus;
 use crate::names::{Component, MANAGER};
 use crate::validate::ValidatedIndex;
 
-/// Why the status is not written.
+/// The API server refused the status, or did not answer.
 #[derive(Debug, thiserror::Error)]
-pub enum StatusError {
-    /// The API server refused it, or did not answer.
-    #[error("writing the status failed: {0}")]
-    Write(#[source] Box<kube::Error>),
-    /// The API server took too long.
-    #[error("writing the status took longer than {} s", API_WITHIN.as_secs())]
-    TimeOut,
-}
+#[error("writing the status failed: {0}")]
+pub struct StatusError(#[from] CallError);
 
 /// The status of an index that could be validated.
 pub fn status(
@@ -105,12 +99,8 @@ pub async fn write(
         "status": status,
     }));
     let parameters = PatchParams::apply(MANAGER).force();
-    let call = api.patch_status(&name, &parameters, &patch);
-    match tokio::time::timeout(API_WITHIN, call).await {
-        Ok(Ok(_)) => Ok(true),
-        Ok(Err(error)) => Err(StatusError::Write(Box::new(error))),
-        Err(_) => Err(StatusError::TimeOut),
-    }
+    bounded(api.patch_status(&name, &parameters, &patch)).await?;
+    Ok(true)
 }
 
 /// Whole seconds, as the API server keeps them.

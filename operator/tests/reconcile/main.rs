@@ -3,6 +3,8 @@
 
 mod backends;
 mod cluster;
+#[path = "../sample/mod.rs"]
+mod sample;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -34,9 +36,7 @@ impl World {
     /// The sample, with its secret, and a cluster without Prometheus and KEDA.
     fn new() -> Self {
         let cluster = FakeCluster::default();
-        let mut index: Value =
-            serde_norway::from_str(include_str!("../../../manifests/samples/medicalimageindex.yaml"))
-                .unwrap();
+        let mut index = sample::with(&[]);
         index["metadata"] = json!({
             "name": "radiology", "namespace": "imaging", "uid": "11111111-2222-3333-4444-555555555555", "generation": 1,
             "resourceVersion": "1", "creationTimestamp": "2026-01-02T00:00:00Z",
@@ -107,9 +107,8 @@ impl World {
     }
 
     fn edit(&self, pointer: &str, value: Value) {
-        let (parent, name) = pointer.rsplit_once('/').unwrap();
         let mut resource = self.cluster.get(RESOURCE).unwrap();
-        resource.pointer_mut(parent).unwrap()[name] = value;
+        sample::put(&mut resource, pointer, value);
         self.cluster.put(RESOURCE, resource);
     }
 }
