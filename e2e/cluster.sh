@@ -69,15 +69,9 @@ lose() {
 }
 
 come_back() {
-    local place
-    place=$(folder "$1")
     ip -n "$NETWORK" link set "node$1" up
-    launch "$1" containerd containerd --config "$place/containerd.toml"
-    wait_for "containerd of node $1" "$place/log/containerd.log" container_tool "$1" version
-    launch "$1" kubelet "$BIN/kubelet" --config="$place/kubelet.yaml" --kubeconfig="$STATE/pki/node$1.conf" \
-        --hostname-override="node$1" --node-ip="$(address "$1")" --root-dir="$place/kubelet"
-    launch "$1" proxy "$BIN/kube-proxy" --kubeconfig="$STATE/pki/proxy.conf" --cluster-cidr=$PODS --proxy-mode=iptables \
-        --hostname-override="node$1" --conntrack-max-per-core=0 --conntrack-min=0
+    start_containerd "$1"
+    start_kubelet "$1" ''
 }
 
 [ "$(id -u)" = 0 ] || fail "networks and control groups want root"

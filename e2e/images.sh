@@ -6,15 +6,9 @@ set -euo pipefail
 
 HERE=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 ROOT=$(dirname "$HERE")
-CACHE=${MEDINDEX_CACHE:-${HOME:?set HOME or MEDINDEX_CACHE}/.cache/medindex}
+# shellcheck source=e2e/cluster/lib.sh
+source "$HERE/cluster/lib.sh"
 BASE=docker.io/library/debian:bookworm-slim
-
-say() { printf 'e2e: %s\n' "$*" >&2; }
-
-fail() {
-    printf 'e2e: %s\n' "$*" >&2
-    exit 1
-}
 
 # Debian's image: from the registry, or where that is out of reach out of Debian's packages.
 make_base() {

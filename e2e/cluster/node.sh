@@ -13,9 +13,22 @@ start_node() {
     write_pod_network "$node" "$place"
     write_containerd "$place"
     write_kubelet "$node" "$place" "$taints"
-    launch "$node" containerd containerd --config "$place/containerd.toml"
-    wait_for "containerd of node $node" "$place/log/containerd.log" container_tool "$node" version
+    start_containerd "$node"
     container_tool "$node" images import "$CACHE/e2e/pause.tar" >/dev/null
+    start_kubelet "$node" "$labels"
+}
+
+start_containerd() {
+    local place
+    place=$(folder "$1")
+    launch "$1" containerd containerd --config "$place/containerd.toml"
+    wait_for "containerd of node $1" "$place/log/containerd.log" container_tool "$1" version
+}
+
+# kubelet, and kube-proxy beside it. Labels are taken when the node is first seen.
+start_kubelet() {
+    local node=$1 labels=$2 place
+    place=$(folder "$node")
     launch "$node" kubelet "$BIN/kubelet" --config="$place/kubelet.yaml" --kubeconfig="$STATE/pki/node$node.conf" \
         --hostname-override="node$node" --node-ip="$(address "$node")" --root-dir="$place/kubelet" --node-labels="$labels"
     launch "$node" proxy "$BIN/kube-proxy" --kubeconfig="$STATE/pki/proxy.conf" --cluster-cidr=$PODS --proxy-mode=iptables \

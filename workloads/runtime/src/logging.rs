@@ -5,6 +5,7 @@
 use std::fmt;
 
 use clap::ValueEnum;
+use medindex_logging::{LevelError, parse_filter};
 use opentelemetry::trace::{TraceContextExt as _, TracerProvider as _};
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
@@ -33,10 +34,8 @@ pub enum LogFormat {
 #[derive(Debug, thiserror::Error)]
 pub enum LoggingError {
     /// The level is none.
-    #[error(
-        "--log '{0}' is neither a level (off, error, warn, info, debug, trace) nor TARGET=LEVEL, several with commas between"
-    )]
-    ParseLevel(String),
+    #[error("--log {0}")]
+    ParseLevel(#[from] LevelError),
     /// A log is there already.
     #[error("cannot start logging: {0}")]
     Start(String),
@@ -123,19 +122,6 @@ where
     }
 }
 
-/// The filter itself would take a misspelt level for the name of a target.
-fn parse_filter(text: &str) -> Result<EnvFilter, LoggingError> {
-    let wrong = || LoggingError::ParseLevel(text.to_owned());
-    let names_level = |directive: &str| {
-        let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level);
-        !level.is_empty() && level.parse::<LevelFilter>().is_ok()
-    };
-    if !text.split(',').all(names_level) {
-        return Err(wrong());
-    }
-    EnvFilter::try_new(text).map_err(|_| wrong())
-}
-
 #[cfg(test)]
 mod tests {
     use std::io;
@@ -144,16 +130,6 @@ mod tests {
     use opentelemetry_sdk::trace::SdkTracerProvider;
 
     use super::*;
-
-    #[test]
-    fn a_misspelt_level_is_not_taken_for_a_target() {
-        for good in ["off", "INFO", "info,medindex_pipeline=debug"] {
-            assert!(parse_filter(good).is_ok(), "{good}");
-        }
-        for wrong in ["inof", "bogus=", "", "medindex=loud"] {
-            assert!(parse_filter(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);

@@ -1,0 +1,52 @@
+//! The level of the log, as every program takes it.
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::EnvFilter;
+
+/// A text that is no level.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "'{0}' is neither a level (off, error, warn, info, debug, trace) nor TARGET=LEVEL, several with commas between"
+)]
+pub struct LevelError(String);
+
+/// The filter that a text stands for: a level (`error`, `warn`, `info`, `debug`, `trace`, `off`) or filter directives.
+///
+/// The filter itself would take a misspelt level for the name of a target.
+///
+/// # Errors
+/// [`LevelError`].
+pub fn parse_filter(text: &str) -> Result<EnvFilter, LevelError> {
+    let wrong = || LevelError(text.to_owned());
+    if !text.split(',').all(names_level) {
+        return Err(wrong());
+    }
+    EnvFilter::try_new(text).map_err(|_| wrong())
+}
+
+/// Whether a directive ends in a level.
+fn names_level(directive: &str) -> bool {
+    let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level);
+    !level.is_empty() && level.parse::<LevelFilter>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_level_is_not_taken_for_a_target() {
+        for good in [
+            "off",
+            "INFO",
+            "medindex_pipeline=debug",
+            "medindex_index::search=trace",
+            "info,medindex_pipeline=debug",
+        ] {
+            assert!(parse_filter(good).is_ok(), "{good}");
+        }
+        for wrong in ["inof", "bogus=", "", "medindex=loud"] {
+            assert!(parse_filter(wrong).is_err(), "{wrong}");
+        }
+    }
+}
