@@ -35,7 +35,8 @@ pub(crate) fn open(path: &Path) -> Result<Archive, SourceError> {
     ZipArchive::new(BufReader::new(file)).map_err(|error| damaged(path, &error))
 }
 
-/// The files in an archive; hidden ones and folders are left out, encrypted ones fail.
+/// The files in an archive. Folders and hidden files are left out as they are in a folder on disk; links are passed over with that reason; what
+/// is encrypted, too large, or named so that it leads out of the archive fails.
 ///
 /// # Errors
 /// [`SourceError`] when the archive is damaged or would unpack beyond its limits.
@@ -46,10 +47,23 @@ pub(crate) fn list(path: &Path, limits: &Limits) -> Result<Vec<Candidate>, Sourc
     for index in 0..archive.len() {
         let entry = archive.by_index_data(index).map_err(|error| damaged(path, &error))?;
         let name = entry.name().map_err(|error| damaged(path, &error))?.into_owned();
-        if !entry.is_file() || is_hidden(&name) {
+        if entry.is_dir() {
             continue;
         }
-        if entry.encrypted() {
+        let name = match place(&name) {
+            Place::Hidden => continue,
+            Place::Outside => {
+                let reason =
+                    "its name leads out of the archive; pack it again with relative names without \"..\"";
+                candidates.push(Candidate::broken(name, reason));
+                continue;
+            }
+            Place::Inside(name) => name,
+        };
+        if entry.is_symlink() {
+            let source = Source::NoFile("a link in the archive; pack the file that it points to");
+            candidates.push(Candidate { name, source, explicit: false });
+        } else if entry.encrypted() {
             candidates.push(Candidate::broken(name, "encrypted in the archive; unpack it first"));
         } else if entry.size() > limits.max_file_bytes {
             let reason = format!("{} bytes unpacked, the limit is {}", entry.size(), limits.max_file_bytes);
@@ -100,8 +114,28 @@ fn damaged(path: &Path, error: &zip::result::ZipError) -> SourceError {
     SourceError::OpenArchive { path: path.to_owned(), reason: error.to_string() }
 }
 
-fn is_hidden(name: &str) -> bool {
-    name.split(['/', '\\']).any(|part| part.starts_with('.') || part == "__MACOSX")
+/// Where an entry's name leads.
+#[derive(Debug, PartialEq)]
+enum Place {
+    /// To a file under the archive, by this name without parts that mean nothing.
+    Inside(String),
+    /// To a hidden file, or one that macOS adds.
+    Hidden,
+    /// To a file outside: an absolute path, a drive, or a way up.
+    Outside,
+}
+
+fn place(name: &str) -> Place {
+    let separators = ['/', '\\'];
+    let has_drive = name.as_bytes().get(1) == Some(&b':') && name.as_bytes()[0].is_ascii_alphabetic();
+    let parts: Vec<&str> = name.split(separators).filter(|part| *part != ".").collect();
+    if name.starts_with(separators) || has_drive || parts.contains(&"..") {
+        Place::Outside
+    } else if parts.iter().any(|part| part.starts_with('.') || *part == "__MACOSX") {
+        Place::Hidden
+    } else {
+        Place::Inside(parts.join("/"))
+    }
 }
 
 #[cfg(test)]
@@ -131,6 +165,41 @@ mod tests {
         assert_eq!(found[0].name, "a/1.png");
         let mut archive = open(file.path()).unwrap();
         assert_eq!(read(&mut archive, 0, &Limits::default()).unwrap(), b"one");
+    }
+
+    #[test]
+    fn an_entry_below_the_present_folder_is_a_file_like_any_other() {
+        let file = write(&[("./a.png", b"one"), ("b/./c.png", b"two"), ("./.hidden", b"three")]);
+        let found = list(file.path(), &Limits::default()).unwrap();
+        let names: Vec<&str> = found.iter().map(|candidate| candidate.name.as_str()).collect();
+        assert_eq!(names, ["a.png", "b/c.png"]);
+        assert!(found.iter().all(|candidate| matches!(candidate.source, Source::Entry { .. })));
+    }
+
+    #[test]
+    fn an_entry_that_leads_out_of_the_archive_fails_by_its_name() {
+        for name in
+            ["../a.png", "a/../../b.png", "/etc/a.png", "C:\\a.png", "\\\\server\\a.png", "a\\..\\b.png"]
+        {
+            let file = write(&[(name, b"one")]);
+            let found = list(file.path(), &Limits::default()).unwrap();
+            assert_eq!(found[0].name, name);
+            assert!(
+                matches!(&found[0].source, Source::Broken(reason) if reason.contains("out of the archive")),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_link_is_passed_over_with_that_reason() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut archive = zip::ZipWriter::new(file.reopen().unwrap());
+        archive.add_symlink("link.png", "/etc/passwd", SimpleFileOptions::default()).unwrap();
+        archive.finish().unwrap();
+        let found = list(file.path(), &Limits::default()).unwrap();
+        assert_eq!(found.len(), 1);
+        assert!(matches!(found[0].source, Source::NoFile(reason) if reason.contains("link")));
     }
 
     #[test]

@@ -19,8 +19,8 @@ pub enum SourceError {
     /// A path has no characters.
     #[error("a PATH is empty: name a file, a folder or a pattern")]
     CheckPath,
-    /// A pattern is none.
-    #[error("'{pattern}' is not a pattern: {reason}")]
+    /// Neither a path that is there nor a pattern.
+    #[error("there is no file '{pattern}', and as a pattern it cannot be read: {reason}")]
     ParsePattern {
         /// What was given.
         pattern: String,
@@ -93,10 +93,11 @@ impl SourceError {
     /// What kind of mistake it is.
     pub fn kind(&self) -> SourceErrorKind {
         match self {
-            Self::CheckPath | Self::ParsePattern { .. } => SourceErrorKind::Usage,
-            Self::MatchPattern(_) | Self::FindFiles(_) | Self::Read { is_missing: true, .. } => {
-                SourceErrorKind::NotFound
-            }
+            Self::CheckPath => SourceErrorKind::Usage,
+            Self::ParsePattern { .. }
+            | Self::MatchPattern(_)
+            | Self::FindFiles(_)
+            | Self::Read { is_missing: true, .. } => SourceErrorKind::NotFound,
             _ => SourceErrorKind::Refused,
         }
     }

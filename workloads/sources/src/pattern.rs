@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn what_is_no_pattern_is_named() {
         let failure = matches("a[.png").unwrap_err();
-        assert_eq!(failure.kind(), SourceErrorKind::Usage);
+        assert_eq!(failure.kind(), SourceErrorKind::NotFound);
         assert!(failure.to_string().contains("a[.png"), "{failure}");
     }
 

@@ -181,12 +181,13 @@ impl<'a> DataSet<'a> {
         self.decimals(tag).first().copied().flatten()
     }
 
-    /// The first value of a text in the default character set (CS, UI, DA, TM, DT), trimmed; `None` where empty.
+    /// The first value of a text in the default character set (CS, UI, DA, TM, DT), trimmed, with blanks for control characters; `None` where
+    /// empty.
     pub(crate) fn code(&self, tag: Tag) -> Option<String> {
         let bytes = self.get(tag)?.bytes;
         let first = bytes.split(|byte| *byte == b'\\').next().unwrap_or_default();
-        let text = String::from_utf8_lossy(first);
-        let text = text.trim_matches(|letter: char| letter.is_whitespace() || letter == '\0');
+        let text = String::from_utf8_lossy(first).replace(char::is_control, " ");
+        let text = text.trim();
         (!text.is_empty()).then(|| text.to_owned())
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::data_set::{DataSet, Tag};
-use super::image_module::{ImageModule, Photometric, SampleKind};
+use super::data_set::{DataSet, Tag, tag_name};
+use super::image_module::{ImageModule, Photometric, SampleKind, damaged};
 use crate::error::ImagingError;
 use crate::grey::{GreyDisplay, LookupTable, Modality, Voi};
 use crate::window::{Window, WindowFunction};
@@ -80,9 +80,8 @@ fn display_of(data_set: &DataSet<'_>, module: &ImageModule) -> Result<GreyDispla
     let modality = match modality_table {
         Some(table) => Modality::Table(table),
         None => Modality::Linear {
-            // A slope of zero would make every pixel the same; the standard forbids it.
-            slope: data_set.decimal(RESCALE_SLOPE).filter(|slope| *slope != 0.0).unwrap_or(1.0),
-            intercept: data_set.decimal(RESCALE_INTERCEPT).unwrap_or(0.0),
+            slope: rescale(data_set, RESCALE_SLOPE, "Rescale Slope", 1.0)?,
+            intercept: rescale(data_set, RESCALE_INTERCEPT, "Rescale Intercept", 0.0)?,
         },
     };
     let table_signed = match &modality {
@@ -103,6 +102,20 @@ fn display_of(data_set: &DataSet<'_>, module: &ImageModule) -> Result<GreyDispla
         inverted: module.photometric == Photometric::Monochrome1,
         hounsfield,
         padding: padding_of(data_set, module),
+    })
+}
+
+/// A part of the rescale, `absent` where there is none. What is there and no number makes every value wrong, so it is refused; so is a slope
+/// of zero, which PS3.3 C.11.1.1.2 forbids.
+fn rescale(data_set: &DataSet<'_>, tag: Tag, name: &str, absent: f64) -> Result<f64, ImagingError> {
+    let written = data_set.get(tag).is_some_and(|value| !value.bytes.trim_ascii().is_empty());
+    if !written {
+        return Ok(absent);
+    }
+    let usable = data_set.decimal(tag).filter(|number| number.is_finite());
+    usable.filter(|number| tag != RESCALE_SLOPE || *number != 0.0).ok_or_else(|| {
+        let text = data_set.code(tag).unwrap_or_default();
+        damaged(format!("its {name} {} is {text:?}, by which no value can be computed", tag_name(tag)))
     })
 }
 

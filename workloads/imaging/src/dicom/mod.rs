@@ -41,11 +41,16 @@ use crate::frame::{Decoded, Frame, FrameSelection, Pixels, Samples};
 use crate::info::ImageInfo;
 use crate::limits::Limits;
 
-/// Reads the header of a DICOM file.
+/// Reads the header of a DICOM file, and checks that its pixel data is there; no pixel is decoded.
 pub(crate) fn inspect(bytes: &[u8], limits: &Limits) -> Result<ImageInfo, ImagingError> {
     let file = DicomFile::open(bytes, limits, false)?;
     let data_set = file.data_set()?;
     let module = read_module(&file, &data_set, limits)?;
+    // Of a deflated data set only the header was inflated.
+    if !file.syntax.deflated {
+        PixelData::locate(&data_set, &module, file.syntax.compression)?.check_first(&module)?;
+        check_length(&file, &data_set)?;
+    }
     info_of(&file, &data_set, &module)
 }
 

@@ -49,6 +49,17 @@ impl<'a> PixelData<'a> {
             .map(Self::Encapsulated)
     }
 
+    /// Refuses pixel data without its first frame.
+    pub(crate) fn check_first(&self, module: &ImageModule) -> Result<(), ImagingError> {
+        match self {
+            Self::Native(_) => self.frame(module, 0, None).map(drop),
+            Self::Encapsulated(frames) if frames.is_empty() => {
+                Err(ImagingError::truncated(Format::Dicom, "its pixel data has no frame"))
+            }
+            Self::Encapsulated(_) => Ok(()),
+        }
+    }
+
     /// The bytes of a frame, uncompressed ones in little endian; for frames that do not begin on a byte (1 bit a pixel),
     /// all bytes they touch.
     ///

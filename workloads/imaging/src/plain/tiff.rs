@@ -24,7 +24,7 @@ const DECODER: &str = "TIFF (tiff)";
 pub(crate) fn inspect(bytes: &[u8], limits: &Limits) -> Result<ImageInfo, ImagingError> {
     contained(DECODER, || {
         let mut decoder = open(bytes, limits)?;
-        let first = Page::read(&mut decoder, limits)?;
+        let first = Page::read(&mut decoder, bytes.len(), limits)?;
         let mut frames = 1;
         while decoder.more_images() {
             decoder.next_image().map_err(refused)?;
@@ -54,7 +54,7 @@ pub(crate) fn decode(
             if index < selected.start {
                 continue;
             }
-            let page = Page::read(&mut decoder, limits)?;
+            let page = Page::read(&mut decoder, bytes.len(), limits)?;
             decoded_bytes += page.bytes();
             limits.check_decoded(decoded_bytes)?;
             frames.push(page.decode(&mut decoder, index)?);
@@ -84,13 +84,14 @@ struct Page {
 }
 
 impl Page {
-    fn read(decoder: &mut TiffDecoder<'_>, limits: &Limits) -> Result<Self, ImagingError> {
+    fn read(decoder: &mut TiffDecoder<'_>, file_bytes: usize, limits: &Limits) -> Result<Self, ImagingError> {
         let (width, height) = decoder.dimensions().map_err(refused)?;
         limits.check_frame(width, height)?;
         let colour = decoder.colortype().map_err(refused)?;
         let planar = decoder.find_tag_unsigned::<u16>(Tag::PlanarConfiguration).map_err(refused)? == Some(2);
         let page = Self { width, height, colour, planar };
         limits.check_decoded(page.bytes())?;
+        check_pieces(decoder, file_bytes as u64)?;
         Ok(page)
     }
 
@@ -219,6 +220,22 @@ impl Page {
             detail: format!("pixels of type {:?}", self.colour),
         }
     }
+}
+
+/// Refuses a page whose strips or tiles lie beyond the end of the file: it was cut.
+fn check_pieces(decoder: &mut TiffDecoder<'_>, file_bytes: u64) -> Result<(), ImagingError> {
+    for (offsets, lengths) in
+        [(Tag::StripOffsets, Tag::StripByteCounts), (Tag::TileOffsets, Tag::TileByteCounts)]
+    {
+        let offsets = decoder.find_tag_unsigned_vec::<u64>(offsets).map_err(refused)?.unwrap_or_default();
+        let lengths = decoder.find_tag_unsigned_vec::<u64>(lengths).map_err(refused)?.unwrap_or_default();
+        let ends = offsets.iter().zip(&lengths).map(|(offset, length)| offset.saturating_add(*length));
+        if let Some(end) = ends.max().filter(|end| *end > file_bytes) {
+            let detail = format!("its pixels end at byte {end}, and it has {file_bytes}");
+            return Err(ImagingError::truncated(Format::Tiff, detail));
+        }
+    }
+    Ok(())
 }
 
 fn refused(error: TiffError) -> ImagingError {
