@@ -1,17 +1,18 @@
 //! Reading `multipart/form-data` with files, within bounds.
 //!
 //! Guarantees: a file over the limit is refused while it arrives, not after; fields that a route does not know are
-//! refused by name; a client that falls silent is given up. Several files of one request count together against
+//! refused by name; a client that falls silent or sends drop by drop is given up. Several files of one request count together against
 //! the limit on one file, so that a request never takes more memory than its largest file may.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::multipart::Field;
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::{Bytes, BytesMut};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::admission::Admitted;
 use crate::problem::{Problem, ProblemKind};
@@ -80,7 +81,8 @@ pub(crate) async fn read_form(
     check_content_length(request.headers(), limit)?;
     let admitted = gateway.admission().enter()?;
     let mut multipart = open(request, limit).await?;
-    let mut reader = Reader { gateway, shape, limit, left: limit, form: Form::new(admitted) };
+    let pace = Pace { gateway, since: Instant::now(), received: 0 };
+    let mut reader = Reader { pace, shape, limit, left: limit, form: Form::new(admitted) };
     while let Some(field) = reader.in_time(multipart.next_field()).await? {
         reader.read(field).await?;
     }
@@ -93,9 +95,26 @@ impl Form {
     }
 }
 
+/// How fast a body comes.
+struct Pace<'a> {
+    gateway: &'a Gateway,
+    since: Instant,
+    received: u64,
+}
+
+impl Pace<'_> {
+    /// How long the next part may take.
+    fn patience(&self) -> Duration {
+        let settings = self.gateway.settings();
+        let allowed =
+            settings.body_idle.saturating_add(Duration::from_secs(self.received / settings.body_pace.max(1)));
+        settings.body_idle.min(allowed.saturating_sub(self.since.elapsed()))
+    }
+}
+
 /// Reads one form, field by field.
 struct Reader<'a> {
-    gateway: &'a Gateway,
+    pace: Pace<'a>,
     shape: FormShape,
     limit: u64,
     left: u64,
@@ -126,6 +145,7 @@ impl Reader<'_> {
         let name = file_name(field.file_name());
         let mut bytes = BytesMut::new();
         while let Some(chunk) = self.in_time(field.chunk()).await? {
+            self.pace.received += chunk.len() as u64;
             self.left = self.left.checked_sub(chunk.len() as u64).ok_or_else(|| too_large(self.limit))?;
             self.form.admitted.grow(chunk.len())?;
             bytes.extend_from_slice(&chunk);
@@ -147,6 +167,7 @@ impl Reader<'_> {
     async fn read_text(&mut self, name: &str, mut field: Field<'_>) -> Result<String, Problem> {
         let mut bytes = Vec::new();
         while let Some(chunk) = self.in_time(field.chunk()).await? {
+            self.pace.received += chunk.len() as u64;
             bytes.extend_from_slice(&chunk);
             if bytes.len() > LONGEST_TEXT {
                 return Err(Problem::bad_request(format!(
@@ -162,13 +183,13 @@ impl Reader<'_> {
         &self,
         part: impl Future<Output = Result<T, axum::extract::multipart::MultipartError>>,
     ) -> Result<T, Problem> {
-        match timeout(self.gateway.settings().body_idle, part).await {
+        match timeout(self.pace.patience(), part).await {
             Ok(Ok(part)) => Ok(part),
             Ok(Err(error)) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(too_large(self.limit)),
             Ok(Err(error)) => {
                 Err(Problem::bad_request(format!("the form cannot be read: {}", error.body_text())))
             }
-            Err(_) => Err(silent(self.gateway)),
+            Err(_) => Err(silent(self.pace.gateway)),
         }
     }
 }
@@ -221,12 +242,15 @@ fn too_large(limit: u64) -> Problem {
     )
 }
 
-/// The problem of a client that stopped sending.
+/// The problem of a client that stopped sending, or nearly.
 pub(crate) fn silent(gateway: &Gateway) -> Problem {
     let seconds = gateway.settings().body_idle.as_secs();
     Problem::new(
         ProblemKind::RequestTimeout,
-        format!("nothing more of the body came for {seconds} s; send it again"),
+        format!(
+            "nothing more of the body came for {seconds} s, or it comes more slowly than {} bytes a second; send it again",
+            gateway.settings().body_pace
+        ),
     )
 }
 

@@ -251,6 +251,16 @@ fn halting(form: Vec<u8>) -> (Request<Body>, oneshot::Sender<()>) {
     (Form::builder("/api/v1/images").body(Body::from_stream(stream)).unwrap(), go_on)
 }
 
+/// An upload of which 16 bytes come every `period`.
+fn dripping(form: Vec<u8>, period: Duration) -> Request<Body> {
+    let drops: Vec<Bytes> = form.chunks(16).map(Bytes::copy_from_slice).collect();
+    let stream = futures::stream::iter(drops).then(move |bytes| async move {
+        tokio::time::sleep(period).await;
+        Ok::<_, std::io::Error>(bytes)
+    });
+    Form::builder("/api/v1/images").body(Body::from_stream(stream)).unwrap()
+}
+
 #[tokio::test]
 async fn an_upload_too_many_is_sent_away_until_another_ends() {
     let settings = GatewaySettings { concurrent_uploads: 1, ..GatewaySettings::default() };
@@ -274,6 +284,20 @@ async fn a_client_that_falls_silent_is_given_up() {
     let house = House::with(Settings::default(), settings).await;
     let (request, _never) = halting(Form::new().file("a.dcm", &sample("CT_small.dcm")).body());
     house.send(request).await.problem(408, "request-timeout");
+}
+
+#[tokio::test]
+async fn a_client_that_sends_drop_by_drop_is_given_up() {
+    let settings = GatewaySettings {
+        body_idle: Duration::from_millis(200),
+        body_pace: 1 << 20,
+        ..GatewaySettings::default()
+    };
+    let house = House::with(Settings::default(), settings).await;
+    let body = Form::new().file("a.dcm", &sample("CT_small.dcm")).body();
+    let began = tokio::time::Instant::now();
+    house.send(dripping(body, Duration::from_millis(50))).await.problem(408, "request-timeout");
+    assert!(began.elapsed() < Duration::from_secs(5), "the body would have taken minutes");
 }
 
 #[tokio::test]

@@ -23,6 +23,9 @@ pub(crate) struct ServeArguments {
     /// Host name that browsers may use beside the loopback ones; may come several times.
     #[arg(long, value_name = "NAME")]
     allow_host: Vec<String>,
+    /// Requests with a file that are read and worked on at the same time; more are sent away for a moment with 503.
+    #[arg(long, value_name = "N", default_value_t = GatewaySettings::CONCURRENT_UPLOADS, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    concurrent_uploads: u16,
 }
 
 #[derive(Serialize)]
@@ -42,6 +45,7 @@ pub(crate) async fn run(context: &Context, asked: &ServeArguments) -> Result<(),
     let settings = GatewaySettings {
         listen: SocketAddr::new(asked.host, asked.port),
         allowed_hosts: asked.allow_host.clone(),
+        concurrent_uploads: usize::from(asked.concurrent_uploads),
         ..GatewaySettings::default()
     };
     // Before anything is opened, so that a start that takes long can be ended as well as a server can.

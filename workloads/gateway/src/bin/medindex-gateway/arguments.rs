@@ -45,6 +45,9 @@ pub(crate) struct Arguments {
     /// Results of one search at the most.
     #[arg(long, env = "MEDINDEX_MAX_RESULTS", value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) max_results: u32,
+    /// Requests with a file that are read and worked on at the same time; more are sent away for a moment with 503.
+    #[arg(long, env = "MEDINDEX_CONCURRENT_UPLOADS", value_name = "N", default_value_t = GatewaySettings::CONCURRENT_UPLOADS, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) concurrent_uploads: u16,
 }
 
 impl Arguments {
@@ -69,6 +72,7 @@ impl Arguments {
         GatewaySettings {
             listen: self.listen,
             allowed_hosts: self.allow_host.clone(),
+            concurrent_uploads: usize::from(self.concurrent_uploads),
             ..GatewaySettings::default()
         }
     }
