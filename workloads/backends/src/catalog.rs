@@ -182,4 +182,7 @@ pub trait Catalog: Send + Sync {
 
     /// Sets a setting.
     async fn put_setting(&self, key: &str, value: &str) -> Result<()>;
+
+    /// Finishes the writes that wait and closes the connections; every later use is refused.
+    async fn close(&self);
 }

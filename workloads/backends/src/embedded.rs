@@ -9,6 +9,7 @@
 //! Values carry checksums: a damaged one is refused, never returned. Damage in the search tree between them can hide a row, which then
 //! reads as missing; the catalog knows that it should be there.
 
+mod aside;
 mod catalog;
 mod consumer;
 mod database;

@@ -260,4 +260,8 @@ impl Catalog for SqlCatalog {
         check_long("setting", value)?;
         self.writer.write(PutSetting { key: key.to_owned(), value: value.to_owned() }).await
     }
+
+    async fn close(&self) {
+        SqlCatalog::close(self).await;
+    }
 }

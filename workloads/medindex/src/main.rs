@@ -58,13 +58,23 @@ fn parse() -> Result<Option<Arguments>, Failure> {
 /// What clap says over several lines, on one: what is wrong, its tips, and where the help is.
 fn one_line(error: &clap::Error) -> String {
     let text = error.render().to_string();
-    let told = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with("For more information"))
-        .take_while(|line| !line.starts_with("Usage:"));
-    let words = told.collect::<Vec<_>>().join(" ");
-    format!("{} (see --help)", words.trim_start_matches("error: "))
+    // What is wrong, and each tip, is a paragraph; a list in it goes on over lines.
+    let mut paragraphs: Vec<String> = Vec::new();
+    let mut goes_on = false;
+    for line in text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:")) {
+        match paragraphs.last_mut() {
+            _ if line.is_empty() || line.starts_with("For more information") => goes_on = false,
+            Some(last) if goes_on && !line.starts_with("tip: ") => {
+                last.push(' ');
+                last.push_str(line);
+            }
+            _ => {
+                paragraphs.push(line.trim_start_matches("error: ").to_owned());
+                goes_on = true;
+            }
+        }
+    }
+    format!("{} (see --help)", paragraphs.join("; "))
 }
 
 fn run(arguments: Arguments) -> Result<ExitCode, Failure> {

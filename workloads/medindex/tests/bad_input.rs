@@ -201,6 +201,10 @@ fn copy_of_binary(data: &Data) -> std::path::PathBuf {
 fn a_server_that_is_not_there_is_named() {
     let outcome = finish(medindex().args(["status", "--server", "http://127.0.0.1:1"]));
     outcome.assert_fails(7, "http://127.0.0.1:1");
+    let began = std::time::Instant::now();
+    let samples = common::samples().display().to_string();
+    run(["import", &samples, "--server", "http://127.0.0.1:1"]).assert_fails(7, "http://127.0.0.1:1");
+    assert!(began.elapsed() < std::time::Duration::from_secs(10), "it is not asked again for a minute");
     run(["status", "--server", "ftp://example"]).assert_fails(2, "ftp://example");
 }
 

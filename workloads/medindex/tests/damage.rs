@@ -148,6 +148,68 @@ fn one_damaged_row_of_the_store_is_named_and_the_rest_is_saved() {
 }
 
 #[test]
+fn a_store_that_cannot_be_opened_is_set_aside_and_its_images_can_be_imported_again() {
+    let data = Data::with_images(IMAGES);
+    let before = found(&data);
+    let path = data.path().join("store.redb");
+    for (number, damage) in ["empty", "cut", "overwritten"].into_iter().enumerate() {
+        let whole = fs::read(&path).unwrap();
+        let damaged = match damage {
+            "empty" => Vec::new(),
+            "cut" => whole[..1000].to_vec(),
+            _ => vec![0xee; whole.len()],
+        };
+        fs::write(&path, &damaged).unwrap();
+        assert_refused(&data, "store.redb cannot be opened");
+        assert_eq!(fs::read(&path).unwrap(), damaged, "a refusal leaves the folder as it was");
+        let repaired = data.run(["repair", "--json"]).json();
+        assert_eq!(repaired["lost"].as_array().unwrap().len(), IMAGES, "{damage}: {repaired}");
+        let kept = repaired["store_set_aside"].as_str().unwrap();
+        let suffix = if number == 0 { ".damaged".to_owned() } else { format!(".damaged-{}", number + 1) };
+        assert!(kept.ends_with(&format!("store.redb{suffix}")), "{kept}");
+        assert_eq!(fs::read(kept).unwrap(), damaged);
+        assert_eq!(import_again(&data).json()["stored"], IMAGES, "{damage}");
+        assert_eq!(found(&data), before, "{damage}: the images keep their ids");
+    }
+}
+
+/// Makes the keys of a row impossible, as bad hardware would.
+fn damage_keys(data: &Data, id: &str) {
+    let row = common::run(["rowkey", id, "--json"]).json()["row_key"].as_str().unwrap().to_owned();
+    let path = data.path().join("store.redb");
+    let mut bytes = fs::read(&path).unwrap();
+    // In keys a zero follows it, in messages it does not.
+    let wanted = [row.as_bytes(), b"\0"].concat();
+    let places: Vec<usize> =
+        (0..bytes.len() - wanted.len()).filter(|place| bytes[*place..].starts_with(&wanted)).collect();
+    assert!(places.len() > 1, "the store has no keys of {row}");
+    for place in places {
+        bytes[place + 8] = 0xff;
+    }
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_row_whose_keys_are_damaged_does_not_keep_the_others_back() {
+    for catalog_is_lost in [false, true] {
+        let data = Data::with_images(IMAGES);
+        let before = found(&data);
+        damage_keys(&data, &before[2][0]);
+        if catalog_is_lost {
+            remove_catalog(&data);
+        }
+        let repaired = data.run(["repair", "--json"]).json();
+        assert_eq!(repaired["searchable"], IMAGES - 1, "{repaired}");
+        let lost =
+            repaired["lost"].as_array().unwrap().len() + repaired["unreadable"].as_array().unwrap().len();
+        assert_eq!(lost, usize::from(!catalog_is_lost), "only the catalog knows what is gone: {repaired}");
+        assert_eq!(found(&data).len(), IMAGES - 1, "the rest is as before");
+        assert_eq!(import_again(&data).json()["stored"], 1);
+        assert_eq!(found(&data).len(), before.len());
+    }
+}
+
+#[test]
 fn a_damaged_store_is_refused_with_one_line() {
     let data = Data::with_images(IMAGES);
     let path = data.path().join("store.redb");

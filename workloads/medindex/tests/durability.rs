@@ -231,6 +231,12 @@ fn a_full_disk_is_named_and_loses_nothing() {
     assert_eq!(outcome.code, Some(6), "{outcome:?}");
     assert_eq!(outcome.stderr.lines().count(), 1, "{outcome:?}");
     assert!(!outcome.stderr.contains("panicked"), "{outcome:?}");
+    // Again while it is still full: what waits cannot be embedded, which is told instead of being waited for.
+    let began = Instant::now();
+    let again = import(&folder);
+    assert!(began.elapsed() < Duration::from_mins(1), "{again:?}");
+    assert!(matches!(again.code, Some(0 | 6)), "{again:?}");
+    assert!(again.stderr.lines().count() <= 1, "{again:?}");
     small.grow();
     let after = run(["status", "--json", "--data", &path]).json();
     assert!(after["images"]["indexed"].as_u64().unwrap() >= 3, "{after}");

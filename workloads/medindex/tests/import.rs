@@ -221,5 +221,5 @@ fn without_a_terminal_there_is_no_progress_bar() {
     let outcome = data.run(["import", &data.images(3)]);
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     assert_eq!(outcome.stderr, "");
-    assert!(outcome.stdout.starts_with("3 stored, 0 stored before, 0 failed, 0 skipped in "), "{outcome:?}");
+    assert!(outcome.stdout.starts_with("3 stored, 0 duplicates, 0 failed, 0 skipped in "), "{outcome:?}");
 }

@@ -1,5 +1,7 @@
 //! Failures of the ports and of the index, as every flow may meet them.
 
+use std::sync::Arc;
+
 use medindex_backends::{CacheError, CatalogError, Fault, ImageStoreError, QueueError};
 use medindex_index::IndexError;
 use medindex_proto::MessageError;
@@ -29,6 +31,9 @@ pub enum BackendError {
     /// The search shards.
     #[error(transparent)]
     Shards(#[from] ShardError),
+    /// The index fails again and again to follow the change log.
+    #[error("the index does not follow the change log: {0}")]
+    Follow(#[source] Arc<BackendError>),
     /// A shard has no memory for more.
     #[error(transparent)]
     Memory(#[from] MemoryError),
@@ -47,6 +52,7 @@ impl BackendError {
             Self::Store(error) => error.fault(),
             Self::Queue(error) => error.fault(),
             Self::Catalog(error) => error.fault(),
+            Self::Follow(error) => error.fault(),
             _ => None,
         }
     }
@@ -58,6 +64,7 @@ impl Classified for BackendError {
             Self::Catalog(CatalogError::TooLong { .. }) | Self::Index(IndexError::InvalidRequest { .. }) => {
                 ErrorKind::BadRequest
             }
+            Self::Follow(error) => error.kind(),
             Self::Shards(ShardError::Refuse { .. }) => ErrorKind::BadRequest,
             Self::Index(IndexError::Write { .. })
             | Self::Shards(ShardError::Ask { .. })

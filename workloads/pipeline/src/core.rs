@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::alarms::{self, AlarmBoard, AlarmCheck, BackendCheck, LostOperationsCheck, RaisedAlarm};
+use crate::backend_error::BackendError;
 use crate::error::{Classified, ErrorKind};
 use crate::locks::ImageLocks;
 use crate::operations::{self, Action, Event, OperationLog, OperationLogCounts, note, outcome};
@@ -68,6 +69,8 @@ pub struct Core {
     pub(crate) tasks: TaskTracker,
     /// Bumped whenever an image became searchable or failed, as far as this process sees it.
     pub(crate) changed: watch::Sender<u64>,
+    /// Why the embedder of this process could not do its last batch, until a batch succeeds.
+    embedding_failure: Mutex<Option<Arc<BackendError>>>,
     pub(crate) operations: OperationLog,
     pub(crate) alarms: AlarmBoard,
     /// What to look for, until the task that looks takes them.
@@ -98,6 +101,7 @@ impl Core {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             changed: watch::Sender::new(0),
+            embedding_failure: Mutex::new(None),
             operations: OperationLog::default(),
             alarms: AlarmBoard::default(),
             checks: Mutex::new(vec![
@@ -187,6 +191,17 @@ impl Core {
 
     pub(crate) fn row_key(&self, id: &ImageId) -> RowKey {
         RowKey::new(id, self.partitions)
+    }
+
+    /// Why the embedder of this process does not get on at present.
+    pub(crate) fn embedding_failure(&self) -> Option<Arc<BackendError>> {
+        self.embedding_failure.lock().clone()
+    }
+
+    /// Records how the embedder's last batch ended, and wakes those who wait for it.
+    pub(crate) fn note_embedding(&self, failure: Option<BackendError>) {
+        *self.embedding_failure.lock() = failure.map(Arc::new);
+        self.announce_change();
     }
 
     /// Wakes those who wait for images to become searchable.

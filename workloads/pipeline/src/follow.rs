@@ -46,12 +46,13 @@ pub(crate) async fn run(shard: Arc<Shard>) {
             Err(error) => error,
         };
         tracing::error!(%error, "following the change log is interrupted and will be tried again");
-        *shard.follower.failure.lock() = Some(error.to_string());
-        if let BackendError::Queue(QueueError::OutOfRange { .. }) = error
-            && let Err(error) = rebuild(&shard).await
-        {
+        let out_of_range = matches!(error, BackendError::Queue(QueueError::OutOfRange { .. }));
+        shard.follower.note_failure(error);
+        if out_of_range && let Err(error) = rebuild(&shard).await {
             tracing::error!(%error, "the index cannot be rebuilt");
         }
+        // Those who wait for it look whether there is still something to wait for.
+        shard.announce_applied();
         tokio::select! {
             () = shard.stop.cancelled() => {}
             () = backoff.wait() => {}
@@ -89,7 +90,7 @@ async fn follow(shard: &Arc<Shard>, backoff: &mut Backoff) -> Result<(), Backend
             shard.note_caught_up();
         }
         backoff.reset();
-        *shard.follower.failure.lock() = None;
+        shard.follower.note_success();
     }
 }
 

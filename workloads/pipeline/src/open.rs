@@ -63,6 +63,17 @@ pub enum OpenError {
         /// What does not fit.
         found: String,
     },
+    /// Its store is damaged where a repair cannot pass it over.
+    #[error(
+        "{STORE_FILE} in the data folder {} is damaged beyond repair ({found}); put it back from a backup, or move it away, run \
+         `medindex repair --data {}` and import the images again: they keep their ids", folder.display(), folder.display()
+    )]
+    Salvage {
+        /// The folder.
+        folder: PathBuf,
+        /// What was found.
+        found: String,
+    },
     /// That a trained generation was lost with the index could not be noted.
     #[error(transparent)]
     ForgetGeneration(#[from] TrainError),
@@ -83,7 +94,9 @@ impl Classified for OpenError {
             Self::Store { source: Fault::InUse { .. }, .. }
             | Self::Backend(BackendError::Index(IndexError::FolderLocked { .. })) => ErrorKind::Conflict,
             Self::Store { source: Fault::DiskFull { .. }, .. } => ErrorKind::Unavailable,
-            Self::Folder(_) | Self::Store { .. } | Self::CompareParts { .. } => ErrorKind::Internal,
+            Self::Folder(_) | Self::Store { .. } | Self::CompareParts { .. } | Self::Salvage { .. } => {
+                ErrorKind::Internal
+            }
             Self::ForgetGeneration(error) => error.kind(),
             Self::Backend(error) => error.kind(),
         }
@@ -117,13 +130,36 @@ pub(crate) async fn repair_embedded(
     embedder: &Embedder,
     settings: Settings,
 ) -> Result<RepairReport, OpenError> {
-    let (core, catalog_set_aside) = open_core(folder, embedder, settings, Check::Leave).await?;
+    let repaired = repair_parts(folder, embedder, settings).await;
+    repaired.map_err(|error| match &error {
+        OpenError::Backend(backend) => match (backend, backend.fault()) {
+            (BackendError::Store(_) | BackendError::Queue(_), Some(Fault::Corrupted { source, .. })) => {
+                OpenError::Salvage { folder: folder.to_owned(), found: source.to_string() }
+            }
+            _ => error,
+        },
+        _ => error,
+    })
+}
+
+async fn repair_parts(
+    folder: &Path,
+    embedder: &Embedder,
+    settings: Settings,
+) -> Result<RepairReport, OpenError> {
+    let (core, aside) = open_core(folder, embedder, settings, Check::Leave).await?;
     // Deletions that were recorded and not yet written to the catalog count.
     operations::drain(&core).await?;
     let repaired = repair::repair(&core.ports, core.partitions, &core.settings).await?;
     let shard = open_shard(core, folder, IndexStart::Anew).await?;
     maintain::snapshot(&shard).await?;
-    Ok(RepairReport { catalog_set_aside, searchable: shard.index.image_count() as u64, ..repaired })
+    shard.ports.catalog.close().await;
+    Ok(RepairReport {
+        catalog_set_aside: aside.catalog,
+        store_set_aside: aside.store,
+        searchable: shard.index.image_count() as u64,
+        ..repaired
+    })
 }
 
 /// Damage of what a repair can make again or pass over is told with that cure, and not as the damage of a server would be.
@@ -149,8 +185,15 @@ fn with_cure<T>(outcome: Result<T, OpenError>, folder: &Path) -> Result<T, OpenE
 enum Check {
     /// The folder is refused.
     Refuse,
-    /// They are made anew, empty; a damaged catalog is set aside first.
+    /// They are made anew, empty; those that are damaged are set aside first.
     Leave,
+}
+
+/// Where damaged parts are kept since a repair began.
+#[derive(Default)]
+struct SetAside {
+    store: Option<PathBuf>,
+    catalog: Option<PathBuf>,
 }
 
 /// How the index begins.
@@ -168,7 +211,7 @@ async fn open_core(
     embedder: &Embedder,
     settings: Settings,
     check: Check,
-) -> Result<(Arc<Core>, Option<PathBuf>), OpenError> {
+) -> Result<(Arc<Core>, SetAside), OpenError> {
     let model = embedder.model().manifest().clone();
     let wanted = describe_wanted(&model, &settings);
     let path = folder.to_owned();
@@ -177,19 +220,21 @@ async fn open_core(
         parts::check_files(folder)?;
     }
     // The store's lock comes first: it keeps a second process from everything else in the folder.
-    let store = EmbeddedStore::open_with(folder, StoreOptions::default())
-        .await
-        .map_err(|source| OpenError::Store { folder: folder.to_owned(), source })?;
+    let mut aside = SetAside::default();
+    let store = open_store(folder, check, &mut aside).await?;
     for topic in [TOPIC_IMAGE_UPLOAD, TOPIC_IMAGE_INDEXED, TOPIC_DEAD_LETTER, TOPIC_OPERATION_LOG] {
         store.create_topic(topic, description.partitions).await?;
-    }
-    let set_aside = match check {
-        Check::Refuse => {
-            parts::check_catalog(folder, &store).await?;
-            None
+        if check == Check::Leave {
+            let restored = store.restore_offsets(topic).await.map_err(|source| no_store(folder, source))?;
+            if restored > 0 {
+                tracing::warn!(topic, restored, "offsets of partitions were lost and are written again");
+            }
         }
-        Check::Leave => set_damaged_catalog_aside(folder).await?,
-    };
+    }
+    match check {
+        Check::Refuse => parts::check_catalog(folder, &store).await?,
+        Check::Leave => aside.catalog = set_damaged_catalog_aside(folder).await?,
+    }
     let catalog = with_cure(open_catalog(folder).await.map_err(OpenError::from), folder)?;
     let ports = Ports {
         store: Arc::new(store.clone()),
@@ -197,7 +242,29 @@ async fn open_core(
         catalog: Arc::new(catalog),
         cache: Arc::new(MemoryCache::new(settings.cache_bytes)),
     };
-    Ok((Core::new(settings, description.partitions, ports, model)?, set_aside))
+    Ok((Core::new(settings, description.partitions, ports, model)?, aside))
+}
+
+async fn open_store(folder: &Path, check: Check, aside: &mut SetAside) -> Result<EmbeddedStore, OpenError> {
+    let options = StoreOptions::default();
+    match check {
+        Check::Refuse => match EmbeddedStore::open_with(folder, options).await {
+            Err(Fault::Corrupted { source, .. }) => {
+                Err(parts::refuse(folder, format!("{STORE_FILE} cannot be opened ({source})")))
+            }
+            outcome => outcome.map_err(|source| no_store(folder, source)),
+        },
+        Check::Leave => {
+            let opened = EmbeddedStore::open_or_set_aside(folder, options).await;
+            let (store, kept) = opened.map_err(|source| no_store(folder, source))?;
+            aside.store = kept;
+            Ok(store)
+        }
+    }
+}
+
+fn no_store(folder: &Path, source: Fault) -> OpenError {
+    OpenError::Store { folder: folder.to_owned(), source }
 }
 
 /// Opens the index, which can be made again from the rest, and brings it up to the log where it is too old for that.

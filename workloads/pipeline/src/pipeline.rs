@@ -88,7 +88,7 @@ impl Pipeline {
         open::repair_embedded(folder, &embedder, settings).await
     }
 
-    /// Stops the background tasks and makes the index durable. Call it once, before the process ends; what was acknowledged is safe
+    /// Stops the background tasks, makes the index durable and closes the folder. Call it once, before the process ends; what was acknowledged is safe
     /// without it.
     ///
     /// # Errors
@@ -98,7 +98,10 @@ impl Pipeline {
         match &self.context.shard {
             Some(shard) => {
                 operations::drain(&self.context).await?;
-                maintain::snapshot(shard).await
+                let snapshot = maintain::snapshot(shard).await;
+                // The catalog's journal goes into its file, so that whoever copies the folder now copies everything.
+                self.context.ports.catalog.close().await;
+                snapshot
             }
             None => Ok(()),
         }

@@ -53,6 +53,8 @@ pub struct LostImage {
 pub struct RepairReport {
     /// Where a damaged catalog is kept since; `None` when it was whole or gone.
     pub catalog_set_aside: Option<PathBuf>,
+    /// Where a store that cannot be opened is kept since; `None` when it could be, or was gone.
+    pub store_set_aside: Option<PathBuf>,
     /// Images whose catalog records were written again.
     pub recovered: u64,
     /// Images whose files are gone: import them again.

@@ -24,6 +24,9 @@ use crate::published_segments::LoadSource;
 use crate::searcher::{Found, Searcher};
 use crate::{follow, maintain};
 
+/// How often in a row following fails until those who wait for it are told: about a second, by [`crate::retry::Backoff`].
+const LASTING: u32 = 5;
+
 /// An index that follows the change log.
 pub struct Shard {
     pub(crate) core: Arc<Core>,
@@ -101,10 +104,38 @@ pub(crate) struct FollowerState {
     /// The index had everything that was in the change log, once since the start.
     pub(crate) caught_up: AtomicBool,
     /// Why the follower stopped, if it did.
-    pub(crate) failure: Mutex<Option<String>>,
+    failure: Mutex<Option<FollowFailure>>,
+}
+
+/// Why the follower stopped.
+struct FollowFailure {
+    error: Arc<BackendError>,
+    /// How often in a row.
+    times: u32,
 }
 
 impl FollowerState {
+    /// Why the follower does not get on, in words.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.failure.lock().as_ref().map(|failure| failure.error.to_string())
+    }
+
+    /// The failure that trying again did not mend.
+    fn lasting_failure(&self) -> Option<Arc<BackendError>> {
+        let failure = self.failure.lock();
+        failure.as_ref().filter(|failure| failure.times >= LASTING).map(|failure| Arc::clone(&failure.error))
+    }
+
+    pub(crate) fn note_failure(&self, error: BackendError) {
+        let mut failure = self.failure.lock();
+        let times = failure.as_ref().map_or(1, |before| before.times.saturating_add(1));
+        *failure = Some(FollowFailure { error: Arc::new(error), times });
+    }
+
+    pub(crate) fn note_success(&self) {
+        *self.failure.lock() = None;
+    }
+
     pub(crate) fn count(&self, changes: usize) -> u64 {
         self.since_snapshot.fetch_add(changes as u64, Ordering::Relaxed) + changes as u64
     }
@@ -255,6 +286,9 @@ impl Searcher for Shard {
         let mut applied = self.applied.subscribe();
         // One without memory for the rest takes deletions beyond its position, but never reaches the end.
         while !follow::has_applied(self, ends) && self.memory.pressure().is_none() {
+            if let Some(failure) = self.follower.lasting_failure() {
+                return Err(BackendError::Follow(failure));
+            }
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 outcome = applied.changed() => if outcome.is_err() { break },
@@ -270,7 +304,7 @@ impl Searcher for Shard {
         if let Some(reason) = self.loading.lock().clone() {
             return Some(format!("the index is not loaded: {reason}"));
         }
-        if let Some(failure) = self.follower.failure.lock().clone() {
+        if let Some(failure) = self.follower.failure() {
             return Some(format!("the index does not follow the change log: {failure}"));
         }
         // One that has no memory for the rest goes on answering with what it has; others are no better off.
@@ -291,5 +325,27 @@ impl Searcher for Shard {
 impl Quantizers for Shard {
     fn current(&self) -> Option<Arc<Quantizer>> {
         self.index.quantizer()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use medindex_proto::MessageError;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_lasts_when_trying_again_did_not_mend_it() {
+        let state = FollowerState::default();
+        let failure = || BackendError::Message(MessageError::Unversioned { kind: "change" });
+        for _ in 1..LASTING {
+            state.note_failure(failure());
+            assert!(state.lasting_failure().is_none(), "it is tried again");
+        }
+        state.note_failure(failure());
+        assert!(state.lasting_failure().is_some());
+        assert!(state.failure().is_some_and(|reason| reason.contains("change")));
+        state.note_success();
+        assert!(state.lasting_failure().is_none() && state.failure().is_none());
     }
 }

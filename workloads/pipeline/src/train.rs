@@ -166,8 +166,7 @@ impl Training<'_> {
         progress: &(dyn Fn(TrainingStage) + Send + Sync),
     ) -> Result<(Quantizer, TrainingReport), TrainError> {
         let started = Instant::now();
-        progress(TrainingStage::Sample);
-        let (sample, held_out) = self.draw_sample().await?;
+        let (sample, held_out) = self.draw_sample(progress).await?;
         let learned_from = sample.rows();
         progress(TrainingStage::Learn);
         let quantizer = self.learn(sample).await?;
@@ -192,11 +191,15 @@ impl Training<'_> {
     }
 
     /// Vectors to learn from, and others to ask with afterwards.
-    async fn draw_sample(&self) -> Result<(Matrix, Matrix), TrainError> {
+    async fn draw_sample(
+        &self,
+        progress: &(dyn Fn(TrainingStage) + Send + Sync),
+    ) -> Result<(Matrix, Matrix), TrainError> {
         let found = self.index.len();
         if found < FEWEST_IMAGES {
             return Err(TrainError::Sample { found, needed: FEWEST_IMAGES });
         }
+        progress(TrainingStage::Sample);
         // At most a tenth is held out, so that small collections still learn from most of what they have.
         let held_out = self.policy.held_out.clamp(1, found.div_ceil(10));
         let learn_from = self.policy.sample.max(LEARN_FROM_FEWEST).min(found - held_out);

@@ -10,6 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use sqlx::error::DatabaseError;
 use sqlx::{AnyConnection, Connection};
 
+use super::aside::{set_aside, with_suffix};
 use super::database::{io_fault, sync_folder};
 use crate::catalog::{CatalogError, Result};
 use crate::fault::Fault;
@@ -92,27 +93,9 @@ pub async fn set_damaged_catalog_aside(folder: impl AsRef<Path>) -> Result<Optio
         return Ok(None);
     }
     let Some(damage) = find_damage(&path).await? else { return Ok(None) };
-    let mut kept = with_suffix(&path, ".damaged");
-    let mut number = 1;
-    while kept.try_exists().map_err(failed)? {
-        number += 1;
-        kept = with_suffix(&path, &format!(".damaged-{number}"));
-    }
+    let kept = set_aside(&path, &["-wal", "-shm"]).map_err(failed)?;
     tracing::warn!(damage, kept = %kept.display(), "the damaged catalog is set aside");
-    for part in ["", "-wal", "-shm"] {
-        match std::fs::rename(with_suffix(&path, part), with_suffix(&kept, part)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
-            _ => {}
-        }
-    }
-    sync_folder(&path).map_err(failed)?;
     Ok(Some(kept))
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 /// What is damaged in a catalog's file; `None` when it is whole.

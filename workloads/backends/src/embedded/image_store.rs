@@ -188,6 +188,9 @@ impl RowReader {
     ) -> Result<Vec<(RowKey, RowCells)>, Problem> {
         let prefix = row_prefix(partition);
         let start = after.map_or_else(|| prefix.clone().into_bytes(), |row| row_bounds(row.as_str()).1);
+        if start >= past_prefix(&prefix) {
+            return Ok(Vec::new());
+        }
         let mut rows = BTreeMap::<RowKey, RowCells>::new();
         if let Some(table) = &self.information {
             self.scan_information(table, &prefix, &start, limit, &mut rows)?;
@@ -207,7 +210,8 @@ impl RowReader {
         Ok(found)
     }
 
-    /// Reads whole rows one after the other: the way a search shard loads millions of them.
+    /// Reads whole rows one after the other: the way a search shard loads millions of them. Cells with impossible keys are passed over:
+    /// one damaged key does not keep the other rows back, and reading its own row alone still tells.
     fn scan_information(
         &self,
         table: &CellTable,
@@ -218,12 +222,19 @@ impl RowReader {
     ) -> Result<(), Problem> {
         let mut current = String::new();
         let mut cells = CellReader::default();
-        for entry in table.range(start..)? {
+        let past = past_prefix(prefix);
+        for entry in table.range(start..past.as_slice())? {
             let (key, value) = entry?;
-            let (row, qualifier, piece) = read_piece_key(key.value())?;
+            let (row, qualifier, piece) = match read_piece_key(key.value()) {
+                Ok(parts) => parts,
+                Err(damage) => {
+                    pass_over(&damage);
+                    continue;
+                }
+            };
             if row != current {
-                keep_row(rows, &current, std::mem::take(&mut cells))?;
-                if !row.starts_with(prefix) || rows.len() == limit {
+                keep_row(rows, &current, std::mem::take(&mut cells));
+                if rows.len() == limit {
                     return Ok(());
                 }
                 row.clone_into(&mut current);
@@ -232,18 +243,37 @@ impl RowReader {
                 cells.push(row, qualifier, piece, value.value())?;
             }
         }
-        keep_row(rows, &current, cells)
+        keep_row(rows, &current, cells);
+        Ok(())
     }
 }
 
-fn keep_row(rows: &mut BTreeMap<RowKey, RowCells>, row: &str, cells: CellReader) -> Result<(), Problem> {
-    if !row.is_empty() {
-        rows.insert(parse_row(row)?, RowCells { data: None, information: Some(cells.finish()) });
+fn keep_row(rows: &mut BTreeMap<RowKey, RowCells>, row: &str, cells: CellReader) {
+    if row.is_empty() {
+        return;
     }
-    Ok(())
+    match parse_row(row) {
+        Ok(row) => {
+            rows.insert(row, RowCells { data: None, information: Some(cells.finish()) });
+        }
+        Err(damage) => pass_over(&damage),
+    }
 }
 
-/// Keys of the next rows of a table, jumping over their cells.
+fn pass_over(damage: &StorageError) {
+    tracing::warn!(%damage, "a row of the store cannot be read and is passed over");
+}
+
+/// What comes after every key that begins with `prefix`, which ends with a separator.
+fn past_prefix(prefix: &str) -> Vec<u8> {
+    let mut past = prefix.as_bytes().to_vec();
+    if let Some(last) = past.last_mut() {
+        *last = last.saturating_add(1);
+    }
+    past
+}
+
+/// Keys of the next rows of a table, jumping over their cells, and passing over impossible keys.
 fn next_rows(
     table: &CellTable,
     prefix: &str,
@@ -251,15 +281,21 @@ fn next_rows(
     limit: usize,
 ) -> Result<Vec<RowKey>, Problem> {
     let mut rows = Vec::new();
+    let past = past_prefix(prefix);
     while rows.len() < limit {
-        let Some(entry) = table.range(start.as_slice()..)?.next() else { break };
+        let Some(entry) = table.range(start.as_slice()..past.as_slice())?.next() else { break };
         let (key, _) = entry?;
-        let (row, ..) = read_piece_key(key.value())?;
-        if !row.starts_with(prefix) {
-            break;
+        match read_piece_key(key.value()).and_then(|(row, ..)| Ok((parse_row(row)?, row_bounds(row).1))) {
+            Ok((row, next)) => {
+                rows.push(row);
+                start = next;
+            }
+            Err(damage) => {
+                pass_over(&damage);
+                start = key.value().to_vec();
+                start.push(0);
+            }
         }
-        rows.push(parse_row(row)?);
-        start = row_bounds(row).1;
     }
     Ok(rows)
 }

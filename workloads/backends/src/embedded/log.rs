@@ -101,16 +101,44 @@ pub(super) fn trim(
     let Some(partitions) = tables.topics.get(topic)?.map(|found| found.value()) else {
         return Ok(Err(QueueError::UnknownTopic { topic: topic.to_owned() }));
     };
-    let extent = tables.offsets.get((topic, partition))?.map(|extent| extent.value());
-    let Some((first, end)) = extent else {
+    if partition >= partitions {
         return Ok(Err(QueueError::UnknownPartition { topic: topic.to_owned(), partition, partitions }));
-    };
+    }
+    let extent = tables.offsets.get((topic, partition))?.map(|extent| extent.value());
+    let (first, end) = extent.ok_or_else(|| missing_offsets(topic, partition))?;
     let before = before.min(end);
     if before > first {
         tables.messages.retain_in((topic, partition, first)..(topic, partition, before), |_, _| false)?;
         tables.offsets.insert((topic, partition), (before, end))?;
     }
     Ok(Ok(()))
+}
+
+/// Writes the offsets of partitions again that lost them, from the messages that are there and the positions of groups.
+pub(super) fn restore_offsets(tables: &mut Tables<'_>, topic: &str) -> Result<u32, StorageError> {
+    let Some(partitions) = tables.topics.get(topic)?.map(|found| found.value()) else { return Ok(0) };
+    let mut restored = 0;
+    for partition in 0..partitions {
+        if tables.offsets.get((topic, partition))?.is_some() {
+            continue;
+        }
+        let mut messages = tables.messages.range((topic, partition, 0)..=(topic, partition, u64::MAX))?;
+        let first = messages.next().transpose()?.map(|(key, _)| key.value().2);
+        let last = messages.next_back().transpose()?.map(|(key, _)| key.value().2).or(first);
+        drop(messages);
+        // Groups never commit past the end, and all that they are past may be trimmed.
+        let mut end = last.map_or(0, |last| last + 1);
+        for entry in tables.positions.iter()? {
+            let (key, position) = entry?;
+            let (name, _, number) = key.value();
+            if name == topic && number == partition {
+                end = end.max(position.value());
+            }
+        }
+        tables.offsets.insert((topic, partition), (first.unwrap_or(end), end))?;
+        restored += 1;
+    }
+    Ok(restored)
 }
 
 /// Number of partitions of a topic.
@@ -127,14 +155,19 @@ pub(super) fn extents(
     transaction: &ReadTransaction,
     topic: &str,
 ) -> Result<Result<Vec<Extent>, QueueError>, Problem> {
-    if let Err(unknown) = partitions(transaction, topic)? {
-        return Ok(Err(unknown));
-    }
-    let mut extents = Vec::new();
+    let partitions = match partitions(transaction, topic)? {
+        Ok(partitions) => partitions,
+        Err(unknown) => return Ok(Err(unknown)),
+    };
+    let mut found = std::collections::BTreeMap::new();
     for entry in transaction.open_table(OFFSETS)?.range((topic, 0)..=(topic, u32::MAX))? {
-        let (first, end) = entry?.1.value();
-        extents.push(Extent { first, end });
+        let (key, extent) = entry?;
+        let (first, end) = extent.value();
+        found.insert(key.value().1, Extent { first, end });
     }
+    let extents = (0..partitions)
+        .map(|partition| found.remove(&partition).ok_or_else(|| missing_offsets(topic, partition)))
+        .collect::<Result<_, _>>()?;
     Ok(Ok(extents))
 }
 

@@ -9,8 +9,10 @@ use parking_lot::Mutex;
 use redb::{ReadTransaction, StorageError};
 use tokio::sync::watch;
 
+use super::aside::set_aside;
 use super::consumer::Groups;
 use super::database::{DatabaseSlot, Problem, io_fault};
+use super::log;
 use super::tables::Tables;
 use super::writer::Writer;
 use crate::fault::Fault;
@@ -68,6 +70,38 @@ impl EmbeddedStore {
     pub async fn open_with(folder: impl AsRef<Path>, options: StoreOptions) -> Result<Self, Fault> {
         let folder = folder.as_ref().to_owned();
         run_blocking(move || open(folder, &options)).await
+    }
+
+    /// As [`EmbeddedStore::open_with`], for a repair: a file that cannot be opened because it is damaged is kept under another name, which is
+    /// returned too, and a new one begun.
+    ///
+    /// # Errors
+    /// As [`EmbeddedStore::open`], but for [`Fault::Corrupted`].
+    pub async fn open_or_set_aside(
+        folder: impl AsRef<Path>,
+        options: StoreOptions,
+    ) -> Result<(Self, Option<PathBuf>), Fault> {
+        let folder = folder.as_ref().to_owned();
+        run_blocking(move || {
+            let damage = match open(folder.clone(), &options) {
+                Err(damage @ Fault::Corrupted { .. }) => damage,
+                outcome => return outcome.map(|store| (store, None)),
+            };
+            let path = folder.join(STORE_FILE);
+            let kept = set_aside(&path, &[]).map_err(|error| io_fault(path.display().to_string(), error))?;
+            tracing::warn!(%damage, kept = %kept.display(), "the damaged store is set aside");
+            open(folder, &options).map(|store| (store, Some(kept)))
+        })
+        .await
+    }
+
+    /// Writes the offsets of a topic's partitions again that damage took, from the messages that are left; returns how many.
+    ///
+    /// # Errors
+    /// [`Fault`] when the store cannot be read or written.
+    pub async fn restore_offsets(&self, topic: &str) -> Result<u32, Fault> {
+        let topic = topic.to_owned();
+        self.write(64, move |tables| log::restore_offsets(tables, &topic), |_| ()).await
     }
 
     /// Finishes the writes that wait and closes the file; every later use is refused with [`Fault::Closed`].

@@ -132,8 +132,7 @@ fn show_progress(total: u64, remainder: &Arc<Mutex<Remainder>>) -> ShowProgress 
         let skipped = remainder.lock().skipped.len() as u64;
         let done = counts.stored + counts.duplicates + counts.failed + skipped;
         progress.show(done, || {
-            let parts =
-                [(counts.duplicates, "stored before"), (counts.failed, "failed"), (skipped, "skipped")];
+            let parts = [(counts.duplicates, "duplicates"), (counts.failed, "failed"), (skipped, "skipped")];
             let shown = parts.iter().filter(|(count, _)| *count > 0);
             shown.map(|(count, what)| format!("{count} {what}")).collect::<Vec<_>>().join(", ")
         });

@@ -33,14 +33,16 @@ pub(crate) async fn run(context: &Context, _asked: &RepairArguments) -> Result<(
 }
 
 fn render(report: &RepairReport) -> String {
-    let RepairReport { catalog_set_aside, recovered, lost, unreadable, searchable } = report;
+    let RepairReport { catalog_set_aside, store_set_aside, recovered, lost, unreadable, searchable } = report;
     let mut text = format!(
         "{searchable} images can be searched; {recovered} catalog records written again, {} images lost, {} unreadable\n",
         lost.len(),
         unreadable.len(),
     );
-    if let Some(kept) = catalog_set_aside {
-        let _ = writeln!(text, "\nthe damaged catalog is kept as {}", kept.display());
+    for (part, kept) in [("catalog", catalog_set_aside), ("store", store_set_aside)] {
+        if let Some(kept) = kept {
+            let _ = writeln!(text, "\nthe damaged {part} is kept as {}", kept.display());
+        }
     }
     for (title, images) in [("lost", lost), ("unreadable", unreadable)] {
         if !images.is_empty() {

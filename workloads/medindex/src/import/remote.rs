@@ -1,7 +1,8 @@
 //! Importing through a running server: uploads by a few threads, then waiting until everything is searchable.
 //!
 //! The same guarantee as without a server: when it returns, every file is searchable, was there before, or is listed with the
-//! reason. A server that is busy is asked again; one that goes away ends the import, and starting again goes on.
+//! reason. A server that is busy is asked again for a minute; one that goes away for longer than a restart takes ends the import, and one that
+//! is not there at all ends it before a file is read. Starting again goes on.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +23,10 @@ const UPLOADS: usize = 4;
 /// How often a busy server is asked again, and how long is waited between.
 const RETRIES: u32 = 60;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How often in a row a server that does not answer at all is asked again.
+const RESTART_RETRIES: u32 = 5;
+/// Answered by any server that runs, busy or not.
+const ALIVE: &str = "/healthz";
 /// Time between two looks at an image that is not searchable yet.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Images may take this long in all to become searchable after the last upload made progress.
@@ -49,6 +54,7 @@ pub(crate) async fn import(
     stop: CancellationToken,
 ) -> Result<Summary, Failure> {
     let started = Instant::now();
+    server.get(ALIVE).await?;
     let shared = Arc::new(Shared { items: Mutex::new(items), state: Mutex::new(State::default()), progress });
     let uploads: Vec<_> = (0..UPLOADS)
         .map(|_| {
@@ -180,14 +186,17 @@ impl Shared {
 }
 
 fn upload(server: &Remote, name: &str, label: Option<&str>, bytes: &[u8]) -> Result<Accepted, Failure> {
-    let mut tries = 0;
+    let (mut tries, mut gone) = (0, 0);
     loop {
-        match server.upload(name, label, bytes) {
-            Err(failure) if failure.code == Code::Unavailable && tries < RETRIES => {
-                tries += 1;
-                std::thread::sleep(RETRY_AFTER);
-            }
+        let failure = match server.upload(name, label, bytes) {
+            Err(failure) if failure.code == Code::Unavailable => failure,
             outcome => return from_json(&outcome?),
+        };
+        tries += 1;
+        gone = if server.get_now(ALIVE).is_ok() { 0 } else { gone + 1 };
+        if tries > RETRIES || gone > RESTART_RETRIES {
+            return Err(failure);
         }
+        std::thread::sleep(RETRY_AFTER);
     }
 }

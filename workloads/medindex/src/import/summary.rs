@@ -13,7 +13,7 @@ use crate::table::{Align, Table, keep_end};
 pub(crate) struct Summary {
     /// Images that are searchable now and were not before.
     pub(crate) stored: u64,
-    /// Files whose bytes were stored before.
+    /// Files whose bytes were stored before, also by another file of the same import.
     pub(crate) duplicates: u64,
     /// Images that were stored before without a label and have one now.
     pub(crate) labels_set: u64,
@@ -42,7 +42,7 @@ impl Summary {
             format!(" ({:.1} images/s)", self.stored as f64 / self.seconds.max(0.001))
         };
         let mut text = format!(
-            "{} stored, {} stored before, {} failed, {} skipped in {:.1} s{rate}\n",
+            "{} stored, {} duplicates, {} failed, {} skipped in {:.1} s{rate}\n",
             self.stored,
             self.duplicates,
             self.failed.len(),
@@ -133,7 +133,7 @@ mod tests {
             interrupted: false,
         };
         let text = summary.render();
-        assert!(text.starts_with("3 stored, 1 stored before, 1 failed, 2 skipped in 1.5 s (2.0 images/s)\n"));
+        assert!(text.starts_with("3 stored, 1 duplicates, 1 failed, 2 skipped in 1.5 s (2.0 images/s)\n"));
         assert!(text.contains("failed  file   reason\n     1  a.dcm  truncated\n"), "{text}");
         assert!(text.contains("      2  such as x.txt  plain text\n"), "{text}");
         assert!(text.contains("1 labels kept: ") && !text.contains("labels set"), "{text}");

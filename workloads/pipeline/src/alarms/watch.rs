@@ -163,7 +163,7 @@ impl AlarmCheck for IndexLagCheck {
         let Ok(Ok(lag)) = tokio::time::timeout(ANSWER_WITHIN, shard.lag()).await else { return Vec::new() };
         let done = shard.index.log_positions().values().sum();
         let Some(stands) = self.rule.look(self.started.elapsed(), lag, done) else { return Vec::new() };
-        let failure = shard.follower.failure.lock().clone();
+        let failure = shard.follower.failure();
         let because = failure.map(|failure| format!(", because {failure}")).unwrap_or_default();
         let detail = format!("{lag} changes wait and none was applied for {} s{because}", stands.as_secs());
         vec![Finding { kind: AlarmKind::ShardLagging, subject: shard.name(), detail }]

@@ -96,9 +96,13 @@ async fn run(worker: EmbedWorker, mut consumer: Box<dyn Consumer>) {
             Err(error) => Err(error.into()),
         };
         match outcome {
-            Ok(()) => backoff.reset(),
+            Ok(()) => {
+                backoff.reset();
+                worker.note_embedding(None);
+            }
             Err(error) => {
                 tracing::error!(%error, "embedding is interrupted and will be tried again");
+                worker.note_embedding(Some(error));
                 if let Err(error) = consumer.rewind().await {
                     tracing::error!(%error, "the queue cannot be rewound");
                 }
@@ -117,9 +121,7 @@ async fn process_and_commit(
     deliveries: &[Delivery],
 ) -> Result<(), BackendError> {
     process(worker, deliveries).await?;
-    consumer.commit(&positions_after(deliveries)).await?;
-    worker.announce_change();
-    Ok(())
+    Ok(consumer.commit(&positions_after(deliveries)).await?)
 }
 
 /// Takes a batch of messages through all steps but the commit.

@@ -114,6 +114,9 @@ pub enum ImportError {
     /// A backend failed.
     #[error(transparent)]
     Backend(BackendError),
+    /// The embedder of this process does not get on.
+    #[error("images were stored and cannot be made searchable ({0}); mend that and start the import again")]
+    Embed(#[source] Arc<BackendError>),
     /// The process is being stopped.
     #[error("the import was stopped; start it again to go on")]
     Stopped,
@@ -125,6 +128,7 @@ impl Classified for ImportError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Backend(error) => error.kind(),
+            Self::Embed(error) => error.kind(),
             Self::Stopped => ErrorKind::Unavailable,
         }
     }
@@ -231,12 +235,21 @@ async fn pass_over_what_is_done(context: &Arc<Context>, stop: &CancellationToken
         if ends.iter().all(|(partition, end)| done.get(partition).copied().unwrap_or(0) >= *end) {
             return Ok(());
         }
+        check_embedder(context)?;
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             () = context.stop.cancelled() => return Err(ImportError::Stopped),
             outcome = changed.changed() => if outcome.is_err() { return Err(ImportError::Stopped) },
             () = tokio::time::sleep(LOOK) => {}
         }
+    }
+}
+
+/// A folder of this machine whose embedder fails is not waited for: its disk is full, or it is damaged.
+fn check_embedder(context: &Context) -> Result<(), ImportError> {
+    match context.embedding_failure() {
+        Some(failure) if context.shard.is_some() => Err(ImportError::Embed(failure)),
+        _ => Ok(()),
     }
 }
 
@@ -397,6 +410,7 @@ impl Import<'_> {
             if self.waiting.len() <= most {
                 break;
             }
+            check_embedder(self.context)?;
             tokio::select! {
                 () = self.give_up() => break,
                 () = self.context.stop.cancelled() => return Err(ImportError::Stopped),

@@ -1,6 +1,7 @@
 //! The text form of filters: `modality=CT,body_part=CHEST|HEAD,time>=2020-01-01`.
 //!
-//! A comma means *and*, a bar between values means *any of*, `!=` means *none of*. Fields are `image_type`, `modality`,
+//! A comma means *and*, a bar between values means *any of*, `!=` means *none of*; a backslash takes such a character as part of the value
+//! (`label=a\,b`). Fields are `image_type`, `modality`,
 //! `body_part`, `label`, `organisation`, `study`, `patient` and `time`; `time` is compared with `>=`, `>`, `<=`, `<` or `=` to a day
 //! (`2020-01-31`) or a moment (`2020-01-31T12:00:00Z`). Modality, body part and image type are compared in capital letters, as
 //! DICOM writes them. Guarantee: whatever is not understood is an error that names it; nothing is ignored.
@@ -23,6 +24,11 @@ pub enum FilterError {
     /// A condition without an operator.
     #[error("filter '{0}' has no operator; write it like modality=CT or time>=2020-01-01")]
     FindOperator(String),
+    /// A backslash before something that needs none, or at the end.
+    #[error(
+        "filter '{0}' has a backslash that stands before none of , | \\ = < > !; write \\\\ for a backslash itself"
+    )]
+    Unescape(String),
     /// A field that does not exist.
     #[error("unknown filter field '{0}'; fields are {fields}", fields = FILTER_FIELDS.join(", "))]
     FindField(String),
@@ -30,7 +36,10 @@ pub enum FilterError {
     #[error("filter '{0}' lacks a value; write it like modality=CT or modality=CT|MR")]
     FindValue(String),
     /// An operator that the field does not know.
-    #[error("filter field '{field}' is compared with = or !=, not with '{operator}'")]
+    #[error(
+        "filter field '{field}' is compared with = or !={more}, not with '{operator}'",
+        more = if field == "time" { ", or with >=, >, <= or <" } else { "" }
+    )]
     ApplyOperator {
         /// The field.
         field: String,
@@ -56,7 +65,7 @@ pub fn parse_filter(text: &str) -> Result<Filter, FilterError> {
     if text.trim().is_empty() {
         return Ok(Filter::All);
     }
-    let conditions = text.split(',').map(str::trim).map(|condition| match condition {
+    let conditions = split(text, ',').map(str::trim).map(|condition| match condition {
         "" => Err(FilterError::FindCondition(text.to_owned())),
         condition => parse_condition(condition),
     });
@@ -75,14 +84,18 @@ pub fn all_of(mut filters: Vec<Filter>) -> Filter {
 
 fn parse_condition(condition: &str) -> Result<Filter, FilterError> {
     let (name, operator, value) = split_condition(condition)?;
-    if value.split('|').any(|value| value.trim().is_empty()) {
+    if value.starts_with(['=', '<', '>', '!']) {
+        let operator = format!("{operator}{}", &value[..1]);
+        return Err(FilterError::ApplyOperator { field: name.to_owned(), operator });
+    }
+    if split(value, '|').any(|value| value.trim().is_empty()) {
         return Err(FilterError::FindValue(condition.to_owned()));
     }
     if name == "time" {
         return parse_time_condition(operator, value);
     }
     let field = parse_field(name)?;
-    let matches = value_filter(field, value);
+    let matches = value_filter(field, value).ok_or_else(|| FilterError::Unescape(condition.to_owned()))?;
     match operator {
         "=" => Ok(matches),
         "!=" => Ok(Filter::Not(Box::new(matches))),
@@ -106,13 +119,38 @@ fn parse_field(name: &str) -> Result<Field, FilterError> {
     name.parse().map_err(|_| FilterError::FindField(name.to_owned()))
 }
 
-fn value_filter(field: Field, text: &str) -> Filter {
-    let mut values: Vec<String> = text.split('|').map(|value| normalise(field, value.trim())).collect();
-    if values.len() == 1 {
+/// `None` where a value cannot be unescaped.
+fn value_filter(field: Field, text: &str) -> Option<Filter> {
+    let values = split(text, '|').map(|value| Some(normalise(field, &unescape(value.trim())?)));
+    let mut values = values.collect::<Option<Vec<String>>>()?;
+    Some(if values.len() == 1 {
         Filter::Equals { field, value: values.remove(0) }
     } else {
         Filter::In { field, values }
+    })
+}
+
+/// The parts between separators that no backslash stands before.
+fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let mut escaped = false;
+    text.split(move |letter| {
+        let is_separator = letter == separator && !escaped;
+        escaped = letter == '\\' && !escaped;
+        is_separator
+    })
+}
+
+/// A value without its backslashes; `None` where one stands before nothing that needs it.
+fn unescape(value: &str) -> Option<String> {
+    let mut plain = String::with_capacity(value.len());
+    let mut letters = value.chars();
+    while let Some(letter) = letters.next() {
+        plain.push(match letter {
+            '\\' => letters.next().filter(|next| matches!(next, ',' | '|' | '\\' | '=' | '<' | '>' | '!'))?,
+            letter => letter,
+        });
     }
+    Some(plain)
 }
 
 /// The form in which a value of `field` is indexed and compared.
@@ -178,6 +216,29 @@ mod tests {
         assert_eq!(parse_filter("label=HeadCT").unwrap(), equals(Field::Label, "HeadCT"));
         let not = Filter::Not(Box::new(equals(Field::Label, "Hand")));
         assert_eq!(parse_filter("label!=Hand").unwrap(), not);
+    }
+
+    #[test]
+    fn a_backslash_takes_a_separator_as_part_of_the_value() {
+        assert_eq!(parse_filter(r"label=a\,b").unwrap(), equals(Field::Label, "a,b"));
+        assert_eq!(parse_filter(r"label=a\|b\\").unwrap(), equals(Field::Label, r"a|b\"));
+        assert_eq!(parse_filter(r"label=\=x").unwrap(), equals(Field::Label, "=x"));
+        let both = Filter::In { field: Field::Label, values: vec!["a|b".into(), "c".into()] };
+        assert_eq!(parse_filter(r"label=a\|b|c").unwrap(), both);
+        for text in [r"label=a\b", r"label=a\"] {
+            assert_eq!(parse_filter(text), Err(FilterError::Unescape(text.into())));
+        }
+    }
+
+    #[test]
+    fn an_operator_too_much_is_no_part_of_the_value() {
+        for (text, operator) in [("modality==CT", "=="), ("time>>2020-01-01", ">>"), ("label!==x", "!==")] {
+            let refused = parse_filter(text).unwrap_err();
+            assert!(
+                matches!(&refused, FilterError::ApplyOperator { operator: found, .. } if found == operator),
+                "{text}: {refused}"
+            );
+        }
     }
 
     #[test]
