@@ -62,8 +62,8 @@ async fn uploads_that_wait_in_the_queue_survive_the_loss_of_the_catalog() {
     for seed in 0..IMAGES {
         ids.push(pipeline.accept(pattern(seed)).await.unwrap().id);
     }
-    pipeline.shutdown().await.unwrap();
     let embedded = pipeline.status().await.unwrap().images.indexed;
+    pipeline.shutdown().await.unwrap();
     drop(pipeline);
     for name in ["catalog.sqlite", "catalog.sqlite-wal", "catalog.sqlite-shm"] {
         std::fs::remove_file(folder.path().join(name)).ok();
@@ -72,7 +72,8 @@ async fn uploads_that_wait_in_the_queue_survive_the_loss_of_the_catalog() {
     assert!(matches!(refused, OpenError::CompareParts { .. }), "{refused}");
     assert_eq!(medindex_pipeline::Classified::kind(&refused), ErrorKind::Internal);
     let report = Pipeline::repair(folder.path(), embedder(), Settings::default()).await.unwrap();
-    assert_eq!((report.recovered, report.searchable), (u64::from(IMAGES), embedded));
+    assert_eq!(report.recovered, u64::from(IMAGES));
+    assert!((embedded..=u64::from(IMAGES)).contains(&report.searchable), "{embedded} before, {report:?}");
     let pipeline = open(folder.path()).await;
     wait_for_all(&pipeline, u64::from(IMAGES)).await;
     for (seed, id) in ids.iter().enumerate() {

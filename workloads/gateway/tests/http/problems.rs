@@ -103,7 +103,7 @@ async fn other_content_types_are_refused() {
 #[tokio::test]
 async fn files_that_are_no_images_are_refused_with_their_reason() {
     let house = House::empty().await;
-    let huge = huge_png();
+    let huge = png_without_pixels(100_000);
     let cases: [(&str, &[u8], u16, &str); 5] = [
         ("empty.dcm", b"", 422, "empty"),
         ("notes.dcm", b"just some words, not an image", 422, "not an image"),
@@ -123,19 +123,26 @@ async fn files_that_are_no_images_are_refused_with_their_reason() {
 }
 
 #[tokio::test]
-async fn a_file_without_its_end_is_refused_at_once_or_fails_with_its_reason() {
+async fn a_file_without_its_end_is_refused_at_once() {
     let house = House::empty().await;
     let whole = sample("CT_small.dcm");
     let cut = Form::new().file("cut.dcm", &whole[..whole.len() / 2]);
-    for path in ["/api/v1/search", "/api/v1/recognise"] {
+    for path in ["/api/v1/search", "/api/v1/recognise", "/api/v1/images"] {
         let detail = house.post(path, cut.clone()).await.problem(422, "unprocessable-image");
-        assert!(detail.contains("truncated"), "{detail}");
+        assert!(detail.contains("truncated"), "{path}: {detail}");
     }
+    assert_eq!(house.get("/api/v1/alarms").await.json()["alarms"], serde_json::json!([]));
+}
+
+#[tokio::test]
+async fn an_upload_whose_pixels_are_damaged_fails_with_its_reason_and_raises_an_alarm() {
+    let house = House::empty().await;
     // An upload is acknowledged by its header; its pixels are read later.
-    let (id, status) = house.settled(&house.post("/api/v1/images", cut).await).await;
+    let damaged = Form::new().file("damaged.png", &png_without_pixels(64));
+    let (id, status) = house.settled(&house.post("/api/v1/images", damaged).await).await;
     assert_eq!(status, ImageStatus::Failed);
     let details = house.get(&format!("/api/v1/images/{id}")).await.json();
-    assert!(details["reason"].as_str().unwrap().contains("truncated"), "{details}");
+    assert!(details["reason"].as_str().unwrap().contains("PNG"), "{details}");
     let alarms = house.get("/api/v1/alarms").await.json()["alarms"].clone();
     let dead = alarms.as_array().unwrap().iter().filter(|alarm| alarm["kind"] == "dead_letter");
     let dead: Vec<_> = dead.collect();
@@ -146,9 +153,11 @@ async fn a_file_without_its_end_is_refused_at_once_or_fails_with_its_reason() {
     );
 }
 
-/// A PNG header that declares 100,000 x 100,000 pixels.
-fn huge_png() -> Vec<u8> {
-    let mut png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\x01\x86\xa0\0\x01\x86\xa0\x08\0\0\0\0".to_vec();
+/// A PNG that declares `edge` x `edge` pixels and has none.
+fn png_without_pixels(edge: u32) -> Vec<u8> {
+    let mut png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec();
+    png.extend_from_slice(&[edge.to_be_bytes(), edge.to_be_bytes()].concat());
+    png.extend_from_slice(b"\x08\0\0\0\0");
     // CRC-32 of the chunk, as in the PNG specification, annex D.
     let mut crc = u32::MAX;
     for byte in &png[12..] {
