@@ -261,7 +261,7 @@ fn halting(form: Vec<u8>) -> (Request<Body>, oneshot::Sender<()>) {
 }
 
 /// An upload of which 16 bytes come every `period`.
-fn dripping(form: Vec<u8>, period: Duration) -> Request<Body> {
+fn dripping(form: &[u8], period: Duration) -> Request<Body> {
     let drops: Vec<Bytes> = form.chunks(16).map(Bytes::copy_from_slice).collect();
     let stream = futures::stream::iter(drops).then(move |bytes| async move {
         tokio::time::sleep(period).await;
@@ -305,7 +305,7 @@ async fn a_client_that_sends_drop_by_drop_is_given_up() {
     let house = House::with(Settings::default(), settings).await;
     let body = Form::new().file("a.dcm", &sample("CT_small.dcm")).body();
     let began = tokio::time::Instant::now();
-    house.send(dripping(body, Duration::from_millis(50))).await.problem(408, "request-timeout");
+    house.send(dripping(&body, Duration::from_millis(50))).await.problem(408, "request-timeout");
     assert!(began.elapsed() < Duration::from_secs(5), "the body would have taken minutes");
 }
 
