@@ -87,6 +87,8 @@ pub fn desired_topics(index: &ValidatedIndex) -> Vec<DesiredTopic> {
         let mut settings = kafka.topic_settings.clone();
         settings.insert("min.insync.replicas".to_owned(), kafka.min_insync_replicas.to_string());
         settings.insert("max.message.bytes".to_owned(), (MAX_MESSAGE_BYTES + RECORD_OVERHEAD).to_string());
+        // What is deleted for its age must not depend on the clock of whoever sent it.
+        settings.entry("message.timestamp.type".to_owned()).or_insert_with(|| "LogAppendTime".to_owned());
         if name == TOPIC_IMAGE_INDEXED {
             // Search shards begin with what is in this topic: the last change of every image stays.
             settings.insert("cleanup.policy".to_owned(), "compact".to_owned());

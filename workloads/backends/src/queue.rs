@@ -48,7 +48,7 @@ pub enum QueueError {
     },
     /// The topic is there with another number of partitions.
     #[error(
-        "topic {topic} has {found} partitions, not {wanted}: the number of partitions of an index is fixed when it is made"
+        "topic {topic} has {found} partitions, not {wanted}: the number of partitions of an index is fixed when it is made, and every topic and process of it has the same"
     )]
     PartitionCount {
         /// The topic.

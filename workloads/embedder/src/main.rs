@@ -1,7 +1,7 @@
 //! `medindex-embedder`: embeds uploads from the queue, and queries over gRPC, on the same model and session.
 //!
 //! Embedders of an index are one consumer group: each takes some partitions, and others take over when one goes. Guarantees: see
-//! `medindex_pipeline::EmbedWorker`; a model other than the index's ends the program with a message that names both.
+//! `medindex_pipeline::EmbedWorker`; with a model other than the index's it waits, not ready, with a message that names both.
 
 mod arguments;
 mod metrics;

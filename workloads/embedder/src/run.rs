@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use medindex_pipeline::{
-    BackendError, Core, DescriptionError, EmbedWorker, Embedding, PublishedQuantizer, SettingsError,
-    register_model,
-};
+use medindex_pipeline::{Core, EmbedWorker, Embedding, PublishedQuantizer, SettingsError, register_model};
 use medindex_rpc::embed_server::EmbedService;
 use medindex_rpc::serving::{ServeError, serve};
 use medindex_runtime::connect::{ConnectError, connect};
@@ -13,6 +10,7 @@ use medindex_runtime::logging::LoggingError;
 use medindex_runtime::model::StartModelError;
 use medindex_runtime::operation::{ListenError, OperationServer, Readiness};
 use medindex_runtime::shutdown::stop_on_signals;
+use medindex_runtime::waiting::{Awaited, StopError, Waiting};
 use medindex_runtime::watching::watch_memory;
 use prometheus_client::registry::Registry;
 use tonic::service::Routes;
@@ -34,11 +32,9 @@ pub(crate) enum RunError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     #[error(transparent)]
-    CompareIndex(#[from] DescriptionError),
+    Wait(#[from] StopError),
     #[error(transparent)]
     CheckSettings(#[from] SettingsError),
-    #[error(transparent)]
-    Consume(#[from] BackendError),
     #[error(transparent)]
     Serve(#[from] ServeError),
 }
@@ -59,9 +55,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), RunError> {
 
     readiness.unready("loading the model");
     let (embedder, manifest) = arguments.model.start().await?;
-    let ports = connect(&arguments.backends, &readiness, &stop).await?;
+    let waiting = Waiting { readiness: &readiness, stop: &stop };
+    let ports = connect(&arguments.backends, &waiting).await?;
     let partitions = arguments.backends.index.partitions;
-    register_model(ports.store.as_ref(), partitions, &manifest).await?;
+    let store = ports.store.as_ref();
+    // An index of another model or other partitions is waited for: it may be the index that is mended, and not this process.
+    waiting.until(Awaited::Index, async || register_model(store, partitions, &manifest).await).await?;
     let model = embedder.model().manifest().clone();
     let model_name = format!("{}@{}", model.name, model.version);
     let core = Core::new(arguments.settings(), partitions, ports, model)?;
@@ -70,13 +69,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), RunError> {
     core.begin();
     let quantizers = PublishedQuantizer::follow(Arc::clone(&core)).await;
     let embedding: Arc<dyn Embedding> = Arc::new(embedder.clone());
-    EmbedWorker {
+    let worker = || EmbedWorker {
         core: Arc::clone(&core),
         embedding: Arc::clone(&embedding),
         quantizers: Arc::clone(&quantizers) as _,
-    }
-    .start()
-    .await?;
+    };
+    waiting.until(Awaited::Queue, async || worker().start().await).await?;
     operation.measure(metrics.gauges(Arc::clone(&core), embedder, quantizers));
     let service = EmbedService::new(embedding, core.model_digest(), &model_name).into_server();
     readiness.ready();

@@ -13,6 +13,7 @@ use medindex_runtime::logging::LoggingError;
 use medindex_runtime::model::StartModelError;
 use medindex_runtime::operation::{ListenError, OperationServer, Readiness};
 use medindex_runtime::shutdown::stop_on_signals;
+use medindex_runtime::waiting::Waiting;
 use medindex_runtime::watching::watch_memory;
 use medindex_sources::{Candidate, Items, LabelTable, Labels, SourceError, SourceErrorKind, expand};
 use prometheus_client::registry::Registry;
@@ -144,7 +145,7 @@ async fn start_core(
 ) -> Result<(Arc<Core>, EmbedWorker), RunError> {
     readiness.unready("loading the model");
     let (embedder, manifest) = arguments.model.start().await?;
-    let ports = connect(&arguments.backends, readiness, stop).await?;
+    let ports = connect(&arguments.backends, &Waiting { readiness, stop }).await?;
     let partitions = arguments.backends.index.partitions;
     register_model(ports.store.as_ref(), partitions, &manifest).await?;
     let model = embedder.model().manifest().clone();

@@ -5,7 +5,7 @@ use half::f16;
 use medindex_backends::catalog::ImageRecord;
 use medindex_backends::queue::{Delivery, Message as QueueMessage};
 use medindex_backends::{Columns, FrameVector, ImageInformation};
-use medindex_index::{Attributes, Change, Entry, EntryKey};
+use medindex_index::{Attributes, Change, Entry, EntryKey, IndexError};
 use medindex_proto::identity::{ImageId, RowKey};
 use medindex_proto::message::{Message, MessageError};
 use medindex_proto::messages::{self, ImageIndexed, Indexed, Tombstone, image_indexed, indexed};
@@ -105,6 +105,9 @@ pub(crate) enum ChangeError {
     /// Its vectors come from another model.
     #[error("its vectors come from model {found}, this index holds those of {expected}")]
     OtherModel { found: String, expected: String },
+    /// No index takes its vectors.
+    #[error("its vectors cannot be searched: {0}")]
+    CheckVectors(IndexError),
     /// A backend failed: try again.
     #[error(transparent)]
     Backend(#[from] BackendError),
@@ -112,7 +115,9 @@ pub(crate) enum ChangeError {
 
 /// What a message does to the index, in order, and the span of its trace, to be kept until it is done.
 pub(crate) async fn changes_of(core: &Core, delivery: &Delivery) -> Result<(Vec<Change>, Span), ChangeError> {
+    core.clock.look("a message on imageindexed", delivery.published_at_ms);
     let message = ImageIndexed::read(&delivery.payload)?;
+    core.clock.look("a change", message.at_ms);
     let span = tracing::info_span!("apply change", otel.kind = "consumer", image = message.image_id);
     go_on(&span, &message.trace);
     Ok((changes_of_message(core, message).await?, span))
@@ -136,10 +141,22 @@ async fn changes_of_message(core: &Core, message: ImageIndexed) -> Result<Vec<Ch
                 }
                 _ => stored_frames(core, &row_key).await?,
             };
-            Ok(entries(&id, frames, &attributes))
+            let changes = entries(&id, frames, &attributes);
+            check_entries(&changes, core.model().embedding.dimension)?;
+            Ok(changes)
         }
         _ => Ok(vec![Change::Remove { id: *id.as_bytes() }]),
     }
+}
+
+/// The index refuses a batch whole: one bad vector would stop the shard.
+fn check_entries(changes: &[Change], dimension: usize) -> Result<(), ChangeError> {
+    for change in changes {
+        if let Change::Upsert(entry) = change {
+            entry.check(dimension).map_err(ChangeError::CheckVectors)?;
+        }
+    }
+    Ok(())
 }
 
 /// The removal that a message asks for, if it asks for one. What cannot be read asks for nothing here.

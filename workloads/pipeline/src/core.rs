@@ -13,8 +13,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::alarms::{self, AlarmBoard, AlarmCheck, BackendCheck, LostOperationsCheck, RaisedAlarm};
+use crate::alarms::{
+    self, AlarmBoard, AlarmCheck, BackendCheck, ClockCheck, LostOperationsCheck, RaisedAlarm,
+};
 use crate::backend_error::BackendError;
+use crate::clock::ClockWatch;
 use crate::error::{Classified, ErrorKind};
 use crate::locks::ImageLocks;
 use crate::operations::{self, Action, Event, OperationLog, OperationLogCounts, note, outcome};
@@ -73,6 +76,7 @@ pub struct Core {
     embedding_failure: Mutex<Option<Arc<BackendError>>>,
     pub(crate) operations: OperationLog,
     pub(crate) alarms: AlarmBoard,
+    pub(crate) clock: ClockWatch,
     /// What to look for, until the task that looks takes them.
     checks: Mutex<Vec<Box<dyn AlarmCheck>>>,
     /// The operation log has its beginning.
@@ -104,9 +108,11 @@ impl Core {
             embedding_failure: Mutex::new(None),
             operations: OperationLog::default(),
             alarms: AlarmBoard::default(),
+            clock: ClockWatch::default(),
             checks: Mutex::new(vec![
                 Box::new(BackendCheck::default()),
                 Box::new(LostOperationsCheck::default()),
+                Box::new(ClockCheck),
             ]),
             has_begun: AtomicBool::new(false),
         }))

@@ -63,7 +63,7 @@ pub enum DescriptionError {
     },
     /// This process was told another number of partitions.
     #[error(
-        "the index has {stored} partitions, this process was told {given}: the number of partitions is fixed when an index is made"
+        "the index has {stored} partitions, this process was told {given}: the number of partitions is fixed when an index is made; start it with --partitions {stored}"
     )]
     ComparePartitions {
         /// Partitions of the index.

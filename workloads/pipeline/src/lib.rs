@@ -10,6 +10,7 @@ mod alarms;
 mod backend_error;
 mod catalog_row;
 mod change;
+mod clock;
 mod context;
 mod core;
 mod dead_letter;

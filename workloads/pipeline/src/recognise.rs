@@ -127,18 +127,23 @@ async fn compute_and_keep(
     name: String,
     bytes: Bytes,
 ) -> Result<Recognition, RecogniseError> {
-    // Whoever waited for another computation, in this process or in another, finds its result here.
-    let claim = loop {
+    // Whoever waited for another computation, in this process or in another, finds its result here. Who may compute looks once more: between the
+    // look and the claim, another may have kept its result and given its claim back.
+    let mut claim = None;
+    loop {
         if let Some(found) = cached(context, key).await {
             context.caches.recognitions.hit();
             return Ok(found);
         }
+        if claim.is_some() {
+            break;
+        }
         match Claim::take(context, key).await {
             ClaimOutcome::Others => tokio::time::sleep(LOOK_AGAIN).await,
-            ClaimOutcome::Mine(claim) => break Some(claim),
-            ClaimOutcome::Unknown => break None,
+            ClaimOutcome::Mine(mine) => claim = Some(mine),
+            ClaimOutcome::Unknown => break,
         }
-    };
+    }
     context.caches.recognitions.miss();
     let recognition = compute(context, md5, name, bytes).await?;
     match serde_json::to_vec(&recognition) {

@@ -1,6 +1,7 @@
 //! What every program measures: the alarms that it knows of, and what became of the operations that it recorded.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use medindex_pipeline::{Core, OperationLogCounts};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -26,10 +27,11 @@ struct ResultLabel {
 pub struct CoreMetrics {
     alarms: Family<AlarmLabels, Gauge>,
     operations: Family<ResultLabel, Gauge>,
+    clock_ahead: Gauge<f64, AtomicU64>,
 }
 
 impl CoreMetrics {
-    /// Registers `medindex_alarms` and `medindex_operations_recorded`.
+    /// Registers `medindex_alarms`, `medindex_operations_recorded` and `medindex_clock_ahead_seconds`.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         let registry = registry.sub_registry_with_prefix("medindex");
@@ -43,11 +45,17 @@ impl CoreMetrics {
             "Operations of this process by what became of them: published, kept in the catalog, dropped, waiting",
             metrics.operations.clone(),
         );
+        registry.register(
+            "clock_ahead_seconds",
+            "How far in the future the furthest time lay that this process read in the last minutes, 0 while clocks agree",
+            metrics.clock_ahead.clone(),
+        );
         metrics
     }
 
     /// Brings them up to date.
     pub fn set(&self, core: &Core) {
+        self.clock_ahead.set(core.clock_ahead().as_secs_f64());
         self.alarms.clear();
         for alarm in core.raised_alarms() {
             let labels = AlarmLabels { name: alarm.name, severity: alarm.severity.name() };

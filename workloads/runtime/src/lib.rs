@@ -1,9 +1,9 @@
 //! What every program of the cluster shares.
 //!
 //! A program reads its settings from flags, environment and mounted files ([`arguments`]), starts its log and traces ([`logging`], [`traces`]), connects to the
-//! backends and waits for those that are not there yet ([`connect`]), says how it is ([`operation`]: probes and metrics), and ends in order when
-//! it is told to ([`shutdown`]). Guarantees: a wrong setting ends the program at once with a line that names it; a backend that does not answer is
-//! waited for, ever more slowly, while `/readyz` says why; SIGTERM is answered within the time that Kubernetes gives.
+//! backends and waits for those that are not there yet ([`connect`], [`waiting`]), says how it is ([`operation`]: probes and metrics), and ends in order when
+//! it is told to ([`shutdown`]). Guarantees: a wrong setting ends the program at once with a line that names it; a backend that does not answer or is not
+//! as it has to be is waited for, ever more slowly, while `/readyz` says why; SIGTERM is answered within the time that Kubernetes gives.
 
 pub mod arguments;
 pub mod connect;
@@ -15,6 +15,7 @@ pub mod operation;
 pub mod settings_table;
 pub mod shutdown;
 pub mod traces;
+pub mod waiting;
 pub mod watching;
 
 use std::error::Error;

@@ -15,10 +15,14 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::encoding::text;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use crate::waiting::Awaited;
 
 /// Media type of the metrics.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -34,15 +38,17 @@ pub struct ListenError {
     source: io::Error,
 }
 
-/// Whether a program is ready, as it says itself. Cheap to clone; clones share it.
+/// Whether a program is ready, as it says itself, and what it waits for. Cheap to clone; clones share it.
 #[derive(Debug, Clone)]
 pub struct Readiness {
     reason: Arc<watch::Sender<Option<String>>>,
+    waiting: Family<[(&'static str, &'static str); 1], Gauge>,
 }
 
 impl Default for Readiness {
     fn default() -> Self {
-        Self { reason: Arc::new(watch::Sender::new(Some("it is starting".to_owned()))) }
+        let reason = Arc::new(watch::Sender::new(Some("it is starting".to_owned())));
+        Self { reason, waiting: Family::default() }
     }
 }
 
@@ -60,6 +66,24 @@ impl Readiness {
     /// Why it is not ready.
     pub fn reason(&self) -> Option<String> {
         self.reason.borrow().clone()
+    }
+
+    /// Notes whether the program waits for something.
+    pub(crate) fn waits(&self, what: Awaited, it_does: bool) {
+        self.waiting.get_or_create(&[("for", what.name())]).set(i64::from(it_does));
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_waiting(&self, what: Awaited) -> i64 {
+        self.waiting.get_or_create(&[("for", what.name())]).get()
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "medindex_waiting",
+            "1 while the program waits for something that it needs and that is not there or not as it has to be",
+            self.waiting.clone(),
+        );
     }
 }
 
@@ -98,9 +122,10 @@ impl OperationServer {
     pub async fn start(
         address: SocketAddr,
         readiness: Readiness,
-        registry: Registry,
+        mut registry: Registry,
         stop: CancellationToken,
     ) -> Result<Self, ListenError> {
+        readiness.register(&mut registry);
         let listener = TcpListener::bind(address).await.map_err(|source| ListenError { address, source })?;
         let operation = Operation {
             readiness,

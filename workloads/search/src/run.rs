@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use medindex_pipeline::{
-    BackendError, Core, DescriptionError, DiskCheck, Searcher as _, SettingsError, Shard, await_description,
+    BackendError, Core, DiskCheck, Searcher as _, SettingsError, Shard, await_description,
 };
 use medindex_rpc::serving::{ServeError, serve};
 use medindex_rpc::shard_server::ShardService;
@@ -11,6 +11,7 @@ use medindex_runtime::connect::{ConnectError, connect};
 use medindex_runtime::logging::LoggingError;
 use medindex_runtime::operation::{ListenError, OperationServer, Readiness};
 use medindex_runtime::shutdown::stop_on_signals;
+use medindex_runtime::waiting::{Awaited, StopError, Waiting};
 use medindex_runtime::watching::watch_memory;
 use prometheus_client::registry::Registry;
 use tonic::service::Routes;
@@ -32,11 +33,11 @@ pub(crate) enum RunError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     #[error(transparent)]
-    CompareIndex(#[from] DescriptionError),
+    Wait(#[from] StopError),
     #[error(transparent)]
     CheckSettings(#[from] SettingsError),
     #[error(transparent)]
-    Open(#[from] BackendError),
+    Close(#[from] BackendError),
     #[error(transparent)]
     Serve(#[from] ServeError),
 }
@@ -56,13 +57,16 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), RunError> {
     )
     .await?;
 
-    let ports = connect(&arguments.backends, &readiness, &stop).await?;
-    readiness.unready("waiting for the first embedder to register its model");
+    let waiting = Waiting { readiness: &readiness, stop: &stop };
+    let ports = connect(&arguments.backends, &waiting).await?;
     let partitions = arguments.backends.index.partitions;
-    let description = await_description(ports.store.as_ref(), partitions, &stop).await?;
-    let core = Core::new(arguments.settings(), partitions, ports, description.model()?)?;
+    let store = ports.store.as_ref();
+    let described = async || await_description(store, partitions, &stop).await?.model();
+    let model = waiting.until(Awaited::Index, described).await?;
+    let core = Core::new(arguments.settings(), partitions, ports, model)?;
     let disk = DiskCheck::new(&options.folder);
-    let shard = Shard::open(Arc::clone(&core), options).await?;
+    let opened = async || Shard::open(Arc::clone(&core), options.clone()).await;
+    let shard = waiting.until(Awaited::Folder, opened).await?;
     core.add_check(disk);
     core.add_check(shard.alarm_check());
     watch_memory(&core);

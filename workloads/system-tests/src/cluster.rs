@@ -42,6 +42,7 @@ pub struct Process {
     pub name: String,
     program: &'static str,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     /// Port of the service.
     pub port: u16,
     /// Port of probes and metrics.
@@ -54,7 +55,7 @@ impl Process {
     /// Starts it.
     pub fn start(&mut self) {
         let mut command = Command::new(program(self.program));
-        command.args(&self.arguments);
+        command.args(&self.arguments).envs(self.environment.iter().cloned());
         self.server = Some(Server::start(&self.name, &command, &self.log).unwrap());
     }
 
@@ -63,6 +64,21 @@ impl Process {
         if let Some(server) = &mut self.server {
             server.kill();
         }
+    }
+
+    /// Sets arguments (`--flag=value`) for the next start, in place of those of the same flags.
+    pub fn set(&mut self, arguments: &[String]) {
+        for argument in arguments {
+            let flag = argument.split('=').next().unwrap_or_default();
+            self.arguments.retain(|other| other.split('=').next() != Some(flag));
+            self.arguments.push(argument.clone());
+        }
+    }
+
+    /// Shifts its wall clock by some seconds from the next start on.
+    pub fn shift_clock(&mut self, seconds: i64) {
+        let folder = self.log.parent().expect("logs lie in a folder");
+        self.environment = medindex_testbed::clock::shifted_by(seconds, folder).unwrap().to_vec();
     }
 
     /// Asks it to end in order, and waits.
@@ -80,6 +96,13 @@ impl Process {
     /// Whether its probe says that it is ready.
     pub fn is_ready(&self) -> bool {
         ureq::get(format!("http://127.0.0.1:{}/readyz", self.operation_port)).call().is_ok()
+    }
+
+    /// What its probe says; `None` while it does not answer.
+    pub fn readiness(&self) -> Option<String> {
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+        let address = format!("http://127.0.0.1:{}/readyz", self.operation_port);
+        agent.get(address).call().ok()?.body_mut().read_to_string().ok()
     }
 
     /// Waits until it is ready.
@@ -175,7 +198,8 @@ impl Cluster {
         arguments.push(format!("--operation-listen=127.0.0.1:{operation_port}"));
         arguments.extend(more);
         let log = self.folder.path().join(format!("{name}.log"));
-        Process { name, program, arguments, port, operation_port, log, server: None }
+        let environment = Vec::new();
+        Process { name, program, arguments, environment, port, operation_port, log, server: None }
     }
 
     fn add_embedder(&mut self, number: usize) {

@@ -14,7 +14,7 @@ use medindex_testbed::TestbedError;
 use medindex_testbed::hbase::{Hbase, ThriftServers};
 use medindex_testbed::kafka::{Kafka, Listener};
 use medindex_testbed::mariadb::{MariaDb, MariaDbOptions};
-use medindex_testbed::redis::{Redis, RedisOptions};
+use medindex_testbed::redis::{Redis, RedisOptions, SENTINEL_SERVICE};
 use tempfile::TempDir;
 
 /// Partitions of the index under test.
@@ -62,8 +62,8 @@ impl<H: ThriftServers + Send + 'static> Servers<H> {
         let folder = tempfile::tempdir().unwrap();
         let servers = Self { kafka, hbase, mariadb, redis, folder };
         servers.make_catalog();
-        servers.make_tables();
-        servers.make_topics(brokers).await;
+        servers.make_tables(INDEX);
+        servers.make_topics(INDEX, PARTITIONS).await;
         servers
     }
 
@@ -74,37 +74,52 @@ impl<H: ThriftServers + Send + 'static> Servers<H> {
         fs::write(self.password_file(), "a secret of the test\n").unwrap();
     }
 
-    fn make_tables(&self) {
-        let mut admin = HbaseAdmin::new(self.hbase.thrift2(), TimeLimits::default());
-        admin.ensure_namespace(INDEX).unwrap();
-        admin.ensure_table(&tables::image_table(INDEX, PARTITIONS, Compression::Snappy)).unwrap();
-        admin.ensure_table(&tables::segment_table(INDEX, Compression::Snappy)).unwrap();
+    /// Makes the tables of an index in a namespace.
+    pub fn make_tables(&self, namespace: &str) {
+        let mut admin = self.hbase_admin();
+        admin.ensure_namespace(namespace).unwrap();
+        admin.ensure_table(&tables::image_table(namespace, PARTITIONS, Compression::Snappy)).unwrap();
+        admin.ensure_table(&tables::segment_table(namespace, Compression::Snappy)).unwrap();
     }
 
-    async fn make_topics(&self, brokers: usize) {
-        let copies = if brokers == 1 { (1, 1) } else { (3, 2) };
-        let topic = TopicOptions { replication: copies.0, min_in_sync: copies.1, ..TopicOptions::default() };
-        let mut options = KafkaOptions::new(self.kafka.bootstrap(Listener::Plain));
-        options.prefix = format!("{INDEX}.");
-        options.topics.insert(TOPIC_IMAGE_INDEXED.to_owned(), topic.clone().compacted());
-        options.topic = topic;
-        let queue = KafkaQueue::open(options).await.unwrap();
+    /// Administers `HBase`.
+    pub fn hbase_admin(&self) -> HbaseAdmin {
+        HbaseAdmin::new(self.hbase.thrift2(), TimeLimits::default())
+    }
+
+    /// Makes the topics of an index.
+    pub async fn make_topics(&self, index: &str, partitions: u32) {
+        let queue = self.queue(index).await;
         for topic in [TOPIC_IMAGE_UPLOAD, TOPIC_IMAGE_INDEXED, TOPIC_DEAD_LETTER, TOPIC_OPERATION_LOG] {
-            queue.create_topic(topic, PARTITIONS).await.unwrap();
+            queue.create_topic(topic, partitions).await.unwrap();
         }
     }
 
-    fn user_file(&self) -> PathBuf {
+    /// The queue of an index.
+    pub async fn queue(&self, index: &str) -> KafkaQueue {
+        let bootstrap = self.kafka.bootstrap(Listener::Plain);
+        let copies = if bootstrap.contains(',') { (3, 2) } else { (1, 1) };
+        let topic = TopicOptions { replication: copies.0, min_in_sync: copies.1, ..TopicOptions::default() };
+        let mut options = KafkaOptions::new(bootstrap);
+        options.prefix = format!("{index}.");
+        options.topics.insert(TOPIC_IMAGE_INDEXED.to_owned(), topic.clone().compacted());
+        options.topic = topic;
+        KafkaQueue::open(options).await.unwrap()
+    }
+
+    /// The file with the database's user.
+    pub fn user_file(&self) -> PathBuf {
         self.folder.path().join("mysql-user")
     }
 
-    fn password_file(&self) -> PathBuf {
+    /// The file with the password of the database's user.
+    pub fn password_file(&self) -> PathBuf {
         self.folder.path().join("mysql-password")
     }
 
     /// Arguments by which every program finds the servers.
     pub fn arguments(&self) -> Vec<String> {
-        vec![
+        let mut arguments = vec![
             format!("--index={INDEX}"),
             format!("--partitions={PARTITIONS}"),
             format!("--kafka-bootstrap={}", self.kafka.bootstrap(Listener::Plain)),
@@ -112,7 +127,23 @@ impl<H: ThriftServers + Send + 'static> Servers<H> {
             format!("--mysql-server=127.0.0.1:{}", self.mariadb.port()),
             format!("--mysql-user-file={}", self.user_file().display()),
             format!("--mysql-password-file={}", self.password_file().display()),
-            format!("--redis-servers=127.0.0.1:{}", self.redis.ports()[0]),
-        ]
+        ];
+        arguments.extend(self.redis_arguments());
+        arguments
+    }
+
+    /// Arguments by which every program finds Redis, in the way in which it runs.
+    fn redis_arguments(&self) -> Vec<String> {
+        let servers = |ports: Vec<u16>| {
+            let addresses: Vec<String> = ports.into_iter().map(|port| format!("127.0.0.1:{port}")).collect();
+            format!("--redis-servers={}", addresses.join(","))
+        };
+        let sentinels = self.redis.sentinel_ports();
+        if !sentinels.is_empty() {
+            let service = format!("--redis-service={SENTINEL_SERVICE}");
+            return vec!["--redis-mode=sentinel".to_owned(), service, servers(sentinels)];
+        }
+        let mode = if self.redis.len() > 1 { "cluster" } else { "standalone" };
+        vec![format!("--redis-mode={mode}"), servers(self.redis.ports())]
     }
 }

@@ -6,14 +6,12 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use medindex_backends::Queue as _;
-use medindex_backends::kafka::{KafkaOptions, KafkaQueue};
 use medindex_proto::names::TOPIC_OPERATION_LOG;
 use medindex_system_tests::pictures::pattern;
 use medindex_system_tests::servers::INDEX;
 use medindex_system_tests::traces::TraceReceiver;
 use medindex_system_tests::{Client, Cluster, Servers, Shape};
 use medindex_testbed::hbase::HbaseProcess;
-use medindex_testbed::kafka::Listener;
 use medindex_testbed::skipped;
 use serde_json::Value;
 
@@ -90,9 +88,7 @@ fn wait_for_spans(receiver: &TraceReceiver, trace: &str, shards: usize) -> BTree
 
 /// What is no event, and one that came before, between those of the programs.
 async fn strangers_events_are_put_aside(client: &Client, servers: &Servers) {
-    let mut options = KafkaOptions::new(servers.kafka.bootstrap(Listener::Plain));
-    options.prefix = format!("{INDEX}.");
-    let queue = KafkaQueue::open(options).await.unwrap();
+    let queue = servers.queue(INDEX).await;
     queue.publish(TOPIC_OPERATION_LOG, 1, "a stranger", "no message".into()).await.unwrap();
     tokio::task::block_in_place(|| {
         let failed = wait_for_operation(client, "action=image.fail&subject=a%20stranger");

@@ -8,6 +8,7 @@
 //! left out silently.
 
 pub mod certificates;
+pub mod clock;
 pub mod deep_lesion;
 mod hadoop;
 pub mod hbase;

@@ -11,6 +11,7 @@ use medindex_runtime::core_metrics::CoreMetrics;
 use medindex_runtime::logging::LoggingError;
 use medindex_runtime::operation::{ListenError, OperationServer, Readiness};
 use medindex_runtime::shutdown::stop_on_signals;
+use medindex_runtime::waiting::Waiting;
 use medindex_runtime::watching::watch_memory;
 use prometheus_client::registry::Registry;
 
@@ -57,7 +58,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Outcome, RunError> {
     let mut registry = Registry::default();
     let metrics = CoreMetrics::register(&mut registry);
     let operation = OperationServer::start(listen, readiness.clone(), registry, stop.clone()).await?;
-    let ports = connect(&arguments.backends, &readiness, &stop).await?;
+    let waiting = Waiting { readiness: &readiness, stop: &stop };
+    let ports = connect(&arguments.backends, &waiting).await?;
     let partitions = arguments.backends.index.partitions;
     let description = await_description(ports.store.as_ref(), partitions, &stop).await?;
     let core = Core::new(arguments.settings(), partitions, ports, description.model()?)?;

@@ -201,6 +201,8 @@ impl TopicOptions {
         let mut settings = BTreeMap::from([
             ("min.insync.replicas".to_owned(), self.min_in_sync.to_string()),
             ("max.message.bytes".to_owned(), MAX_RECORD_BYTES.to_string()),
+            // What is deleted for its age must not depend on the clock of whoever sent it.
+            ("message.timestamp.type".to_owned(), "LogAppendTime".to_owned()),
         ]);
         settings.extend(self.settings.clone());
         settings

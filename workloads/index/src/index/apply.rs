@@ -59,6 +59,16 @@ impl<'a> Batch<'a> {
     }
 }
 
+impl Entry {
+    /// Whether an index of vectors of this dimension takes it; [`Index::apply`] refuses all changes for the sake of one that it does not.
+    ///
+    /// # Errors
+    /// [`IndexError::InvalidEntry`].
+    pub fn check(&self, dimension: usize) -> Result<(), IndexError> {
+        normalised(self, dimension).map(drop)
+    }
+}
+
 /// The entry with a vector of norm 1.
 fn normalised(entry: &Entry, dimension: usize) -> Result<Cow<'_, Entry>, IndexError> {
     let invalid = |reason: String| IndexError::InvalidEntry { key: entry.key, reason };

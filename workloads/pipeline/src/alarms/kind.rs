@@ -59,10 +59,12 @@ pub enum AlarmKind {
     MemoryShort,
     /// Events of the operation log were lost.
     OperationsLost,
+    /// Clocks of processes or servers disagree.
+    ClockSkew,
 }
 
 /// All kinds, in the order of the documents.
-pub const ALARM_KINDS: [AlarmKind; 16] = [
+pub const ALARM_KINDS: [AlarmKind; 17] = [
     AlarmKind::QueueDown,
     AlarmKind::StoreDown,
     AlarmKind::CatalogDown,
@@ -79,6 +81,7 @@ pub const ALARM_KINDS: [AlarmKind; 16] = [
     AlarmKind::DiskShort,
     AlarmKind::MemoryShort,
     AlarmKind::OperationsLost,
+    AlarmKind::ClockSkew,
 ];
 
 /// What is said again every period is over after this many.
@@ -104,6 +107,7 @@ impl AlarmKind {
             Self::DiskShort => "disk_short",
             Self::MemoryShort => "memory_short",
             Self::OperationsLost => "operations_lost",
+            Self::ClockSkew => "clock_skew",
         }
     }
 
@@ -130,7 +134,8 @@ impl AlarmKind {
             | Self::GenerationFailed
             | Self::MaintenanceFailed
             | Self::MemoryShort
-            | Self::OperationsLost => Severity::Warning,
+            | Self::OperationsLost
+            | Self::ClockSkew => Severity::Warning,
         }
     }
 
@@ -161,6 +166,9 @@ impl AlarmKind {
             Self::DiskShort => "give it a larger disk, or more shards, before it is full",
             Self::MemoryShort => "raise its memory limit, or run more of its kind, before it is killed",
             Self::OperationsLost => "see whether queue and catalog run; the operation log has a gap",
+            Self::ClockSkew => {
+                "see whether the nodes' clocks are set over the network (NTP); times in lists, filters and alarms are wrong until then, and nothing is lost"
+            }
         }
     }
 
@@ -170,8 +178,13 @@ impl AlarmKind {
             // Causes that happen instead of lasting.
             Self::DeadLetter | Self::OperationsLost => Duration::from_hours(1),
             Self::SendFailed => Duration::from_mins(1),
-            _ => period * LEASE_PERIODS,
+            _ => Self::lease(period),
         }
+    }
+
+    /// Within which time whoever sees a cause that lasts says so again.
+    pub(super) fn lease(period: Duration) -> Duration {
+        period * LEASE_PERIODS
     }
 }
 
@@ -194,6 +207,6 @@ mod tests {
         }
         assert_eq!(AlarmKind::of_name("of a later release"), None);
         // The last variant's number is the number of the others.
-        assert_eq!(AlarmKind::OperationsLost as usize + 1, ALARM_KINDS.len());
+        assert_eq!(AlarmKind::ClockSkew as usize + 1, ALARM_KINDS.len());
     }
 }

@@ -5,7 +5,8 @@
 //! killed leaves none behind for ever, and a cause that one process sees and another does not is no flicker.
 //!
 //! Guarantees: a row and an event in the operation log for each alarm, not for each occurrence. While the catalog is down, alarms are kept in memory
-//! (and in the metrics) and written with their times when it is back. Assumes clocks that agree to within seconds.
+//! (and in the metrics) and written with their times when it is back. Where clocks disagree, times in rows are wrong by as much, and one that is said again
+//! is cleared by nobody all the same: it counts as unseen only if its row did not change for as long by the own clock.
 
 mod board;
 mod check;
@@ -21,4 +22,6 @@ pub use check::{AlarmCheck, Finding};
 pub use kind::{ALARM_KINDS, AlarmKind, Severity};
 pub(crate) use monitor::run;
 pub use resources::{DiskCheck, MemoryCheck};
-pub(crate) use watch::{BackendCheck, IndexLagCheck, LostOperationsCheck, MissingShardCheck, UploadLagCheck};
+pub(crate) use watch::{
+    BackendCheck, ClockCheck, IndexLagCheck, LostOperationsCheck, MissingShardCheck, UploadLagCheck,
+};

@@ -1,6 +1,6 @@
 //! The task that looks for causes, says again what is still there, and clears what nobody sees any more.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,6 +8,7 @@ use medindex_backends::CatalogError;
 use medindex_backends::catalog::{Alarm, MAX_LONG_TEXT};
 
 use super::{AlarmCheck, AlarmKind};
+use crate::clock::TOLERANCE;
 use crate::core::{Core, now_ms};
 use crate::operations::{Action, Event, note, outcome};
 
@@ -41,6 +42,8 @@ struct Monitor {
     found: HashSet<(AlarmKind, String)>,
     /// Since when the catalog has answered without a break.
     answering: Option<Instant>,
+    /// Since when the rows of open alarms are as they are, by the clock of this process.
+    unchanged: HashMap<(String, String), (i64, Instant)>,
 }
 
 impl Monitor {
@@ -59,14 +62,57 @@ impl Monitor {
         match write(core).await {
             Ok(open) => {
                 let since = *self.answering.get_or_insert_with(Instant::now);
+                self.note_unchanged(&open);
                 if since.elapsed() >= core.settings.alarm_period * SETTLE_PERIODS {
-                    clear_unseen(core, &open).await;
+                    self.clear_unseen(core, &open).await;
                 }
                 core.alarms.set_open(open);
             }
             Err(error) => {
                 self.answering = None;
+                self.unchanged.clear();
                 tracing::warn!(%error, "alarms cannot be written and will be");
+            }
+        }
+    }
+}
+
+impl Monitor {
+    /// Notes when the row of each open alarm was seen first as it is now.
+    fn note_unchanged(&mut self, open: &[Alarm]) {
+        let mut unchanged = HashMap::with_capacity(open.len());
+        for alarm in open {
+            let key = (alarm.kind.clone(), alarm.subject.clone());
+            let before =
+                self.unchanged.get(&key).copied().filter(|(seen_ms, _)| *seen_ms == alarm.seen_at_ms);
+            unchanged.insert(key, before.unwrap_or((alarm.seen_at_ms, Instant::now())));
+        }
+        self.unchanged = unchanged;
+    }
+
+    /// Clears what nobody has seen for as long as its kind says.
+    ///
+    /// The times in a row are those of other clocks. So whoever clears must have watched the row unchanged for a lease by its own; where the
+    /// row's time lies in the future, for as long as the kind says.
+    async fn clear_unseen(&self, core: &Core, open: &[Alarm]) {
+        let now = now_ms();
+        for alarm in open {
+            core.clock.look("an alarm", alarm.seen_at_ms);
+            let quiet = AlarmKind::of_name(&alarm.kind)
+                .map_or(UNKNOWN_QUIET, |kind| kind.quiet(core.settings.alarm_period));
+            let is_old = alarm.seen_at_ms < now - quiet.as_millis() as i64;
+            let is_ahead = alarm.seen_at_ms > now + TOLERANCE.as_millis() as i64;
+            let lease = AlarmKind::lease(core.settings.alarm_period).min(quiet);
+            let watched_for = if is_ahead { quiet } else { lease };
+            let key = (alarm.kind.clone(), alarm.subject.clone());
+            let watched = self.unchanged.get(&key).is_some_and(|(_, since)| since.elapsed() >= watched_for);
+            let at_ms = now.max(alarm.seen_at_ms);
+            if (is_old || is_ahead)
+                && watched
+                && let Err(error) =
+                    clear(core, &alarm.kind, &alarm.subject, at_ms, alarm.seen_at_ms + 1).await
+            {
+                tracing::warn!(alarm = alarm.kind, %error, "an alarm that is over cannot be cleared yet");
             }
         }
     }
@@ -147,21 +193,6 @@ async fn clear(core: &Core, name: &str, subject: &str, at_ms: i64, unseen: i64) 
 
 fn named(name: &str, subject: &str) -> String {
     if subject.is_empty() { name.to_owned() } else { format!("{name} {subject}") }
-}
-
-/// Clears what nobody has seen for as long as its kind says.
-async fn clear_unseen(core: &Core, open: &[Alarm]) {
-    let now = now_ms();
-    for alarm in open {
-        let quiet = AlarmKind::of_name(&alarm.kind)
-            .map_or(UNKNOWN_QUIET, |kind| kind.quiet(core.settings.alarm_period));
-        let unseen_since = now - quiet.as_millis() as i64;
-        if alarm.seen_at_ms < unseen_since
-            && let Err(error) = clear(core, &alarm.kind, &alarm.subject, now, unseen_since).await
-        {
-            tracing::warn!(alarm = alarm.kind, %error, "an alarm that is over cannot be cleared yet");
-        }
-    }
 }
 
 impl Core {

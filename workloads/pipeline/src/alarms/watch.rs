@@ -170,6 +170,20 @@ impl AlarmCheck for IndexLagCheck {
     }
 }
 
+/// Times in the future, of what this process read.
+pub(crate) struct ClockCheck;
+
+#[async_trait]
+impl AlarmCheck for ClockCheck {
+    async fn look(&mut self, core: &Core) -> Vec<Finding> {
+        let Some((ahead, what)) = core.clock.ahead() else { return Vec::new() };
+        let process = &core.settings.process;
+        let seconds = ahead.as_secs();
+        let detail = format!("{process} read {what} whose time lies {seconds} s in its future");
+        vec![Finding { kind: AlarmKind::ClockSkew, subject: process.clone(), detail }]
+    }
+}
+
 /// Events of the operation log that were lost since the look before.
 #[derive(Default)]
 pub(crate) struct LostOperationsCheck {

@@ -159,8 +159,12 @@ pub(crate) async fn embed_and_store(worker: &EmbedWorker, mut jobs: Vec<Job>) ->
 async fn collect_jobs(worker: &EmbedWorker, deliveries: &[Delivery]) -> Result<Vec<Job>, BackendError> {
     let (mut wanted, mut dead) = (Vec::new(), Vec::new());
     for delivery in deliveries {
+        worker.clock.look("a message on imageupload", delivery.published_at_ms);
         match read_upload(delivery, worker.partitions) {
-            Ok((id, upload)) => wanted.push((id, upload, delivery)),
+            Ok((id, upload)) => {
+                worker.clock.look("an upload", upload.received_at_ms);
+                wanted.push((id, upload, delivery));
+            }
             Err(error) => {
                 dead.push(DeadImage::unreadable(delivery.clone(), "unreadable", &error.to_string()));
             }

@@ -1,11 +1,13 @@
 //! The sweeper: sends accepted images again that are still not searchable, finishes deletions that were cut off, and once a day has the image store
 //! delete what crashed writers of blobs left behind.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use medindex_backends::Columns;
 use medindex_backends::catalog::{FailedImage, ImageFilter, ImageRecord, ImageStatus, ListOrder};
+use medindex_proto::identity::ImageId;
 use medindex_proto::names::TOPIC_IMAGE_UPLOAD;
 
 use tokio::time::Instant;
@@ -22,18 +24,19 @@ const PERIOD: Duration = Duration::from_secs(15);
 const BLOBS_PERIOD: Duration = Duration::from_hours(24);
 const PAGE: usize = 256;
 /// After this many times the age at which images are sent again, one that has no bytes anywhere is given up.
-const LOST_AFTER: i64 = 10;
+const LOST_AFTER: u32 = 10;
 
 /// Runs until the context stops.
 pub(crate) async fn run(core: Arc<Core>) {
     let mut period = tokio::time::interval(PERIOD);
     let first = BLOBS_PERIOD.mul_f64(rand::random());
     let mut blobs_period = tokio::time::interval_at(Instant::now() + first, BLOBS_PERIOD);
+    let mut watched = Watched::default();
     loop {
         tokio::select! {
             () = core.stop.cancelled() => return,
             _ = blobs_period.tick() => sweep_blobs(&core).await,
-            _ = period.tick() => if let Err(error) = sweep(&core).await {
+            _ = period.tick() => if let Err(error) = sweep(&core, &mut watched).await {
                 tracing::error!(%error, "sweeping is interrupted and will be tried again");
             }
         }
@@ -48,22 +51,30 @@ async fn sweep_blobs(core: &Core) {
     }
 }
 
+/// Images without bytes, and when this process saw each of them first. The times in their rows are those of other clocks.
+type Watched = HashMap<ImageId, Instant>;
+
 /// One round. Images are only looked at while nothing waits in the queue: what waits there is not lost.
-pub(crate) async fn sweep(core: &Core) -> Result<(), BackendError> {
+async fn sweep(core: &Core, watched: &mut Watched) -> Result<(), BackendError> {
     finish_deletions(core).await?;
     if lag(core).await? > 0 {
         return Ok(());
     }
-    let resend_after = core.settings.resend_after.as_millis() as i64;
-    // A bulk import may be embedding what is in no store yet, or be waiting for one.
-    let (before, lost_before) = (now_ms() - resend_after, now_ms() - LOST_AFTER * resend_after);
+    let resend_after = core.settings.resend_after;
+    let before = now_ms() - resend_after.as_millis() as i64;
     let stale = core.ports.catalog.stale_received(before, PAGE).await?;
     let (mut messages, mut resent, mut lost) = (Vec::new(), Vec::new(), Vec::new());
+    let seen = std::mem::take(watched);
     for record in stale {
         if has_bytes(core, &record).await? {
             messages.push(upload_message(&record.image, None)?);
             resent.push(record.image.id.to_string());
-        } else if record.image.received_at_ms <= lost_before {
+            continue;
+        }
+        let since = seen.get(&record.image.id).copied().unwrap_or_else(Instant::now);
+        watched.insert(record.image.id, since);
+        // A bulk import may be embedding what is in no store yet, or be waiting for one; and its clock may be late.
+        if since.elapsed() >= resend_after * (LOST_AFTER - 1) {
             let reason = "its upload was cut off before it was complete; upload it again".to_owned();
             lost.push(FailedImage { id: record.image.id, reason });
         }

@@ -88,8 +88,12 @@ async fn keep(core: &Core, consumer: &mut dyn Consumer, deliveries: &[Delivery])
 async fn write(core: &Core, deliveries: &[Delivery]) -> Result<(), BackendError> {
     let (mut operations, mut dead) = (Vec::with_capacity(deliveries.len()), Vec::new());
     for delivery in deliveries {
+        core.clock.look("a message on operationlog", delivery.published_at_ms);
         match read(delivery) {
-            Ok(operation) => operations.push(operation),
+            Ok(operation) => {
+                core.clock.look("an operation", operation.at_ms);
+                operations.push(operation);
+            }
             Err(reason) => dead.push(DeadImage::unreadable(delivery.clone(), "unreadable_event", &reason)),
         }
     }

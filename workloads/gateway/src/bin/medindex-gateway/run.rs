@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use medindex_gateway::{ServeError, listen, serve};
-use medindex_pipeline::{BackendError, Core, DescriptionError, Pipeline, SettingsError, await_description};
+use medindex_pipeline::{BackendError, Core, Pipeline, SettingsError, await_description};
 use medindex_rpc::remote_embedder::RemoteEmbedder;
 use medindex_rpc::scatter::Scatter;
 use medindex_rpc::topology::Topology;
@@ -13,6 +13,7 @@ use medindex_runtime::core_metrics::CoreMetrics;
 use medindex_runtime::logging::LoggingError;
 use medindex_runtime::operation::{ListenError, OperationServer, Readiness};
 use medindex_runtime::shutdown::stop_on_signals;
+use medindex_runtime::waiting::{Awaited, StopError, Waiting};
 use medindex_runtime::watching::watch_memory;
 
 use crate::arguments::Arguments;
@@ -31,7 +32,7 @@ pub(crate) enum RunError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     #[error(transparent)]
-    CompareIndex(#[from] DescriptionError),
+    Wait(#[from] StopError),
     #[error(transparent)]
     CheckSettings(#[from] SettingsError),
     #[error(transparent)]
@@ -50,11 +51,13 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), RunError> {
     let settings = arguments.gateway();
     let listener = listen(&settings).await?;
 
-    let ports = connect(&arguments.backends, &readiness, &stop).await?;
-    readiness.unready("waiting for the first embedder to register its model");
+    let waiting = Waiting { readiness: &readiness, stop: &stop };
+    let ports = connect(&arguments.backends, &waiting).await?;
     let partitions = arguments.backends.index.partitions;
-    let description = await_description(ports.store.as_ref(), partitions, &stop).await?;
-    let core = Core::new(arguments.settings(), partitions, ports, description.model()?)?;
+    let store = ports.store.as_ref();
+    let described = async || await_description(store, partitions, &stop).await?.model();
+    let model = waiting.until(Awaited::Index, described).await?;
+    let core = Core::new(arguments.settings(), partitions, ports, model)?;
     operation.measure(metrics.gauges(Arc::clone(&core)));
     watch_memory(&core);
     let pipeline = connect_flows(&arguments, core).await;
