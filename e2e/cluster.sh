@@ -3,8 +3,9 @@
 #
 #   e2e/cluster.sh up                  starts it, or leaves a running one alone; the first time after `tools/setup.sh kubernetes containers`
 #   e2e/cluster.sh kubectl ...         kubectl in it
-#   e2e/cluster.sh enter COMMAND...    a command in its network, with KUBECONFIG set
+#   e2e/cluster.sh enter COMMAND...    a command in its network and with its DNS, as in a pod of node0, with KUBECONFIG set
 #   e2e/cluster.sh load IMAGE...       brings images of buildah's store to every node
+#   e2e/cluster.sh disks N             makes empty volumes until N wait for a claim, and removes those of claims that are gone
 #   e2e/cluster.sh lose N | return N   cuts node N off at once (kubelet, containerd and link), and brings it back
 #   e2e/cluster.sh down                stops it and leaves nothing behind
 #
@@ -24,6 +25,8 @@ source "$HERE/cluster/images.sh"
 source "$HERE/cluster/control_plane.sh"
 # shellcheck source=e2e/cluster/node.sh
 source "$HERE/cluster/node.sh"
+# shellcheck source=e2e/cluster/disks.sh
+source "$HERE/cluster/disks.sh"
 # shellcheck source=e2e/cluster/down.sh
 source "$HERE/cluster/down.sh"
 
@@ -50,7 +53,7 @@ up() {
     wait_for "three nodes" "$STATE/node2/log/kubelet.log" all_ready
     kubectl patch node node2 --subresource=status --type=json \
         --patch='[{"op": "add", "path": "/status/capacity/nvidia.com~1gpu", "value": "2"}]' >/dev/null
-    kubectl apply -f "$HERE/cluster/dns.yaml" -f "$HERE/cluster/metrics.yaml" >/dev/null
+    kubectl apply -f "$HERE/cluster/dns.yaml" -f "$HERE/cluster/metrics.yaml" -f "$HERE/cluster/disks.yaml" >/dev/null
     kubectl -n kube-system rollout status deployment/coredns --timeout="${PATIENCE}s" >/dev/null
     touch "$STATE/complete"
     say "three nodes are ready after $((SECONDS - began)) s; KUBECONFIG=$STATE/pki/admin.conf in the network namespace $NETWORK"
@@ -58,6 +61,12 @@ up() {
 
 all_ready() {
     [ "$(kubectl get nodes --no-headers | grep -c ' Ready ')" = $NODES ]
+}
+
+enter() {
+    printf 'nameserver %s\nsearch svc.cluster.local cluster.local\noptions ndots:5\n' "$DNS" >"$STATE/resolv.conf"
+    KUBECONFIG=$STATE/pki/admin.conf PATH=$BIN:$PATH inside 0 unshare --mount --propagation private \
+        bash -c 'mount --bind "$0" /etc/resolv.conf && exec "$@"' "$STATE/resolv.conf" "$@"
 }
 
 lose() {
@@ -80,10 +89,11 @@ command=${1:-}
 case $command in
 up) up ;;
 kubectl) kubectl "$@" ;;
-enter) KUBECONFIG=$STATE/pki/admin.conf PATH=$BIN:$PATH inside 0 "$@" ;;
+enter) enter "$@" ;;
 load) load "$@" ;;
+disks) make_disks "$1" ;;
 lose) lose "$1" ;;
 return) come_back "$1" ;;
 down) down ;;
-*) fail "usage: e2e/cluster.sh up | kubectl ... | enter COMMAND... | load IMAGE... | lose N | return N | down" ;;
+*) fail "usage: e2e/cluster.sh up | kubectl ... | enter COMMAND... | load IMAGE... | disks N | lose N | return N | down" ;;
 esac
