@@ -41,6 +41,8 @@ images_version() {
 load_images() {
     local image images=()
     for image in "${PARTS[@]}" model; do images+=("localhost/medindex-e2e-$image:1"); done
+    "$HERE/cluster.sh" load --node 0 "${images[@]}"
+    images=()
     while read -r image _; do
         buildah tag "medindex-$image:e2e" "localhost/medindex-$image:$VERSION"
         images+=("localhost/medindex-$image:$VERSION")
@@ -79,7 +81,9 @@ timed() {
 }
 
 "$ROOT/tools/setup.sh" toolchain native onnxruntime models samples java kafka hbase kubernetes containers
-cargo test --release --workspace --test index --no-run
+cargo test --release --workspace --test index --test scaling --test faults --no-run
+# With a test among the targets, dependencies are those of `make test` and are not built twice.
+export MEDINDEX_COMPILE_WITH="--test index"
 timed "images" "$HERE/images.sh"
 VERSION=$(images_version)
 trap clean_up EXIT
@@ -93,4 +97,4 @@ else
 fi
 timed "backends" start_backends
 timed "operator" install_operator
-within env CARGO_NET_OFFLINE=true cargo test --release --workspace --test index -- --ignored --nocapture --test-threads=1 "$@"
+within env CARGO_NET_OFFLINE=true cargo test --release --workspace --test index --test scaling --test faults --no-fail-fast -- --ignored --nocapture --test-threads=1 "$@"

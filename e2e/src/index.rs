@@ -2,11 +2,12 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use medindex_system_tests::Client;
-use medindex_system_tests::pictures::{Picture, pictures};
+use medindex_system_tests::pictures::{Picture, pattern, pictures};
 use serde_json::Value;
 
 use crate::kubectl::{get, kubectl, wait_until};
@@ -64,6 +65,13 @@ pub fn events(reason: &str) -> Vec<String> {
     items.iter().map(|event| event["message"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
+/// A picture that no run has uploaded before.
+pub fn new_picture() -> Picture {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as u32;
+    pattern(now.wrapping_mul(256).wrapping_add(NUMBER.fetch_add(1, Ordering::Relaxed)))
+}
+
 /// A way to the gateway's Service.
 pub struct Gateway {
     /// A user of it.
@@ -93,7 +101,8 @@ impl Gateway {
     /// Real images that are in the index afterwards, each with its id.
     pub fn ensure_images(&self) -> Vec<(Picture, String)> {
         let (pictures, _) = pictures(IMAGES);
-        let upload = |picture: &Picture| self.client.upload(&picture.name, &picture.bytes, Some(&picture.label));
+        let upload =
+            |picture: &Picture| self.client.upload(&picture.name, &picture.bytes, Some(&picture.label));
         let ids: Vec<String> = pictures.iter().map(upload).collect();
         for id in &ids {
             assert_eq!(self.client.wait_for(id, PATIENCE), "indexed");

@@ -41,7 +41,8 @@ fn outcome(output: &Output) -> Result<String, String> {
 
 /// An object, or a list of them, as JSON; null where there is none.
 pub fn get(namespace: &str, what: &[&str]) -> Value {
-    let arguments = [&["get", "--namespace", namespace, "--ignore-not-found", "--output", "json"], what].concat();
+    let arguments =
+        [&["get", "--namespace", namespace, "--ignore-not-found", "--output", "json"], what].concat();
     let text = kubectl(&arguments);
     if text.trim().is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() }
 }
@@ -62,7 +63,15 @@ pub fn report() -> String {
         &["get", "mii", "--all-namespaces", "--output", "yaml"],
         &["get", "pods", "--all-namespaces", "--output", "wide"],
         &["get", "events", "--all-namespaces", "--sort-by", ".metadata.creationTimestamp"],
-        &["logs", "--namespace", "medindex-system", "--selector", "app.kubernetes.io/name=medindex-operator", "--tail", "40"],
+        &[
+            "logs",
+            "--namespace",
+            "medindex-system",
+            "--selector",
+            "app.kubernetes.io/name=medindex-operator",
+            "--tail",
+            "40",
+        ],
     ];
     let told = looks.map(|look| {
         let told = try_kubectl(look).unwrap_or_else(|error| error);

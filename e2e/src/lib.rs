@@ -13,6 +13,7 @@
 )]
 
 pub mod backends;
+pub mod cluster;
 pub mod index;
 pub mod kubectl;
 pub mod load;

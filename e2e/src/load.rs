@@ -36,13 +36,14 @@ impl QueryLoad {
             let (stop, done) = (Arc::clone(&stop), Arc::clone(&done));
             std::thread::spawn(move || {
                 let mut queries = Vec::new();
-                // Each user begins elsewhere.
-                for (picture, id) in images.iter().cycle().skip(number * images.len() / users) {
+                for (turn, (picture, id)) in images.iter().cycle().enumerate() {
                     if stop.load(Ordering::Relaxed) {
                         break;
                     }
+                    // No query is asked twice: answers are kept, and a kept one asks no shard.
+                    let results = 5 + turn / images.len() * users + number;
                     let (at, asked) = (begun.elapsed(), Instant::now());
-                    let failure = ask(&client, picture, id).err();
+                    let failure = ask(&client, picture, id, results).err();
                     queries.push(Query { at, took: asked.elapsed(), failure });
                     done.fetch_add(1, Ordering::Relaxed);
                 }
@@ -65,8 +66,9 @@ impl QueryLoad {
     }
 }
 
-fn ask(client: &Client, picture: &Picture, id: &str) -> Result<(), String> {
-    let answer = client.try_search(&picture.bytes, &[("k", "5")]).map_err(|error| error.to_string())?;
+fn ask(client: &Client, picture: &Picture, id: &str, results: usize) -> Result<(), String> {
+    let results = results.to_string();
+    let answer = client.try_search(&picture.bytes, &[("k", &results)]).map_err(|error| error.to_string())?;
     if answer.status != 200 {
         return Err(format!("status {}: {}", answer.status, answer.body));
     }
@@ -74,5 +76,9 @@ fn ask(client: &Client, picture: &Picture, id: &str) -> Result<(), String> {
         return Err(format!("a part is missing: {}", answer.body["missing_partitions"]));
     }
     let hits = answer.body["results"].as_array().cloned().unwrap_or_default();
-    if hits.iter().any(|hit| hit["id"] == id) { Ok(()) } else { Err(format!("{} is not found", picture.name)) }
+    if hits.iter().any(|hit| hit["id"] == id) {
+        Ok(())
+    } else {
+        Err(format!("{} is not found", picture.name))
+    }
 }

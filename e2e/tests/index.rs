@@ -4,11 +4,13 @@
 
 use std::time::{Duration, Instant};
 
+use medindex_e2e::Gateway;
 use medindex_e2e::backends;
+use medindex_e2e::cluster::is_ours;
 use medindex_e2e::index::{self, NAME, NAMESPACE, PATIENCE};
 use medindex_e2e::kubectl::{apply, get, kubectl, wait_until};
-use medindex_e2e::load::Query;
-use medindex_e2e::{Gateway, QueryLoad};
+use medindex_hbase_admin::{FamilyDescription, TableName};
+use medindex_proto::names::TABLE_IMAGES;
 use medindex_system_tests::statistics::percentiles;
 
 /// What drifts is put right, and what is deleted is gone, within this.
@@ -24,7 +26,11 @@ fn an_applied_index_gets_ready_and_finds_real_images() {
     let gateway = Gateway::reach();
     let begun = Instant::now();
     let images = gateway.ensure_images();
-    println!("{} images uploaded through the Service and indexed: {:.1} s", images.len(), begun.elapsed().as_secs_f64());
+    println!(
+        "{} images uploaded through the Service and indexed: {:.1} s",
+        images.len(),
+        begun.elapsed().as_secs_f64()
+    );
 
     let mut searches = Vec::new();
     for (picture, id) in &images {
@@ -47,8 +53,8 @@ fn an_applied_index_gets_ready_and_finds_real_images() {
 
 /// Uploads images that the index has not seen and searches for each until it is found; how long that took.
 fn upload_and_find(gateway: &Gateway) -> Vec<Duration> {
-    let found = |seed: u128| {
-        let picture = medindex_system_tests::pictures::pattern(seed as u32);
+    let found = |_| {
+        let picture = index::new_picture();
         let begun = Instant::now();
         let id = gateway.client.upload(&picture.name, &picture.bytes, None);
         wait_until("the image to be found", MINUTE, || {
@@ -57,40 +63,7 @@ fn upload_and_find(gateway: &Gateway) -> Vec<Duration> {
         });
         begun.elapsed()
     };
-    // Other ones in every run: an image that is there already is found at once.
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    (0..TIMED as u128).map(|number| found(u128::from(now) * 16 + number)).collect()
-}
-
-#[test]
-#[ignore = "wants a cluster: make e2e"]
-fn search_is_scaled_by_kubectl_without_one_failed_query() {
-    let _turn = index::alone();
-    index::ensure();
-    let gateway = Gateway::reach();
-    let images = gateway.ensure_images();
-    let load = QueryLoad::start(&gateway.client, &images, 2);
-    more_queries(&load, 20);
-    for replicas in [2, 1] {
-        kubectl(&["scale", &format!("mii/{NAME}"), "--namespace", NAMESPACE, &format!("--replicas={replicas}")]);
-        let took = wait_until("search to be scaled", PATIENCE, || {
-            let resource = index::resource();
-            let search = &resource["status"]["search"];
-            index::is_ready(&resource) && search["ready"] == replicas && search["replicas"] == replicas
-        });
-        println!("kubectl scale mii/{NAME} --replicas={replicas}: {:.1} s until ready", took.as_secs_f64());
-        more_queries(&load, 50);
-    }
-    let queries = load.finish();
-    let failed: Vec<&Query> = queries.iter().filter(|query| query.failure.is_some()).collect();
-    let times: Vec<Duration> = queries.iter().map(|query| query.took).collect();
-    println!("{} queries meanwhile, {} failed: {}", queries.len(), failed.len(), percentiles(&times));
-    assert!(failed.is_empty(), "{failed:#?}");
-}
-
-fn more_queries(load: &QueryLoad, count: usize) {
-    let wanted = load.done() + count;
-    wait_until("queries to be answered", PATIENCE, || load.done() >= wanted);
+    (0..TIMED).map(found).collect()
 }
 
 #[test]
@@ -120,10 +93,34 @@ fn what_drifts_is_put_right_within_a_minute() {
     put_right("a topic's setting altered by hand", || retention() == wanted);
 
     let told = [index::events("ObjectWritten"), index::events("BackendCorrected")].concat().join("\n");
-    for expected in [format!("Corrected Deployment {deployment}"), format!("Created ConfigMap {settings}"), topic] {
+    for expected in
+        [format!("Corrected Deployment {deployment}"), format!("Created ConfigMap {settings}"), topic]
+    {
         assert!(told.contains(&expected), "no event tells of {expected}:\n{told}");
     }
+    if is_ours() {
+        what_drifts_in_the_backends_is_put_right();
+    }
     wait_until("the index to be ready again", PATIENCE, || index::is_ready(&index::resource()));
+}
+
+fn what_drifts_in_the_backends_is_put_right() {
+    let topic = format!("{NAME}.imageupload.dlq");
+    let wanted = backends::partitions(&topic);
+    backends::delete_topic(&topic);
+    wait_until("the topic to be gone", MINUTE, || backends::partitions(&topic) == 0);
+    put_right("a topic deleted by hand", || backends::partitions(&topic) == wanted);
+
+    let table = TableName::new(NAME, TABLE_IMAGES);
+    let wanted = backends::family(&table, "MI");
+    backends::alter_family(&table, &FamilyDescription { versions: wanted.versions + 2, ..wanted.clone() });
+    assert_ne!(backends::family(&table, "MI"), wanted, "the family was not altered");
+    put_right("a column family altered by hand", || backends::family(&table, "MI") == wanted);
+
+    let told = index::events("BackendCorrected").join("\n");
+    for expected in [format!("create topic {topic}"), format!("alter table {table}")] {
+        assert!(told.contains(&expected), "no event tells of {expected}:\n{told}");
+    }
 }
 
 fn put_right(what: &str, is_so: impl FnMut() -> bool) {
@@ -172,5 +169,8 @@ fn a_namespace_whose_backends_are_gone_is_deleted_within_a_minute() {
     });
     let begun = Instant::now();
     kubectl(&["delete", "namespace", LOST, "--timeout=60s"]);
-    println!("kubectl delete namespace without Kafka and HBase, under Retain: {:.1} s", begun.elapsed().as_secs_f64());
+    println!(
+        "kubectl delete namespace without Kafka and HBase, under Retain: {:.1} s",
+        begun.elapsed().as_secs_f64()
+    );
 }
