@@ -8,6 +8,7 @@
 #   e2e/cluster.sh disks N             makes empty volumes until N wait for a claim, and removes those of claims that are gone
 #   e2e/cluster.sh lose N | return N   cuts node N off at once (kubelet, containerd and link), and brings it back
 #   e2e/cluster.sh freeze | thaw NAMESPACE POD     halts all processes of a pod, and lets them go on: a server that hangs
+#   e2e/cluster.sh kill NAMESPACE POD  kills the processes of a pod without a word
 #   e2e/cluster.sh restart-api         kills the API server and starts it again
 #   e2e/cluster.sh down                stops it and leaves nothing behind
 #
@@ -84,9 +85,10 @@ load) load "$@" ;;
 disks) make_disks "$1" ;;
 lose) lose "$1" ;;
 return) come_back "$1" ;;
-freeze) in_containers pause "$@" ;;
-thaw) in_containers resume "$@" ;;
+freeze) in_containers "$@" pause ;;
+thaw) in_containers "$@" resume ;;
+kill) in_containers "$@" kill --signal SIGKILL ;;
 restart-api) restart_api_server ;;
 down) down ;;
-*) fail "usage: e2e/cluster.sh up | kubectl ... | enter COMMAND... | load [--node N] IMAGE... | disks N | lose N | return N | freeze NAMESPACE POD | thaw NAMESPACE POD | restart-api | down" ;;
+*) fail "usage: e2e/cluster.sh up | kubectl ... | enter COMMAND... | load [--node N] IMAGE... | disks N | lose N | return N | freeze NAMESPACE POD | thaw NAMESPACE POD | kill NAMESPACE POD | restart-api | down" ;;
 esac

@@ -81,7 +81,7 @@ timed() {
 }
 
 "$ROOT/tools/setup.sh" toolchain native onnxruntime models samples java kafka hbase kubernetes containers
-cargo test --release --workspace --test index --test scaling --test faults --no-run
+cargo test --release --workspace --test index --test scaling --test outages --no-run
 # With a test among the targets, dependencies are those of `make test` and are not built twice.
 export MEDINDEX_COMPILE_WITH="--test index"
 timed "images" "$HERE/images.sh"
@@ -97,4 +97,4 @@ else
 fi
 timed "backends" start_backends
 timed "operator" install_operator
-within env CARGO_NET_OFFLINE=true cargo test --release --workspace --test index --test scaling --test faults --no-fail-fast -- --ignored --nocapture --test-threads=1 "$@"
+within env CARGO_NET_OFFLINE=true cargo test --release --workspace --test index --test scaling --test outages --no-fail-fast -- --ignored --nocapture --test-threads=1 "$@"

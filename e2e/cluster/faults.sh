@@ -16,12 +16,12 @@ come_back() {
     start_kubelet "$1" ''
 }
 
-# in_containers pause|resume NAMESPACE POD
+# in_containers NAMESPACE POD COMMAND...: a command of `ctr tasks` for each of the pod's containers.
 in_containers() {
     local node container
-    node=$(kubectl get pod "$3" --namespace "$2" --output 'jsonpath={.spec.nodeName}')
-    for container in $(kubectl get pod "$3" --namespace "$2" --output 'jsonpath={.status.containerStatuses[*].containerID}'); do
-        container_tool "${node#node}" tasks "$1" "${container#containerd://}"
+    node=$(kubectl get pod "$2" --namespace "$1" --output 'jsonpath={.spec.nodeName}')
+    for container in $(kubectl get pod "$2" --namespace "$1" --output 'jsonpath={.status.containerStatuses[*].containerID}'); do
+        container_tool "${node#node}" tasks "${@:3}" "${container#containerd://}"
     done
 }
 
