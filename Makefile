@@ -7,10 +7,10 @@ PORT ?= 8080
 KILLS ?= 100
 ROUNDS ?= 3
 
-.PHONY: help run setup test check chaos movement images images-test chart lint bench-engine bench-ingest bench-retrieval bench-scatter bench-cache clean
+.PHONY: help run setup test check chaos movement images images-test e2e chart lint bench-engine bench-ingest bench-retrieval bench-scatter bench-cache clean
 
 help: ## Show the jobs (the default)
-	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*## ' Makefile | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
 	@echo 'Variables: MODEL=$(MODEL) DATA=$(DATA) PORT=$(PORT), and MEDINDEX_CACHE (default ~/.cache/medindex).'
 
 run: ## Import the sample images and serve http://127.0.0.1:8080 until Ctrl-C
@@ -40,6 +40,9 @@ images: ## Build the container images of the workloads and print their sizes (do
 
 images-test: images ## Run every image with a read-only root and without rights, and a flow over real servers in them (buildah, root)
 	@images/test.sh
+
+e2e: ## Test operator and index on a real Kubernetes made here (root); KEEP=1 leaves it for the next run, TEST=… picks tests
+	@KEEP='$(KEEP)' e2e/run.sh $(TEST)
 
 chart: ## Check the Helm chart, the manifests, the alerts and the operator's rights
 	@tools/setup.sh kubernetes

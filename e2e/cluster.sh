@@ -3,9 +3,13 @@
 #
 #   e2e/cluster.sh up                  starts it, or leaves a running one alone; the first time after `tools/setup.sh kubernetes containers`
 #   e2e/cluster.sh kubectl ...         kubectl in it
-#   e2e/cluster.sh enter COMMAND...    a command in its network, with KUBECONFIG set
-#   e2e/cluster.sh load IMAGE...       brings images of buildah's store to every node
+#   e2e/cluster.sh enter COMMAND...    a command in its network and with its DNS, as in a pod of node0, with KUBECONFIG set
+#   e2e/cluster.sh load [--node N] IMAGE...     brings images of buildah's store to one node or all
+#   e2e/cluster.sh disks N             makes empty volumes until N wait for a claim, and removes those of claims that are gone
 #   e2e/cluster.sh lose N | return N   cuts node N off at once (kubelet, containerd and link), and brings it back
+#   e2e/cluster.sh freeze | thaw NAMESPACE POD     halts all processes of a pod, and lets them go on: a server that hangs
+#   e2e/cluster.sh kill NAMESPACE POD  kills the processes of a pod without a word
+#   e2e/cluster.sh restart-api         kills the API server and starts it again
 #   e2e/cluster.sh down                stops it and leaves nothing behind
 #
 # node0 has the control plane and is for backends (label pool=backends), node1 is the pool cpu, node2 the pool gpu: tainted, and with two
@@ -24,6 +28,10 @@ source "$HERE/cluster/images.sh"
 source "$HERE/cluster/control_plane.sh"
 # shellcheck source=e2e/cluster/node.sh
 source "$HERE/cluster/node.sh"
+# shellcheck source=e2e/cluster/disks.sh
+source "$HERE/cluster/disks.sh"
+# shellcheck source=e2e/cluster/faults.sh
+source "$HERE/cluster/faults.sh"
 # shellcheck source=e2e/cluster/down.sh
 source "$HERE/cluster/down.sh"
 
@@ -50,7 +58,7 @@ up() {
     wait_for "three nodes" "$STATE/node2/log/kubelet.log" all_ready
     kubectl patch node node2 --subresource=status --type=json \
         --patch='[{"op": "add", "path": "/status/capacity/nvidia.com~1gpu", "value": "2"}]' >/dev/null
-    kubectl apply -f "$HERE/cluster/dns.yaml" -f "$HERE/cluster/metrics.yaml" >/dev/null
+    kubectl apply -f "$HERE/cluster/dns.yaml" -f "$HERE/cluster/metrics.yaml" -f "$HERE/cluster/disks.yaml" >/dev/null
     kubectl -n kube-system rollout status deployment/coredns --timeout="${PATIENCE}s" >/dev/null
     touch "$STATE/complete"
     say "three nodes are ready after $((SECONDS - began)) s; KUBECONFIG=$STATE/pki/admin.conf in the network namespace $NETWORK"
@@ -60,18 +68,10 @@ all_ready() {
     [ "$(kubectl get nodes --no-headers | grep -c ' Ready ')" = $NODES ]
 }
 
-lose() {
-    local place name
-    place=$(folder "$1")
-    [ "$1" != 0 ] || fail "node 0 has the control plane"
-    for name in kubelet proxy containerd; do stop "$place/run/$name.pid" KILL; done
-    ip -n "$NETWORK" link set "node$1" down
-}
-
-come_back() {
-    ip -n "$NETWORK" link set "node$1" up
-    start_containerd "$1"
-    start_kubelet "$1" ''
+enter() {
+    printf 'nameserver %s\nsearch svc.cluster.local cluster.local\noptions ndots:5\n' "$DNS" >"$STATE/resolv.conf"
+    KUBECONFIG=$STATE/pki/admin.conf PATH=$BIN:$PATH inside 0 unshare --mount --propagation private \
+        bash -c 'mount --bind "$0" /etc/resolv.conf && exec "$@"' "$STATE/resolv.conf" "$@"
 }
 
 [ "$(id -u)" = 0 ] || fail "networks and control groups want root"
@@ -80,10 +80,15 @@ command=${1:-}
 case $command in
 up) up ;;
 kubectl) kubectl "$@" ;;
-enter) KUBECONFIG=$STATE/pki/admin.conf PATH=$BIN:$PATH inside 0 "$@" ;;
+enter) enter "$@" ;;
 load) load "$@" ;;
+disks) make_disks "$1" ;;
 lose) lose "$1" ;;
 return) come_back "$1" ;;
+freeze) in_containers "$@" pause ;;
+thaw) in_containers "$@" resume ;;
+kill) in_containers "$@" kill --signal SIGKILL ;;
+restart-api) restart_api_server ;;
 down) down ;;
-*) fail "usage: e2e/cluster.sh up | kubectl ... | enter COMMAND... | load IMAGE... | lose N | return N | down" ;;
+*) fail "usage: e2e/cluster.sh up | kubectl ... | enter COMMAND... | load [--node N] IMAGE... | disks N | lose N | return N | freeze NAMESPACE POD | thaw NAMESPACE POD | kill NAMESPACE POD | restart-api | down" ;;
 esac

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the images that the end-to-end tests run: the project's own by images/build.sh, and the backends' (backends/Dockerfile). Wants root and buildah.
+# Builds the images that the end-to-end tests run: the project's own by images/build.sh with the tag e2e, and those of the backends and of a model
+# (backends/Dockerfile). Wants root and buildah.
 #
 # usage: e2e/images.sh [--backends]      --backends: only those
 set -euo pipefail
@@ -20,7 +21,8 @@ make_base() {
     debootstrap --variant=minbase bookworm "$folder" >"$folder.log" 2>&1 || fail "debootstrap failed; its log is $folder.log"
     rm -rf "$folder"/var/lib/apt/lists/* "$folder"/var/cache/apt/archives/*.deb
     # The machine's own settings of apt, so that builds find packages where the machine does.
-    cp -r /etc/apt/. "$folder/etc/apt/"
+    rm -rf "$folder/etc/apt"
+    cp -r /etc/apt "$folder/etc/apt"
     container=$(buildah from scratch)
     buildah add --quiet "$container" "$folder" / >/dev/null
     buildah config --cmd /bin/bash "$container"
@@ -31,10 +33,10 @@ make_base() {
 
 make_backends() {
     local target
-    for target in kafka hbase mariadb redis; do
+    for target in kafka hbase mariadb redis model; do
         say "building the image of $target"
         buildah build --quiet --isolation chroot --layers --pull=never --file "$HERE/backends/Dockerfile" --target "$target" \
-            --tag "localhost/medindex-e2e-$target:1" "$CACHE/servers" >/dev/null || fail "building the image of $target failed (above)"
+            --tag "localhost/medindex-e2e-$target:1" "$CACHE" >/dev/null || fail "building the image of $target failed (above)"
     done
 }
 
@@ -42,4 +44,4 @@ make_backends() {
 command -v buildah >/dev/null || fail "buildah is not there: run tools/setup.sh containers"
 make_base
 make_backends
-[ "${1:-}" = --backends ] || "$ROOT/images/build.sh"
+[ "${1:-}" = --backends ] || TAG=e2e "$ROOT/images/build.sh"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs every image as Kubernetes would (images/contained.sh), then the whole index in containers: gateway, embedder, search shards and trainer
-# over real servers, with the test of a trained generation (workloads/system-tests/tests/flow.rs). `make images-test` runs it.
+# over real servers, with the test of a trained generation (workloads/system-tests/tests/flow.rs). `make images-test` runs it. The operator's image
+# is run over the API server by `make e2e`.
 #
 # usage: images/test.sh [--no-flow]
 #
@@ -57,11 +58,26 @@ check_program() {
     local program=$RUN/medindex-$1 output status=0
     output=$("$program" --version) || fail "medindex-$1 --version: status $?"
     [[ $output == "medindex-$1 "* ]] || fail "medindex-$1 --version printed: $output"
+    if [ "$1" = operator ]; then
+        check_operator "$program"
+        return
+    fi
     "$program" --help | grep -q -- --kafka-bootstrap || fail "medindex-$1 --help does not name its flags"
     output=$("$program" 2>&1) || status=$?
     [ "$status" = 2 ] && [[ $output == *--hbase-thrift* && $output == *required* ]] ||
         fail "medindex-$1 without settings ended with status $status: $output"
     pass "medindex-$1: --version, --help, and an error for missing settings"
+}
+
+# The operator knows its resource type, plans without a cluster, and without one says what it needs to run.
+check_operator() {
+    local output status=0
+    "$1" crd | cmp -s - crds/medicalimageindexes.yaml || fail "medindex-operator crd prints another type than crds/ has"
+    output=$("$1" plan --offline --file - <manifests/samples/medicalimageindex.yaml) || fail "medindex-operator plan: status $?"
+    [[ $output == *radiology-search* ]] || fail "medindex-operator plan printed: $output"
+    output=$("$1" run 2>&1) || status=$?
+    [ "$status" = 1 ] && [[ $output == *KUBECONFIG* ]] || fail "medindex-operator without a cluster ended with status $status: $output"
+    pass "medindex-operator: --version, crd, plan, and an error without a cluster"
 }
 
 # A service without its backends waits: it says so in /readyz, as user 65532 over a read-only root, and ends in order on SIGTERM.

@@ -31,7 +31,16 @@ rules:
 - {level: Metadata, verbs: [create, update, patch, delete, deletecollection]}
 - {level: None}
 EOF
-    # Writes are kept in audit.log: tests count there what a reconcile wrote.
+    start_api_server
+    launch 0 controllers "$BIN/kube-controller-manager" --kubeconfig="$pki/controllers.conf" --leader-elect=false \
+        --service-account-private-key-file="$pki/service-accounts.key" --root-ca-file="$pki/ca.crt" --use-service-account-credentials \
+        --allocate-node-cidrs=true --cluster-cidr=$PODS --node-monitor-grace-period=20s
+    launch 0 scheduler "$BIN/kube-scheduler" --kubeconfig="$pki/scheduler.conf" --leader-elect=false
+}
+
+# Writes are kept in audit.log: tests count there what a reconcile wrote.
+start_api_server() {
+    local pki=$STATE/pki
     launch 0 apiserver "$BIN/kube-apiserver" --etcd-servers=http://127.0.0.1:2379 --bind-address=$ADDRESS --advertise-address=$ADDRESS \
         --secure-port=6443 --tls-cert-file="$pki/apiserver.crt" --tls-private-key-file="$pki/apiserver.key" --client-ca-file="$pki/ca.crt" \
         --service-account-key-file="$pki/service-accounts.key" --service-account-signing-key-file="$pki/service-accounts.key" \
@@ -41,8 +50,4 @@ EOF
         --requestheader-client-ca-file="$pki/ca.crt" --requestheader-username-headers=X-Remote-User --requestheader-group-headers=X-Remote-Group \
         --requestheader-extra-headers-prefix=X-Remote-Extra- --proxy-client-cert-file="$pki/admin.crt" --proxy-client-key-file="$pki/admin.key"
     wait_for "the API server" "$STATE/log/apiserver.log" kubectl get --raw /readyz
-    launch 0 controllers "$BIN/kube-controller-manager" --kubeconfig="$pki/controllers.conf" --leader-elect=false \
-        --service-account-private-key-file="$pki/service-accounts.key" --root-ca-file="$pki/ca.crt" --use-service-account-credentials \
-        --allocate-node-cidrs=true --cluster-cidr=$PODS --node-monitor-grace-period=20s
-    launch 0 scheduler "$BIN/kube-scheduler" --kubeconfig="$pki/scheduler.conf" --leader-elect=false
 }

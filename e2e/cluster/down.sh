@@ -4,6 +4,8 @@
 # Kubelets first, so that nothing is started again; then containers, containerd, the control plane; then what they left mounted.
 down() {
     local node file
+    # From here on it is none that could be used again.
+    rm -f "$STATE/complete"
     for node in $(seq 0 $((NODES - 1))); do
         for file in "$(folder "$node")"/run/{kubelet,proxy}.pid; do [ ! -f "$file" ] || stop "$file" TERM; done
     done
@@ -24,15 +26,12 @@ down() {
 
 # Every process of the pods: those in the control groups below the node's.
 kill_group() {
-    local file process again
-    for again in 1 2 3; do
-        local found=
-        while read -r file; do
-            while read -r process; do
-                kill -KILL "$process" 2>/dev/null && found=yes
-            done <"$file"
-        done < <(find /sys/fs/cgroup -type f -name cgroup.procs -path "*/$1/*" 2>/dev/null)
-        [ -n "$found" ] || return 0
+    local process processes
+    for _ in 1 2 3 4 5; do
+        # Groups go while one looks at them.
+        processes=$(find /sys/fs/cgroup -type f -name cgroup.procs -path "*/$1/*" -exec cat {} + 2>/dev/null | sort -un) || true
+        [ -n "$processes" ] || return 0
+        for process in $processes; do kill -KILL "$process" 2>/dev/null || true; done
         sleep 0.2
     done
 }
@@ -41,7 +40,7 @@ kill_group() {
 kill_shims() {
     local folder
     for folder in /proc/[0-9]*; do
-        [[ $(tr '\0' ' ' <"$folder/cmdline" 2>/dev/null) == *containerd-shim*"-address $1 "* ]] && kill -KILL "${folder#/proc/}" 2>/dev/null
+        [[ $(tr '\0' ' ' 2>/dev/null <"$folder/cmdline") == *containerd-shim*"-address $1 "* ]] && kill -KILL "${folder#/proc/}" 2>/dev/null
     done
     return 0
 }

@@ -47,13 +47,18 @@ archive() {
     mv "$2.new" "$2"
 }
 
-# load IMAGE...: images of buildah's store, to every node. An image that a node has by the same digest is left alone.
+# load [--node N] IMAGE...: images of buildah's store, to one node or all. An image that a node has by the same digest is left alone.
 load() {
-    local image file digest node
+    local image file digest node nodes
+    nodes=$(seq 0 $((NODES - 1)))
+    if [ "$1" = --node ]; then
+        nodes=$2
+        shift 2
+    fi
     for image in "$@"; do
         digest=$(buildah inspect --type image --format '{{.FromImageDigest}}' "$image") || fail "there is no image $image"
         file=
-        for node in $(seq 0 $((NODES - 1))); do
+        for node in $nodes; do
             local known
             known=$(folder "$node")/run/image-$(printf '%s' "$image" | tr '/:' '__')
             [ "$(cat "$known" 2>/dev/null)" = "$digest" ] && continue
@@ -65,6 +70,5 @@ load() {
             echo "$digest" >"$known"
         done
         [ -z "$file" ] || rm -f "$file"
-        say "every node has $image"
     done
 }

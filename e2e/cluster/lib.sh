@@ -4,7 +4,7 @@
 # Everything that a cluster leaves lies here: settings, keys, data, logs, process ids. A file system that holds containers (not an overlay).
 STATE=${MEDINDEX_E2E_STATE:-/var/tmp/medindex-e2e}
 CACHE=${MEDINDEX_CACHE:-${HOME:?set HOME or MEDINDEX_CACHE}/.cache/medindex}
-BIN=$CACHE/kubernetes/bin
+BIN=${MEDINDEX_KUBERNETES_BIN:-$CACHE/kubernetes/bin}
 # Network namespace of the first node and the control plane; node N has NETWORK-nodeN. Nothing listens outside of them.
 NETWORK=medindex-e2e
 NODES=3

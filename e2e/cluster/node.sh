@@ -48,6 +48,7 @@ join_network() {
     ip -n "$network" link set eth0 up
     ip -n "$network" route add default via $ADDRESS
     inside "$node" sysctl -qw net.ipv4.ip_forward=1
+    inside "$node" sysctl -qw net.bridge.bridge-nf-call-iptables=1 2>/dev/null || true
     local other
     for other in $(seq 0 $((node - 1))); do
         ip -n "$(network "$other")" route replace "$(pods_of "$node")" via "$(address "$node")"
@@ -101,6 +102,8 @@ clusterDNS: ["$DNS"]
 clusterDomain: cluster.local
 evictionHard: {memory.available: "200Mi", nodefs.available: "2%", imagefs.available: "2%"}
 address: $(address "$node")
+# Of its own: a kubelet removes the logs of pods that it does not know.
+podLogsDir: $place/pods
 registerWithTaints: [$taints]
 cgroupRoot: /$(control_group "$node")
 EOF

@@ -8,7 +8,7 @@ import sys
 
 OBJECTS = pathlib.Path("operator/src/reconcile/objects.rs")
 PROGRAM = pathlib.Path("operator/src/program/mod.rs")
-MADE = {"list", "create", "patch", "delete"}
+MADE = {"get", "list", "create", "patch", "delete"}
 # What is read or written beside the objects of an index, and where in the code.
 BESIDE = {
     ("medindex.dev", "medicalimageindexes"): {"get", "list", "watch", "patch"},  # the controller, the finalizer, plan

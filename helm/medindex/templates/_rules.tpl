@@ -13,38 +13,38 @@
   resources: [medicalimageindexes/finalizers]
   verbs: [update]
 # Accounts without rights, settings and addresses of the workloads: made and corrected by server-side apply (`create`, `patch`),
-# watched for drift, deleted when no longer wanted.
+# watched for drift, deleted when no longer wanted. `get` finds one of the same name that lacks the labels by which they are listed.
 - apiGroups: [""]
   resources: [serviceaccounts, configmaps, services]
-  verbs: [list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 # Embedders, gateways and search shards.
 - apiGroups: [apps]
   resources: [deployments, statefulsets]
-  verbs: [list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 # Trainings and imports.
 - apiGroups: [batch]
   resources: [jobs]
-  verbs: [list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 # Who reaches the workloads, and the way in from outside.
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies, ingresses]
-  verbs: [list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 # Nodes are emptied one pod of a workload at a time.
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
-  verbs: [list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 # Autoscalers where an index asks for them.
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
-  verbs: [list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 # The same by waiting uploads, where KEDA is installed; listed, not watched, because the type may be missing.
 - apiGroups: [keda.sh]
   resources: [scaledobjects]
-  verbs: [list, create, patch, delete]
+  verbs: [get, list, create, patch, delete]
 # Metrics of the workloads are scraped, where Prometheus' operator is installed.
 - apiGroups: [monitoring.coreos.com]
   resources: [podmonitors]
-  verbs: [list, create, patch, delete]
+  verbs: [get, list, create, patch, delete]
 # Why pods are not ready (unschedulable, image missing, crashing) is told in conditions; pods are never changed.
 - apiGroups: [""]
   resources: [pods]

@@ -6,6 +6,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::condition_types as types;
 
+/// The reason of `Reconciling` after a reconcile that failed.
+pub const FAILED: &str = "ReconcileFailed";
+
 /// What is known of one part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
@@ -179,6 +182,25 @@ pub fn conditions(
     all.map(|(name, part)| condition(name, part, before, generation, now)).collect()
 }
 
+/// The conditions after a reconcile that failed: those that are there, but for `Reconciling`, which names the error. A resource that was never
+/// looked at to the end gets them all, as unknown.
+pub fn failing(before: &[Condition], error: &str, generation: Option<i64>, now: &Time) -> Vec<Condition> {
+    // The API server takes messages of 32 KiB.
+    let message: String =
+        format!("{error}; it is tried again, ever more slowly").chars().take(2_000).collect();
+    let mut all = if before.is_empty() {
+        conditions(&Findings::unknown(FAILED, "not looked at: see Reconciling"), &[], generation, now)
+    } else {
+        before.to_vec()
+    };
+    let failed = condition(types::RECONCILING, Part::ready(FAILED, message), before, generation, now);
+    match all.iter_mut().find(|condition| condition.type_ == types::RECONCILING) {
+        Some(found) => *found = failed,
+        None => all.push(failed),
+    }
+    all
+}
+
 fn condition(name: &str, part: Part, before: &[Condition], generation: Option<i64>, now: &Time) -> Condition {
     let status = part.status.text();
     let known = before.iter().find(|known| known.type_ == name && known.status == status);
@@ -239,6 +261,20 @@ mod tests {
         let found = conditions(&findings, &[], Some(1), &at(0));
         assert_eq!(status(&found, "Stalled"), ("True", "InvalidSpec"));
         assert_eq!((status(&found, "Ready").0, status(&found, "Reconciling").0), ("False", "False"));
+    }
+
+    #[test]
+    fn a_failed_reconcile_says_so_and_forgets_nothing() {
+        let first = failing(&[], "reading services failed", Some(1), &at(0));
+        assert_eq!(first.len(), types::ALL.len());
+        assert_eq!((status(&first, "Ready").0, status(&first, "Reconciling")), ("Unknown", ("True", FAILED)));
+        let before = conditions(&all_well(), &[], Some(1), &at(0));
+        let after = failing(&before, "reading services failed", Some(2), &at(9));
+        assert_eq!(
+            (status(&after, "Ready"), status(&after, "Reconciling")),
+            (("True", "Ready"), ("True", FAILED))
+        );
+        assert_eq!(failing(&after, "reading services failed", Some(2), &at(30)), after);
     }
 
     #[test]

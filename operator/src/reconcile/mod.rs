@@ -110,7 +110,13 @@ pub async fn reconcile(
     let api: Api<MedicalImageIndex> = Api::namespaced(context.client.clone(), &namespace);
     let outcome = finalizer(&api, FINALIZER, resource, |event| async {
         match event {
-            Event::Apply(resource) => bring_about(&resource, &context).await,
+            Event::Apply(resource) => {
+                let outcome = bring_about(&resource, &context).await;
+                if let Err(error) = &outcome {
+                    tell_failure(&resource, &context, &error.to_string()).await;
+                }
+                outcome
+            }
             Event::Cleanup(resource) => clean_up(&resource, &context).await,
         }
     });
@@ -277,6 +283,18 @@ async fn stall(
     status::write(&context.client, resource, &new).await.map(drop)
 }
 
+/// What went wrong is told in the resource too, once; where that cannot be written either, the log has it.
+async fn tell_failure(resource: &MedicalImageIndex, context: &Context, error: &str) {
+    let new = status::failing(resource, error);
+    if resource.status.as_ref() == Some(&new) {
+        return;
+    }
+    publish(context, resource, conditions::FAILED, error, true).await;
+    if let Err(error) = status::write(&context.client, resource, &new).await {
+        tracing::warn!(index = resource.name_any(), %error, "the status does not tell that a reconcile failed");
+    }
+}
+
 /// The resource is being deleted.
 async fn clean_up(resource: &MedicalImageIndex, context: &Context) -> Result<Action, ReconcileError> {
     match cleanup::wanted(resource) {
@@ -331,7 +349,7 @@ async fn announce(context: &Context, resource: &MedicalImageIndex, new: &Medical
     }
 }
 
-/// One event for all notes of a reconcile: events of one reason in a row are counted, and their notes lost but for the first.
+/// One event for all notes of a reconcile.
 async fn tell(context: &Context, resource: &MedicalImageIndex, reason: &str, notes: &[String]) {
     if !notes.is_empty() {
         publish(context, resource, reason, &notes.join("; "), false).await;
@@ -342,15 +360,12 @@ async fn tell(context: &Context, resource: &MedicalImageIndex, reason: &str, not
 async fn publish(context: &Context, resource: &MedicalImageIndex, reason: &str, note: &str, warns: bool) {
     tracing::info!(index = resource.name_any(), namespace = resource.namespace(), reason, note, "event");
     let type_ = if warns { EventType::Warning } else { EventType::Normal };
+    // Events of the same reason and action are counted, and their notes lost but for the first: another note is another action.
+    let action = note.chars().take(128).collect();
     // The API server takes notes up to a kilobyte.
     let note = note.chars().take(1_000).collect();
-    let occurrence = Occurrence {
-        type_,
-        reason: reason.to_owned(),
-        note: Some(note),
-        action: "Reconcile".to_owned(),
-        secondary: None,
-    };
+    let occurrence =
+        Occurrence { type_, reason: reason.to_owned(), note: Some(note), action, secondary: None };
     let reference: ObjectReference = resource.object_ref(&());
     if let Err(error) = call::bounded(context.recorder.publish(&occurrence, &reference)).await {
         tracing::warn!(%error, "an event cannot be written");

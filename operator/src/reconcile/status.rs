@@ -7,7 +7,7 @@ use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::json;
 
 use super::call::{CallError, bounded};
-use super::conditions::{Findings, conditions};
+use super::conditions::{Findings, conditions, failing as failing_conditions};
 use super::objects::Live;
 use super::{training, workload_state};
 use crate::api::{Endpoints, ImageCounts, MedicalImageIndex, MedicalImageIndexStatus};
@@ -74,6 +74,13 @@ pub fn refused(resource: &MedicalImageIndex, findings: &Findings) -> MedicalImag
         conditions: conditions(findings, &before.conditions, resource.metadata.generation, &now()),
         ..before
     }
+}
+
+/// The status of one whose reconcile failed: what was known stays, `Reconciling` says what went wrong.
+pub fn failing(resource: &MedicalImageIndex, error: &str) -> MedicalImageIndexStatus {
+    let before = resource.status.clone().unwrap_or_default();
+    let conditions = failing_conditions(&before.conditions, error, resource.metadata.generation, &now());
+    MedicalImageIndexStatus { conditions, ..before }
 }
 
 /// Writes the status if it differs from what is there; whether it did.

@@ -241,6 +241,11 @@ async fn errors_of_the_api_server_are_told_and_tried_again() {
         world.cluster.fail(Some((path, status)));
         let error = world.reconcile().await.unwrap_err().to_string();
         assert!(error.contains(words), "{error}");
+        if !path.ends_with("/status") {
+            let (status, reason, message) = world.condition("Reconciling");
+            assert_eq!((status.as_str(), reason.as_str()), ("True", "ReconcileFailed"));
+            assert!(message.contains(words), "{message}");
+        }
         world.cluster.fail(None);
         world.settle().await;
     }

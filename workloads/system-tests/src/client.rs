@@ -25,12 +25,17 @@ pub struct Answer {
 impl Client {
     /// A client of the gateway on a port of this machine.
     pub fn new(port: u16) -> Self {
+        Self::of(format!("http://127.0.0.1:{port}"))
+    }
+
+    /// A client of the gateway at an address, `http://host:port`.
+    pub fn of(base: String) -> Self {
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_mins(1)))
             .build()
             .new_agent();
-        Self { agent, base: format!("http://127.0.0.1:{port}") }
+        Self { agent, base }
     }
 
     /// Uploads a file; an error where no answer came.

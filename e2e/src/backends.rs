@@ -1,0 +1,81 @@
+//! What administrators of Kafka and `HBase` do behind the operator's back.
+
+use std::time::Duration;
+
+use medindex_hbase_admin::{FamilyDescription, HbaseAdmin, TableName, TimeLimits};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+
+use crate::kubectl::kubectl;
+
+/// Namespace of the backends.
+pub const NAMESPACE: &str = "backends";
+/// Kafka, in the cluster's network.
+const KAFKA: &str = "kafka.backends:9092";
+
+fn topic_settings(topic: &str, more: &[&str]) -> String {
+    let tool: [&[&str]; 3] = [
+        &[
+            "exec",
+            "--namespace",
+            NAMESPACE,
+            "kafka-0",
+            "--",
+            "java",
+            "-cp",
+            "/jars/*",
+            "kafka.admin.ConfigCommand",
+        ],
+        &["--bootstrap-server", KAFKA, "--entity-type", "topics", "--entity-name", topic],
+        more,
+    ];
+    kubectl(&tool.concat())
+}
+
+/// Gives a topic a setting.
+pub fn set_topic_setting(topic: &str, name: &str, value: &str) {
+    topic_settings(topic, &["--alter", "--add-config", &format!("{name}={value}")]);
+}
+
+/// A setting of a topic's own.
+pub fn topic_setting(topic: &str, name: &str) -> Option<String> {
+    let told = topic_settings(topic, &["--describe"]);
+    let line = told.lines().map(str::trim).find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
+    line.split_whitespace().next().map(str::to_owned)
+}
+
+fn kafka() -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", KAFKA).create().unwrap()
+}
+
+/// Deletes a topic.
+pub fn delete_topic(topic: &str) {
+    let (admin, topics) = (kafka(), [topic]);
+    let work = async { admin.delete_topics(&topics, &AdminOptions::new()).await };
+    let outcome = tokio::runtime::Runtime::new().unwrap().block_on(work).unwrap();
+    assert!(outcome.iter().all(Result::is_ok), "{outcome:?}");
+}
+
+/// Partitions of a topic; none where it is not there.
+pub fn partitions(topic: &str) -> usize {
+    let admin = kafka();
+    // All of them: asking for one by its name could make it.
+    let metadata = admin.inner().fetch_metadata(None, Duration::from_secs(10)).unwrap();
+    metadata.topics().iter().find(|found| found.name() == topic).map_or(0, |found| found.partitions().len())
+}
+
+fn hbase() -> HbaseAdmin {
+    HbaseAdmin::new("hbase.backends:9091", TimeLimits::default())
+}
+
+/// A family of a table, as it is.
+pub fn family(table: &TableName, family: &str) -> FamilyDescription {
+    let state = hbase().table(table).unwrap().unwrap();
+    state.families.into_iter().find(|found| found.name == family).unwrap()
+}
+
+/// Gives a family other settings.
+pub fn alter_family(table: &TableName, family: &FamilyDescription) {
+    hbase().alter_family(table, family).unwrap();
+}
