@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// Runs kubectl; what it printed, or what it said on failure.
+/// Runs kubectl; what it printed.
+///
+/// # Errors
+/// What it said when it failed.
 pub fn try_kubectl(arguments: &[&str]) -> Result<String, String> {
     let output = Command::new("kubectl").args(arguments).output().expect("kubectl has to be in PATH");
     outcome(&output)

@@ -103,7 +103,7 @@ impl Git {
         self.run("origin", &["commit", "--quiet", "--message", message]);
     }
 
-    /// What a controller of GitOps does when the repository has something new.
+    /// What a controller of `GitOps` does when the repository has something new.
     fn pull_and_apply(&self) {
         self.run("applied", &["pull", "--quiet"]);
         kubectl(&["apply", "--kustomize", self.folder.join("applied/e2e/index").to_str().unwrap()]);
