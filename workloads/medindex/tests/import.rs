@@ -223,3 +223,18 @@ fn without_a_terminal_there_is_no_progress_bar() {
     assert_eq!(outcome.stderr, "");
     assert!(outcome.stdout.starts_with("3 stored, 0 duplicates, 0 failed, 0 skipped in "), "{outcome:?}");
 }
+
+#[test]
+fn a_text_that_is_too_long_fails_its_file_and_not_the_import() {
+    let data = Data::new();
+    let images = data.images(4);
+    let table = data.scratch("images/labels.csv");
+    let long = "x".repeat(300);
+    std::fs::write(&table, format!("file,label\neven/0000.png,{long}\neven/0002.png,short\n")).unwrap();
+    let summary = data.run(["import", "--json", "--labels", &table.display().to_string(), &images]).json();
+    assert_eq!(summary["stored"], 3, "{summary}");
+    let failed = summary["failed"].as_array().unwrap();
+    assert_eq!(failed.len(), 1, "{summary}");
+    assert!(failed[0]["name"].as_str().unwrap().ends_with("0000.png"), "{summary}");
+    assert!(failed[0]["reason"].as_str().unwrap().contains("label has 300 characters"), "{summary}");
+}

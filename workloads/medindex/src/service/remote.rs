@@ -162,7 +162,7 @@ impl Remote {
             let theirs = page.images.into_iter().filter(|image| image.patient_id.as_deref() == Some(patient));
             ids.extend(theirs.map(|image| image.id));
             let Some(next) = page.next else { return Ok(ids) };
-            path = format!("/api/v1/images?limit=1000&before={next}");
+            path = format!("/api/v1/images?limit=1000&after={next}");
         }
     }
 

@@ -323,7 +323,10 @@ impl Import<'_> {
                 Ok(accepted) => {
                     self.waiting.insert(accepted.id, name);
                 }
-                Err(IngestError::Backend(error)) => return Err(ImportError::Backend(error)),
+                // What the catalog refuses of one file (a text that is too long) is that file's failure.
+                Err(IngestError::Backend(error)) if error.kind() != ErrorKind::BadRequest => {
+                    return Err(ImportError::Backend(error));
+                }
                 Err(error) => self.fail(name, error.to_string()),
             }
         }
