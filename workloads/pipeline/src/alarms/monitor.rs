@@ -75,9 +75,7 @@ impl Monitor {
             }
         }
     }
-}
 
-impl Monitor {
     /// Notes when the row of each open alarm was seen first as it is now.
     fn note_unchanged(&mut self, open: &[Alarm]) {
         let mut unchanged = HashMap::with_capacity(open.len());
