@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::MutexGuard;
 
 use serde_json::Value;
+
+use crate::index;
 
 /// Who the operator is for the API server.
 const OPERATOR: &str = "system:serviceaccount:medindex-system:medindex-operator";
@@ -15,6 +18,11 @@ pub fn is_ours() -> bool {
         println!("NOT CHECKED: it wants the cluster of e2e/cluster.sh");
     }
     ours
+}
+
+/// The turn of a test that wants such a cluster, and the sample index ready on it; `None`, and said, where the cluster is another.
+pub fn turn() -> Option<MutexGuard<'static, ()>> {
+    is_ours().then(index::turn)
 }
 
 /// Runs a word of `e2e/cluster.sh`.

@@ -23,6 +23,13 @@ pub const PATIENCE: Duration = Duration::from_mins(10);
 
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/index");
 
+/// The turn of a test that wants the sample index ready.
+pub fn turn() -> MutexGuard<'static, ()> {
+    let turn = alone();
+    ensure();
+    turn
+}
+
 /// Tests share a cluster: one at a time.
 pub fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());

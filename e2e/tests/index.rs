@@ -70,8 +70,7 @@ fn upload_and_find(gateway: &Gateway) -> Vec<Duration> {
 #[test]
 #[ignore = "wants a cluster: make e2e"]
 fn what_drifts_is_put_right_within_a_minute() {
-    let _turn = index::alone();
-    index::ensure();
+    let _turn = index::turn();
     let deployment = format!("{NAME}-gateway");
     let grace = || {
         let live = get(NAMESPACE, &["deployment", &deployment]);
@@ -143,8 +142,7 @@ fn is_told(reason: &str, words: &str) -> bool {
 #[test]
 #[ignore = "wants a cluster: make e2e"]
 fn a_deleted_index_leaves_its_images_to_the_one_that_is_applied_again() {
-    let _turn = index::alone();
-    index::ensure();
+    let _turn = index::turn();
     let gateway = Gateway::reach();
     let images = gateway.ensure_images();
     drop(gateway);

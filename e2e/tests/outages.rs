@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use medindex_e2e::cluster::{cluster, is_ours, writes_of_the_operator};
+use medindex_e2e::cluster::{self, cluster, writes_of_the_operator};
 use medindex_e2e::index::{self, NAME, NAMESPACE, PATIENCE};
 use medindex_e2e::kubectl::{get, kubectl, wait_until};
 use medindex_e2e::{Gateway, backends};
@@ -17,6 +17,13 @@ fn settle() -> Duration {
     let begun = Instant::now();
     wait_until("the index to be ready", PATIENCE, || index::is_ready(&index::resource()));
     begun.elapsed()
+}
+
+/// Deletes the ConfigMap that the operator made, and waits until it is there again; how long that took.
+fn delete_settings(patience: Duration) -> Duration {
+    let settings = format!("{NAME}-settings");
+    kubectl(&["delete", "configmap", &settings, "--namespace", NAMESPACE]);
+    wait_until("the deleted ConfigMap", patience, || !get(NAMESPACE, &["configmap", &settings]).is_null())
 }
 
 /// Every image is in the index exactly once.
@@ -32,11 +39,7 @@ fn check_images(gateway: &Gateway, images: &[(medindex_system_tests::pictures::P
 #[test]
 #[ignore = "wants a cluster: make e2e"]
 fn a_round_that_finds_all_in_order_writes_nothing() {
-    if !is_ours() {
-        return;
-    }
-    let _turn = index::alone();
-    index::ensure();
+    let Some(_turn) = cluster::turn() else { return };
     // What the pods of former tests still bring about.
     let mut known = writes_of_the_operator().len();
     let mut since = Instant::now();
@@ -55,11 +58,7 @@ fn a_round_that_finds_all_in_order_writes_nothing() {
 #[test]
 #[ignore = "wants a cluster: make e2e"]
 fn an_operator_that_is_killed_leaves_the_work_to_the_other() {
-    if !is_ours() {
-        return;
-    }
-    let _turn = index::alone();
-    index::ensure();
+    let Some(_turn) = cluster::turn() else { return };
     let leader = || {
         let lease = get(OPERATOR_NAMESPACE, &["lease", "medindex-operator"]);
         lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned()
@@ -67,9 +66,7 @@ fn an_operator_that_is_killed_leaves_the_work_to_the_other() {
     let killed = leader();
     cluster(&["kill", OPERATOR_NAMESPACE, &killed]);
     let begun = Instant::now();
-    let settings = format!("{NAME}-settings");
-    kubectl(&["delete", "configmap", &settings, "--namespace", NAMESPACE]);
-    wait_until("what was deleted meanwhile", MINUTE, || !get(NAMESPACE, &["configmap", &settings]).is_null());
+    delete_settings(MINUTE);
     println!(
         "the leader {killed} killed: what was deleted meanwhile is there again after {:.1} s, by {}",
         begun.elapsed().as_secs_f64(),
@@ -81,11 +78,7 @@ fn an_operator_that_is_killed_leaves_the_work_to_the_other() {
 #[test]
 #[ignore = "wants a cluster: make e2e"]
 fn the_api_server_starts_again_and_no_pod_does() {
-    if !is_ours() {
-        return;
-    }
-    let _turn = index::alone();
-    index::ensure();
+    let Some(_turn) = cluster::turn() else { return };
     let pods = || {
         let pods = get(NAMESPACE, &["pods", "--selector", "app.kubernetes.io/name=medindex"]);
         let pod = |pod: &serde_json::Value| {
@@ -100,10 +93,7 @@ fn the_api_server_starts_again_and_no_pod_does() {
     };
     let before = pods();
     cluster(&["restart-api"]);
-    let settings = format!("{NAME}-settings");
-    kubectl(&["delete", "configmap", &settings, "--namespace", NAMESPACE]);
-    let took =
-        wait_until("what was deleted", 2 * MINUTE, || !get(NAMESPACE, &["configmap", &settings]).is_null());
+    let took = delete_settings(2 * MINUTE);
     println!("the API server killed and started: the operator works again after {:.1} s", took.as_secs_f64());
     settle();
     assert_eq!(pods(), before, "pods were replaced or started again");
@@ -112,11 +102,7 @@ fn the_api_server_starts_again_and_no_pod_does() {
 #[test]
 #[ignore = "wants a cluster: make e2e"]
 fn the_node_of_the_gpu_pool_is_lost_and_comes_back() {
-    if !is_ours() {
-        return;
-    }
-    let _turn = index::alone();
-    index::ensure();
+    let Some(_turn) = cluster::turn() else { return };
     let gateway = Gateway::reach();
     let images = gateway.ensure_images();
     cluster(&["lose", "2"]);
@@ -133,11 +119,7 @@ fn the_node_of_the_gpu_pool_is_lost_and_comes_back() {
 #[test]
 #[ignore = "wants a cluster: make e2e"]
 fn kafka_and_hbase_hang_for_a_minute_and_nothing_is_lost() {
-    if !is_ours() {
-        return;
-    }
-    let _turn = index::alone();
-    index::ensure();
+    let Some(_turn) = cluster::turn() else { return };
     let gateway = Gateway::reach();
     let images = gateway.ensure_images();
     for (pod, part, name) in [("kafka-0", "TopicsReady", "Kafka"), ("hbase-0", "TableReady", "HBase")] {

@@ -60,8 +60,7 @@ fn wait_for_replicas(how: &str, replicas: i32) {
 #[test]
 #[ignore = "wants a cluster: make e2e"]
 fn search_is_scaled_by_kubectl_without_one_failed_query() {
-    let _turn = index::alone();
-    index::ensure();
+    let _turn = index::turn();
     while_users_search(|load| {
         for replicas in [2, 1] {
             let to = format!("--replicas={replicas}");
@@ -127,8 +126,7 @@ fn copy(from: &Path, to: &Path) {
 #[test]
 #[ignore = "wants a cluster: make e2e"]
 fn a_change_committed_to_git_scales_search_without_one_failed_query() {
-    let _turn = index::alone();
-    index::ensure();
+    let _turn = index::turn();
     let git = Git::new();
     let file = git.folder.join("origin/e2e/index/kustomization.yaml");
     while_users_search(|load| {
@@ -148,8 +146,7 @@ fn a_change_committed_to_git_scales_search_without_one_failed_query() {
 #[test]
 #[ignore = "wants a cluster: make e2e"]
 fn an_autoscaler_drives_the_scale_of_the_resource() {
-    let _turn = index::alone();
-    index::ensure();
+    let _turn = index::turn();
     while_users_search(|_| {
         apply(SCALER);
         wait_for_replicas("HorizontalPodAutoscaler", 2);

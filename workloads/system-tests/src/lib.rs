@@ -14,6 +14,7 @@
 
 pub mod client;
 pub mod cluster;
+pub mod metrics;
 pub mod pictures;
 pub mod servers;
 pub mod statistics;
@@ -21,4 +22,4 @@ pub mod traces;
 
 pub use client::Client;
 pub use cluster::{Cluster, Shape};
-pub use servers::Servers;
+pub use servers::{Servers, any_server_is_skipped};

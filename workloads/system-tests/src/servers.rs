@@ -15,12 +15,18 @@ use medindex_testbed::hbase::{Hbase, ThriftServers};
 use medindex_testbed::kafka::{Kafka, Listener};
 use medindex_testbed::mariadb::{MariaDb, MariaDbOptions};
 use medindex_testbed::redis::{Redis, RedisOptions, SENTINEL_SERVICE};
+use medindex_testbed::skipped;
 use tempfile::TempDir;
 
 /// Partitions of the index under test.
 pub const PARTITIONS: u32 = 9;
 /// Its name.
 pub const INDEX: &str = "medindex";
+
+/// Whether the user left one of the servers out that every index needs.
+pub fn any_server_is_skipped() -> bool {
+    ["kafka", "hbase", "mariadb", "redis"].into_iter().any(skipped)
+}
 
 /// Running servers, with `HBase` in one of the ways in which the testbed runs it.
 pub struct Servers<H = Hbase> {

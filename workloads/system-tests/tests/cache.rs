@@ -2,15 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use medindex_system_tests::client::Answer;
 use medindex_system_tests::pictures::{Picture, pictures};
 use medindex_system_tests::statistics::percentiles;
-use medindex_system_tests::{Client, Cluster, Servers, Shape};
+use medindex_system_tests::{Client, Cluster, Servers, Shape, any_server_is_skipped, metrics};
 use medindex_testbed::redis::{Redis, RedisOptions};
-use medindex_testbed::skipped;
+use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_mins(2);
 /// Those who ask for one image at the same time.
@@ -44,7 +43,7 @@ impl Mode {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recognition_is_computed_once_and_a_dead_redis_fails_none_in_every_mode() {
-    if ["kafka", "hbase", "mariadb", "redis"].into_iter().any(skipped) {
+    if any_server_is_skipped() {
         return;
     }
     let begun = Instant::now();
@@ -82,7 +81,8 @@ fn store(client: &Client, pictures: &[Picture]) {
 
 /// Many ask for one image at the same time, at all gateways.
 fn one_computes_for_all(mode: Mode, cluster: &Cluster, clients: &[Client], picture: &Picture) {
-    let model_images = || value(&cluster.embedders[0].metrics(), "medindex_embedder_model_images");
+    let model_images =
+        || metrics::value(&cluster.embedders[0].metrics(), "medindex_embedder_model_images") as u64;
     let (images, before) = (model_images(), lookups(clients));
     let begun = Instant::now();
     let answers: Vec<Answer> = std::thread::scope(|scope| {
@@ -139,25 +139,16 @@ fn repeated_ones_are_faster(mode: Mode, clients: &[Client], pictures: &[Picture]
     println!("{mode:?}: hit ratio {:.2} ({hits} of {})", hits as f64 / (hits + misses) as f64, hits + misses);
 }
 
-/// Sets a flag when it goes.
-struct Finish<'a>(&'a AtomicBool);
-
-impl Drop for Finish<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// The primary is killed (SIGKILL) in the middle of a stream of recognitions; none fails, and another primary, or the restarted server, serves later ones.
 fn a_death_fails_no_request(mode: Mode, servers: &mut Servers, clients: &[Client], pictures: &[Picture]) {
-    let (done, times) = (AtomicBool::new(false), std::sync::Mutex::new(Vec::new()));
+    let (done, times) = (CancellationToken::new(), std::sync::Mutex::new(Vec::new()));
     let answered = || times.lock().unwrap().len();
     std::thread::scope(|scope| {
         for (number, client) in clients.iter().enumerate() {
             let (done, times) = (&done, &times);
             scope.spawn(move || {
                 for picture in pictures.iter().cycle().skip(number * 7) {
-                    if done.load(Ordering::Relaxed) {
+                    if done.is_cancelled() {
                         return;
                     }
                     let begun = Instant::now();
@@ -168,7 +159,7 @@ fn a_death_fails_no_request(mode: Mode, servers: &mut Servers, clients: &[Client
             });
         }
         // Also when something below panics, or the stream would go on for ever.
-        let finish = Finish(&done);
+        let finish = done.clone().drop_guard();
         Servers::wait_until("the stream to begin", PATIENCE, || answered() >= STREAM);
         let primary = if mode == Mode::Sentinel { servers.redis.primary().unwrap().unwrap() } else { 0 };
         servers.redis.kill(primary);
@@ -202,13 +193,9 @@ fn a_death_fails_no_request(mode: Mode, servers: &mut Servers, clients: &[Client
 fn lookups(clients: &[Client]) -> (u64, u64) {
     let of = |result: &str| {
         let name = format!("medindex_cache_lookups_total{{kept=\"recognitions\",result=\"{result}\"}}");
-        let count = |client: &Client| value(client.get("/metrics").body.as_str().unwrap(), &name);
+        let count =
+            |client: &Client| metrics::value(client.get("/metrics").body.as_str().unwrap(), &name) as u64;
         clients.iter().map(count).sum()
     };
     (of("hit"), of("miss"))
-}
-
-fn value(text: &str, name: &str) -> u64 {
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no {name} in {text}")).parse::<f64>().unwrap() as u64
 }

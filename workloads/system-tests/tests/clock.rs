@@ -11,8 +11,7 @@ use medindex_backends::mysql_catalog::{MySqlOptions, MySqlServer, open_mysql_cat
 use medindex_proto::{ImageId, RowKey};
 use medindex_system_tests::pictures::pattern;
 use medindex_system_tests::servers::{INDEX, PARTITIONS};
-use medindex_system_tests::{Client, Cluster, Servers, Shape};
-use medindex_testbed::skipped;
+use medindex_system_tests::{Client, Cluster, Servers, Shape, any_server_is_skipped, metrics};
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -23,7 +22,7 @@ const GIVEN_UP_AFTER: Duration = Duration::from_secs(45);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clocks_that_are_off_lose_nothing_and_are_noticed() {
-    if ["kafka", "hbase", "mariadb", "redis"].into_iter().any(skipped) {
+    if any_server_is_skipped() {
         return;
     }
     let begun = Instant::now();
@@ -108,7 +107,7 @@ fn it_is_noticed(client: &Client, cluster: &Cluster) {
     for (process, off) in [(&cluster.gateways[0], OFF), (&cluster.embedders[0], 2 * OFF)] {
         let mut ahead = 0.0;
         Servers::wait_until("the gauge of a clock", PATIENCE, || {
-            ahead = gauge(&process.metrics(), "medindex_clock_ahead_seconds");
+            ahead = metrics::value(&process.metrics(), "medindex_clock_ahead_seconds");
             ahead > f64::from(off) - 60.0
         });
         assert!(ahead < f64::from(off) + 60.0, "{ahead} s instead of {off} s");
@@ -124,11 +123,6 @@ fn it_is_noticed(client: &Client, cluster: &Cluster) {
                 .any(|alarm| alarm["subject"].as_str().is_some_and(|subject| subject.starts_with(program)))
         });
     }
-}
-
-fn gauge(text: &str, name: &str) -> f64 {
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
 }
 
 fn alarms(client: &Client, kind: &str) -> Vec<Value> {

@@ -4,36 +4,25 @@
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use medindex_hbase_admin::{HbaseAdmin, TableName, TimeLimits};
 use medindex_proto::names::TABLE_IMAGES;
 use medindex_proto::{ImageId, partition_of};
+use medindex_system_tests::cluster::Process;
 use medindex_system_tests::pictures::{Picture, pictures};
 use medindex_system_tests::servers::{INDEX, PARTITIONS, Servers};
 use medindex_system_tests::statistics::percentiles;
-use medindex_system_tests::{Client, Cluster, Shape};
+use medindex_system_tests::{Client, Cluster, Shape, any_server_is_skipped, metrics};
 use medindex_testbed::hbase::ThriftServers;
 use medindex_testbed::hdfs::HdfsCluster;
 use medindex_testbed::skipped;
+use tokio_util::sync::CancellationToken;
 
 /// People who upload at the same time.
 const UPLOADERS: usize = 4;
 const PATIENCE: Duration = Duration::from_mins(3);
-
-/// Sets a flag when it goes.
-struct Finish<'a>(&'a AtomicBool);
-
-impl Drop for Finish<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-fn any_server_is_skipped() -> bool {
-    ["kafka", "hbase", "mariadb", "redis"].into_iter().any(skipped)
-}
 
 /// Uploads all pictures with several clients; returns the ids in their order.
 fn upload_all(client: &Client, pictures: &[Picture]) -> Vec<String> {
@@ -159,26 +148,17 @@ fn check_spread(ids: &[String]) {
 }
 
 fn check_metrics(cluster: &mut Cluster, count: usize) {
-    let entries: u64 =
-        cluster.shards.iter().map(|shard| metric(&shard.metrics(), "medindex_search_entries")).sum();
+    let entries: u64 = counts(&cluster.shards, "medindex_search_entries").sum();
     assert_eq!(entries, 2 * count as u64, "two replicas hold everything");
-    let images: u64 = cluster
-        .embedders
-        .iter()
-        .map(|embedder| metric(&embedder.metrics(), "medindex_embedder_model_images"))
-        .sum();
-    assert!(images >= count as u64);
-    let busy = cluster
-        .embedders
-        .iter()
-        .filter(|embedder| metric(&embedder.metrics(), "medindex_embedder_model_images") > 0);
+    let images: Vec<u64> = counts(&cluster.embedders, "medindex_embedder_model_images").collect();
+    assert!(images.iter().sum::<u64>() >= count as u64);
+    let busy = images.iter().filter(|images| **images > 0);
     assert_eq!(busy.count(), 2, "both embedders worked");
 }
 
-fn metric(text: &str, name: &str) -> u64 {
-    let line = text.lines().find(|line| line.split(' ').next() == Some(name));
-    let value = line.and_then(|line| line.split(' ').nth(1)).unwrap_or_else(|| panic!("no {name} in {text}"));
-    value.parse::<f64>().unwrap() as u64
+/// What every one of these programs counts by a name.
+fn counts<'a>(processes: &'a [Process], name: &'a str) -> impl Iterator<Item = u64> + 'a {
+    processes.iter().map(move |process| metrics::value(&process.metrics(), name) as u64)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -194,11 +174,11 @@ async fn a_generation_is_trained_published_and_taken_up_while_queries_go_on() {
     for id in &ids {
         assert_eq!(client.wait_for(id, PATIENCE), "indexed");
     }
-    let done = AtomicBool::new(false);
+    let done = CancellationToken::new();
     std::thread::scope(|scope| {
         let asking = scope.spawn(|| {
             let mut asked = 0_usize;
-            while !done.load(Ordering::Relaxed) {
+            while !done.is_cancelled() {
                 let answer = client.try_search_stored(&ids[asked % ids.len()]).unwrap();
                 assert_eq!((answer.status, &answer.body["partial"]), (200, &false.into()), "{}", answer.body);
                 asked += 1;
@@ -206,7 +186,7 @@ async fn a_generation_is_trained_published_and_taken_up_while_queries_go_on() {
             asked
         });
         // Also when something below panics, or the queries would go on for ever.
-        let finish = Finish(&done);
+        let finish = done.clone().drop_guard();
         let report = cluster.train();
         println!("trained: {report}");
         assert_eq!((&report["generation"], &report["accepted"]), (&1.into(), &true.into()));

@@ -8,9 +8,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use medindex_system_tests::pictures::{Picture, pattern, pictures};
-use medindex_system_tests::{Client, Cluster, Servers, Shape};
+use medindex_system_tests::{Client, Cluster, Servers, Shape, any_server_is_skipped};
 use medindex_testbed::deep_lesion::{ExampleSlice, write_data_set};
-use medindex_testbed::{Server, process, skipped};
+use medindex_testbed::{Server, process};
 use serde_json::Value;
 
 /// Images with labels from a table.
@@ -103,7 +103,7 @@ fn wait_for_entries(client: &Client, images: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_that_was_killed_and_stopped_goes_on_and_every_image_is_found_once() {
-    if ["kafka", "hbase", "mariadb", "redis"].into_iter().any(skipped) {
+    if any_server_is_skipped() {
         return;
     }
     let servers = Servers::start(1).await;

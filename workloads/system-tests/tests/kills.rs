@@ -9,9 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use medindex_system_tests::pictures::pattern;
-use medindex_system_tests::{Client, Cluster, Servers, Shape};
+use medindex_system_tests::{Client, Cluster, Servers, Shape, any_server_is_skipped};
 use medindex_testbed::hbase::HbaseProcess;
-use medindex_testbed::skipped;
 use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_pcg::Pcg64;
@@ -140,7 +139,7 @@ fn upload(clients: &[Client], next: &AtomicU32, stop: &AtomicBool, outcomes: &Ou
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_acknowledged_image_is_searchable_once_whatever_was_killed() {
-    if ["kafka", "hbase", "mariadb", "redis"].into_iter().any(skipped) {
+    if any_server_is_skipped() {
         return;
     }
     let kills = number("MEDINDEX_KILLS").unwrap_or(10) as usize;

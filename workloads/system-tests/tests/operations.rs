@@ -10,9 +10,8 @@ use medindex_proto::names::TOPIC_OPERATION_LOG;
 use medindex_system_tests::pictures::pattern;
 use medindex_system_tests::servers::INDEX;
 use medindex_system_tests::traces::TraceReceiver;
-use medindex_system_tests::{Client, Cluster, Servers, Shape};
+use medindex_system_tests::{Client, Cluster, Servers, Shape, any_server_is_skipped};
 use medindex_testbed::hbase::HbaseProcess;
-use medindex_testbed::skipped;
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -21,7 +20,7 @@ const WITHIN: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_done_is_recorded_and_traced_and_what_is_down_is_an_alarm_until_it_is_back() {
-    if ["kafka", "hbase", "mariadb", "redis"].into_iter().any(skipped) {
+    if any_server_is_skipped() {
         return;
     }
     let begun = Instant::now();

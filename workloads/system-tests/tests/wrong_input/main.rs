@@ -11,13 +11,8 @@ use std::time::Duration;
 
 use medindex_system_tests::Servers;
 use medindex_system_tests::cluster::Process;
-use medindex_testbed::skipped;
 
 const PATIENCE: Duration = Duration::from_mins(2);
-
-fn any_server_is_skipped() -> bool {
-    ["kafka", "hbase", "mariadb", "redis"].into_iter().any(skipped)
-}
 
 /// Waits until the log of a program has a line with all of these.
 fn wait_for_line(process: &mut Process, parts: &[&str]) {

@@ -9,7 +9,7 @@ use medindex_hbase_admin::{Compression, TableName, tables};
 use medindex_system_tests::cluster::Process;
 use medindex_system_tests::pictures::pattern;
 use medindex_system_tests::servers::PARTITIONS;
-use medindex_system_tests::{Cluster, Servers, Shape};
+use medindex_system_tests::{Cluster, Servers, Shape, any_server_is_skipped};
 use medindex_testbed::hbase::ThriftServers as _;
 use medindex_testbed::kafka::Listener;
 use medindex_testbed::redis::{Redis, RedisOptions, USER};
@@ -18,7 +18,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use tempfile::TempDir;
 
-use super::{PATIENCE, any_server_is_skipped, wait_for_line, wait_for_metric};
+use super::{PATIENCE, wait_for_line, wait_for_metric};
 
 /// An index of which nothing is there yet, and its namespace and database.
 const OTHER: &str = "medindex-other";
