@@ -102,6 +102,17 @@ pub enum ImagingError {
         limit: u64,
     },
 
+    /// A compressed header is longer than any image needs.
+    #[error(
+        "the {format} file has more than the limit of {limit} bytes before its pixels, once uncompressed; remove its large private elements or profiles, and send it again"
+    )]
+    HeaderTooLarge {
+        /// The format it was read as.
+        format: Format,
+        /// The limit in force; it is no setting.
+        limit: u64,
+    },
+
     /// The file ends too early.
     #[error("the {format} file is truncated: {detail}; send the file again")]
     Truncated {
@@ -239,6 +250,7 @@ impl ImagingError {
             Self::TooManyPixels { .. } => "too_many_pixels",
             Self::TooManyFrames { .. } => "too_many_frames",
             Self::DecodedTooLarge { .. } | Self::DecoderTooLarge { .. } => "decoded_too_large",
+            Self::HeaderTooLarge { .. } => "header_too_large",
             Self::Truncated { .. } => "truncated",
             Self::Damaged { .. } => "damaged",
             Self::NoPixelData { .. } => "no_pixel_data",
@@ -254,7 +266,7 @@ impl ImagingError {
         }
     }
 
-    /// True where a limit of [`crate::Limits`] refused the file.
+    /// True where a limit refused the file.
     pub fn is_limit(&self) -> bool {
         matches!(
             self,
@@ -263,6 +275,7 @@ impl ImagingError {
                 | Self::TooManyFrames { .. }
                 | Self::DecodedTooLarge { .. }
                 | Self::DecoderTooLarge { .. }
+                | Self::HeaderTooLarge { .. }
         )
     }
 

@@ -4,7 +4,7 @@
 //! window; [`Rendered`] is cropped, shown, or turned into a model's input.
 //!
 //! Guarantees: the format is found from the content; [`Limits`] are checked before memory is taken, also where a
-//! header lies about its stream; lossless pixels are exact; windows follow DICOM PS3.3 C.11.2.
+//! header lies about its stream, and [`inspect_memory`] and [`decode_memory`] say what a file takes; lossless pixels are exact; windows follow DICOM PS3.3 C.11.2.
 //! Failure: every refusal is an [`ImagingError`] that names the cause and what to do; a panic inside a third-party
 //! decoder becomes one too. Assumption: the caller's panic strategy is unwinding.
 
@@ -17,6 +17,7 @@ mod frame;
 mod grey;
 mod info;
 mod limits;
+mod memory;
 mod nifti;
 mod nifti_header;
 mod plain;
@@ -31,6 +32,7 @@ pub use format::Format;
 pub use frame::{Decoded, Frame, FrameSelection, Pixels, Samples};
 pub use info::{ImageAttributes, ImageInfo};
 pub use limits::Limits;
+pub use memory::{decode_memory, inspect_memory};
 pub use render::{Channels, Region, Rendered};
 pub use tensor::{ColourOrder, InputSpec, Layout, Resize};
 pub use window::{UnknownWindow, Window, WindowChoice, WindowFunction, WindowPreset};

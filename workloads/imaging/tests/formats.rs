@@ -242,11 +242,16 @@ fn data_sets_without_preamble_and_deflated_ones_are_read() {
     let file = DicomFile::grey(2, 1, 8).pixels(&[7, 9]);
     let expected = Pixels::Grey(Samples::U8(vec![7, 9]));
     assert_eq!(*first(file.body()).pixels(), expected);
-    let mut deflated = DeflateEncoder::new(Vec::new(), Compression::default());
-    deflated.write_all(file.body()).expect("memory");
-    let deflated = deflated.finish().expect("memory");
-    let file = file.transfer_syntax("1.2.840.10008.1.2.1.99").build_around(&deflated);
-    assert_eq!(*first(&file).pixels(), expected);
+    // Also where much comes before the pixels.
+    let private = vec![5; 6 << 20];
+    let long = DicomFile::grey(2, 1, 8).element(0x0029_1010, "UN", &private).pixels(&[7, 9]);
+    for file in [file, long] {
+        let mut deflated = DeflateEncoder::new(Vec::new(), Compression::default());
+        deflated.write_all(file.body()).expect("memory");
+        let deflated = deflated.finish().expect("memory");
+        let file = file.transfer_syntax("1.2.840.10008.1.2.1.99").build_around(&deflated);
+        assert_eq!(*first(&file).pixels(), expected);
+    }
 }
 
 #[test]

@@ -108,6 +108,11 @@ impl<'a> DataSet<'a> {
         self.elements.get(&tag)
     }
 
+    /// The pixel data, of whichever kind.
+    pub(crate) fn pixels(&self) -> Option<&Value<'a>> {
+        [PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_PIXEL_DATA].into_iter().find_map(|tag| self.get(tag))
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.elements.is_empty()
     }

@@ -8,18 +8,19 @@ use std::io::Read;
 
 use flate2::bufread::DeflateDecoder;
 
-use super::data_set::{DataSet, Encoding, PIXEL_DATA, Reader, is_vr};
+use super::data_set::{DataSet, Encoding, Reader, is_vr};
 use super::image_module::ImageModule;
 use super::transfer_syntax::{self, TransferSyntax};
 use crate::error::ImagingError;
 use crate::format::Format;
 use crate::limits::Limits;
+use crate::memory::COMPRESSED_HEADER;
 
 const TRANSFER_SYNTAX_UID: u32 = 0x0002_0010;
 const MEDIA_CLASS_UID: u32 = 0x0002_0002;
 
-/// Bytes of a deflated data set that are inflated to find its header.
-const HEADER_BYTES: u64 = 4 << 20;
+/// Bytes of a deflated data set that are inflated to find its header; where they do not suffice, up to [`COMPRESSED_HEADER`].
+const USUAL_HEADER: u64 = 4 << 20;
 
 /// A file taken apart; the data set is still bytes.
 pub(crate) struct DicomFile<'a> {
@@ -52,6 +53,12 @@ pub(crate) fn looks_like_data_set(bytes: &[u8]) -> bool {
     true
 }
 
+/// True where the meta information names a transfer syntax whose data set is deflated.
+pub(crate) fn is_deflated(bytes: &[u8]) -> bool {
+    let uid = Meta::split(bytes).ok().and_then(|(meta, _)| meta.transfer_syntax);
+    uid.and_then(|uid| transfer_syntax::find(&uid)).is_some_and(|syntax| syntax.deflated)
+}
+
 /// The encoding of a data set from its first element.
 fn guess_encoding(bytes: &[u8]) -> Option<Encoding> {
     let explicit_vr = is_vr(bytes.get(4..6)?);
@@ -68,9 +75,7 @@ impl<'a> DicomFile<'a> {
     /// Takes the file apart. A deflated data set is inflated as far as its header needs, and with `pixels` as far as
     /// the header declares pixels: never further, whatever the stream holds.
     pub(crate) fn open(bytes: &'a [u8], limits: &Limits, pixels: bool) -> Result<Self, ImagingError> {
-        let start = if bytes.get(128..132) == Some(b"DICM") { 132 } else { 0 };
-        let meta = Meta::read(&bytes[start..])?;
-        let body = &bytes[start + meta.length..];
+        let (meta, body) = Meta::split(bytes)?;
         if body.is_empty() {
             return Err(ImagingError::truncated(Format::Dicom, "nothing follows its file meta information"));
         }
@@ -120,6 +125,14 @@ struct Meta {
 }
 
 impl Meta {
+    /// The meta information, and what follows it.
+    fn split(bytes: &[u8]) -> Result<(Self, &[u8]), ImagingError> {
+        let start = if bytes.get(128..132) == Some(b"DICM") { 132 } else { 0 };
+        let meta = Self::read(&bytes[start..])?;
+        let body = &bytes[start + meta.length..];
+        Ok((meta, body))
+    }
+
     /// Reads group 0002 element by element: its declared group length is often wrong.
     fn read(bytes: &[u8]) -> Result<Self, ImagingError> {
         let mut reader = Reader { bytes, position: 0, encoding: Encoding::EXPLICIT_LITTLE };
@@ -149,7 +162,7 @@ impl Meta {
     }
 }
 
-/// Inflates a deflated data set in two steps: its header, then the pixels that the header declares.
+/// Inflates a deflated data set in steps: its header, then the pixels that the header declares.
 fn inflate(body: &[u8], limits: &Limits, pixels: bool) -> Result<Vec<u8>, ImagingError> {
     let mut stream = DeflateDecoder::new(body);
     let mut inflated = Vec::new();
@@ -164,25 +177,29 @@ fn inflate(body: &[u8], limits: &Limits, pixels: bool) -> Result<Vec<u8>, Imagin
         let more = bytes.saturating_sub(inflated.len() as u64);
         stream.by_ref().take(more).read_to_end(inflated).map_err(failed)
     };
-    inflate_to(&mut inflated, HEADER_BYTES)?;
-    let encoding = guess_encoding(&inflated).unwrap_or(Encoding::EXPLICIT_LITTLE);
-    let cut = inflated.len() as u64 == HEADER_BYTES;
-    let declared = match DataSet::read(&inflated, encoding) {
-        Ok(data_set) => match data_set.get(PIXEL_DATA) {
-            Some(value) if !pixels || value.missing == 0 => return Ok(inflated),
-            Some(value) => {
-                // Only what the image's own size needs is inflated, whatever length the element declares.
-                let module = ImageModule::read(&data_set, limits)?;
-                let header = (inflated.len() - value.bytes.len()) as u64;
-                header + module.native_bytes().min(value.bytes.len() as u64 + value.missing)
-            }
-            None => return Ok(inflated),
-        },
-        // A header longer than the first step: read on up to the limit.
-        Err(_) if cut => limits.max_decoded_bytes,
-        Err(error) => return Err(error),
-    };
-    limits.check_decoded(declared)?;
-    inflate_to(&mut inflated, declared)?;
-    Ok(inflated)
+    for step in [USUAL_HEADER, COMPRESSED_HEADER] {
+        inflate_to(&mut inflated, step)?;
+        let cut = inflated.len() as u64 == step;
+        let encoding = guess_encoding(&inflated).unwrap_or(Encoding::EXPLICIT_LITTLE);
+        match DataSet::read(&inflated, encoding) {
+            Ok(data_set) => match data_set.pixels() {
+                Some(value) if !pixels || value.missing == 0 => return Ok(inflated),
+                Some(value) => {
+                    // Only what the image's own size needs is inflated, whatever length the element declares.
+                    let module = ImageModule::read(&data_set, limits)?;
+                    let header = (inflated.len() - value.bytes.len()) as u64;
+                    let declared = value.bytes.len() as u64 + value.missing;
+                    let wanted = header + module.native_bytes().min(declared);
+                    limits.check_decoded(wanted)?;
+                    inflate_to(&mut inflated, wanted)?;
+                    return Ok(inflated);
+                }
+                None if !cut => return Ok(inflated),
+                None => {}
+            },
+            Err(error) if !cut => return Err(error),
+            Err(_) => {}
+        }
+    }
+    Err(ImagingError::HeaderTooLarge { format: Format::Dicom, limit: COMPRESSED_HEADER })
 }

@@ -25,10 +25,10 @@ mod transfer_syntax;
 
 use std::borrow::Cow;
 
-pub(crate) use file::looks_like_data_set;
+pub(crate) use file::{is_deflated, looks_like_data_set};
 
 use self::colour::{Palette, expand_422, ybr_full_to_rgb};
-use self::data_set::{DOUBLE_PIXEL_DATA, DataSet, FLOAT_PIXEL_DATA, PIXEL_DATA};
+use self::data_set::{DataSet, PIXEL_DATA};
 use self::display::Displays;
 use self::file::DicomFile;
 use self::image_module::{ImageModule, Photometric, unsupported};
@@ -91,9 +91,7 @@ pub(crate) fn decode(
 /// Refuses pixel data that declares more bytes than the file has, also where its frames happen to be there: the file was
 /// cut, or lies. Of a deflated data set no more is inflated than its frames need.
 fn check_length(file: &DicomFile<'_>, data_set: &DataSet<'_>) -> Result<(), ImagingError> {
-    let value =
-        [PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_PIXEL_DATA].into_iter().find_map(|tag| data_set.get(tag));
-    match value {
+    match data_set.pixels() {
         Some(value) if value.missing > 0 && !value.undefined && !file.syntax.deflated => {
             let declared = value.bytes.len() as u64 + value.missing;
             let detail = format!(

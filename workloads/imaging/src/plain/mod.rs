@@ -15,6 +15,7 @@ use crate::frame::{Decoded, Frame, FrameSelection, Pixels, Samples};
 use crate::grey::GreyDisplay;
 use crate::info::{ImageAttributes, ImageInfo};
 use crate::limits::Limits;
+use crate::memory::COMPRESSED_HEADER;
 
 /// Reads the header of a PNG, JPEG or BMP file.
 pub(crate) fn inspect(bytes: &[u8], format: Format, limits: &Limits) -> Result<ImageInfo, ImagingError> {
@@ -70,12 +71,15 @@ fn open<'a>(bytes: &'a [u8], format: Format, limits: &Limits) -> Result<Opened<'
         Format::Bmp => ImageFormat::Bmp,
         _ => ImageFormat::Png,
     };
+    let mut most = limits.max_decoded_bytes;
     if let Some((width, height)) = declared_size(bytes, format) {
         limits.check_frame(width, height)?;
+        // Four channels of 16 bits; what is left is for profiles, which may be compressed as well.
+        most = most.min(u64::from(width) * u64::from(height) * 8 + COMPRESSED_HEADER);
     }
     let mut reader = ImageReader::with_format(Cursor::new(bytes), kind);
     let mut bounds = image::Limits::no_limits();
-    bounds.max_alloc = Some(limits.max_decoded_bytes);
+    bounds.max_alloc = Some(most);
     reader.limits(bounds);
     let mut decoder = reader.into_decoder().map_err(|error| refused(format, error, limits))?;
     let (stored_width, stored_height) = decoder.dimensions();

@@ -45,9 +45,16 @@ impl DicomFile {
     }
 
     /// Pixel data that declares another length than it has.
-    pub(crate) fn pixels_declaring(mut self, length: u32, value: &[u8]) -> Self {
-        self.body.extend([0xE0, 0x7F, 0x10, 0x00]);
-        self.body.extend(b"OW\0\0");
+    pub(crate) fn pixels_declaring(self, length: u32, value: &[u8]) -> Self {
+        self.declaring(0x7FE0_0010, "OW", length, value)
+    }
+
+    /// An element of a long VR that declares another length than it has.
+    pub(crate) fn declaring(mut self, tag: u32, vr: &str, length: u32, value: &[u8]) -> Self {
+        self.body.extend(((tag >> 16) as u16).to_le_bytes());
+        self.body.extend((tag as u16).to_le_bytes());
+        self.body.extend(vr.as_bytes());
+        self.body.extend([0, 0]);
         self.body.extend(length.to_le_bytes());
         self.body.extend(value);
         self
