@@ -7,7 +7,7 @@
 //! Guarantees: those of the ports. A write that returned survives a kill at any moment (it was fsynced); one that
 //! did not return happened whole or not at all. One process at a time: a second one gets a clear error.
 //! Values carry checksums: a damaged one is refused, never returned. Damage in the search tree between them can hide a row, which then
-//! reads as missing; the catalog knows that it should be there.
+//! reads as missing; the catalog knows that it should be there, and [`EmbeddedStore::salvage`] saves the others.
 
 mod aside;
 mod catalog;
@@ -16,12 +16,15 @@ mod database;
 mod image_store;
 mod log;
 mod memory_cache;
+mod overlay;
 mod pieces;
 mod queue;
+mod salvage;
 mod store;
 mod tables;
 mod writer;
 
 pub use catalog::{CATALOG_FILE, open_catalog, set_damaged_catalog_aside};
 pub use memory_cache::MemoryCache;
+pub use salvage::Salvaged;
 pub use store::{EmbeddedStore, LOCK_FILE, STORE_FILE, StoreOptions};

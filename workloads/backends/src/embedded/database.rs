@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Once;
+use std::sync::{Once, OnceLock};
 
 use parking_lot::RwLock;
 use redb::{
@@ -156,6 +156,8 @@ pub(crate) struct DatabaseSlot {
     path: PathBuf,
     cache_bytes: usize,
     state: RwLock<State>,
+    /// The first damage that was met.
+    damage: OnceLock<String>,
 }
 
 enum State {
@@ -169,7 +171,8 @@ impl DatabaseSlot {
     /// Opens the database at `path`, or makes it.
     pub(crate) fn open(path: PathBuf, cache_bytes: usize) -> Result<Self, Problem> {
         let database = open_or_create(&path, cache_bytes)?;
-        Ok(Self { path, cache_bytes, state: RwLock::new(State::Open(database)) })
+        let state = RwLock::new(State::Open(database));
+        Ok(Self { path, cache_bytes, state, damage: OnceLock::new() })
     }
 
     /// Runs `work` on the database; a panic inside is a problem like any other.
@@ -183,6 +186,9 @@ impl DatabaseSlot {
         };
         let outcome = guard(|| work(database));
         drop(state);
+        if let Err(Problem::Storage(StorageError::Corrupted(found)) | Problem::Panicked(found)) = &outcome {
+            self.damage.get_or_init(|| found.clone());
+        }
         if let Err(problem) = &outcome
             && problem.needs_reopening()
         {
@@ -201,6 +207,11 @@ impl DatabaseSlot {
         work: impl FnOnce(&ReadTransaction) -> Result<T, Problem>,
     ) -> Result<T, Problem> {
         self.with(|database| work(&database.begin_read()?))
+    }
+
+    /// The first damage that was met since it was opened.
+    pub(crate) fn damage(&self) -> Option<&str> {
+        self.damage.get().map(String::as_str)
     }
 
     /// Closes the database; every later use is refused.
@@ -226,7 +237,7 @@ impl DatabaseSlot {
 }
 
 /// Runs `work`; a panic, which the database raises on some kinds of damage, becomes a problem.
-fn guard<T>(work: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
+pub(super) fn guard<T>(work: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
     catch_quietly(work).unwrap_or_else(|panic| Err(Problem::Panicked(panic_message(panic.as_ref()))))
 }
 
@@ -263,7 +274,7 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
     }
 }
 
-fn open_or_create(path: &Path, cache_bytes: usize) -> Result<Database, Problem> {
+pub(super) fn open_or_create(path: &Path, cache_bytes: usize) -> Result<Database, Problem> {
     if path.try_exists().map_err(StorageError::Io)? {
         return open_existing(path, cache_bytes);
     }
@@ -281,7 +292,7 @@ fn open_or_create(path: &Path, cache_bytes: usize) -> Result<Database, Problem> 
     Ok(database)
 }
 
-fn remove_if_there(path: &Path) -> Result<(), Problem> {
+pub(super) fn remove_if_there(path: &Path) -> Result<(), Problem> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StorageError::Io(error).into()),
         _ => Ok(()),

@@ -32,9 +32,8 @@ pub(super) fn create_topic(
         return Ok(if same { Ok(()) } else { Err(QueueError::PartitionCount { topic, found, wanted }) });
     }
     tables.topics.insert(topic, wanted)?;
-    for partition in 0..wanted {
-        tables.offsets.insert((topic, partition), (0, 0))?;
-    }
+    // Of a new topic they are zero. One that damage took may have messages, and groups that are past them.
+    restore_offsets(tables, topic)?;
     Ok(Ok(()))
 }
 

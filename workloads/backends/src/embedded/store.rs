@@ -104,6 +104,11 @@ impl EmbeddedStore {
         self.write(64, move |tables| log::restore_offsets(tables, &topic), |_| ()).await
     }
 
+    /// The first damage that a read or a write met since the store was opened.
+    pub fn damage(&self) -> Option<String> {
+        self.shared.slot.damage().map(str::to_owned)
+    }
+
     /// Finishes the writes that wait and closes the file; every later use is refused with [`Fault::Closed`].
     pub async fn close(&self) {
         let shared = Arc::clone(&self.shared);
@@ -188,7 +193,7 @@ fn open(folder: PathBuf, options: &StoreOptions) -> Result<EmbeddedStore, Fault>
 }
 
 /// Takes the folder for this process; the lock goes with the process, however it ends.
-fn lock_folder(folder: &Path) -> Result<File, Fault> {
+pub(super) fn lock_folder(folder: &Path) -> Result<File, Fault> {
     let place = || folder.display().to_string();
     std::fs::create_dir_all(folder).map_err(|error| io_fault(place(), error))?;
     let path = folder.join(LOCK_FILE);
@@ -206,7 +211,7 @@ fn lock_folder(folder: &Path) -> Result<File, Fault> {
 }
 
 /// Runs blocking work off the async threads.
-async fn run_blocking<T: Send + 'static>(
+pub(super) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
 ) -> Result<T, Fault> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {

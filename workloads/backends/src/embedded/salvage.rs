@@ -1,0 +1,450 @@
+//! Saving what can be read of a store whose pages are damaged.
+//!
+//! A damaged page of a search tree hides what lies under it from reading in order, and makes writing beside it fail. So everything that can be read
+//! goes to a new file: rows by the keys that others know (the catalog) and by those that are found from both ends of the tables, messages by their offsets.
+//! Guarantees: the damaged file is never written to and is kept under another name; a row is saved whole or not at all; a salvage that is cut off leaves
+//! the store as it was. It needs as much space as the store has.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use medindex_proto::RowKey;
+use redb::{
+    Builder, Database, DatabaseError, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
+    StorageError,
+};
+
+use super::aside::set_aside;
+use super::database::{Problem, guard, open_or_create, sync_folder};
+use super::overlay::Overlay;
+use super::pieces::{read_piece_key, row_bounds};
+use super::store::{EmbeddedStore, STORE_FILE, StoreOptions, lock_folder, run_blocking};
+use super::tables::{
+    BLOB_LENGTHS, BLOBS, DATA, INFORMATION, MESSAGES, OFFSETS, POSITIONS, TOPICS, Tables, layout_version,
+};
+use crate::fault::Fault;
+
+/// Name of the new file until it is whole.
+const NEW_FILE: &str = "store.salvaged";
+/// Bytes of content in one transaction of the new file.
+const BATCH_BYTES: usize = 64 << 20;
+/// Messages that are read together where nothing is damaged.
+const MESSAGES_TOGETHER: u64 = 256;
+
+/// What a salvage saved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Salvaged {
+    /// Where the damaged file is kept.
+    pub kept: PathBuf,
+    /// Rows that are in the new file.
+    pub rows: u64,
+    /// Rows that are known and could not be read.
+    pub lost_rows: u64,
+    /// Messages that are in the new file.
+    pub messages: u64,
+    /// Messages that could not be read.
+    pub lost_messages: u64,
+}
+
+impl EmbeddedStore {
+    /// Compares the checksums of all pages of the store in `folder`, which nobody may have open; reads it whole. False too where there
+    /// is no store, and where it cannot be opened at all, which [`EmbeddedStore::open_or_set_aside`] is for.
+    ///
+    /// # Errors
+    /// [`Fault::InUse`], [`Fault::Inaccessible`].
+    pub async fn has_damaged_pages(folder: impl AsRef<Path>, options: StoreOptions) -> Result<bool, Fault> {
+        let folder = folder.as_ref().to_owned();
+        run_blocking(move || {
+            let _lock = lock_folder(&folder)?;
+            has_damaged_pages(&folder.join(STORE_FILE), &options)
+                .map_err(|problem| problem.into_fault(&folder))
+        })
+        .await
+    }
+
+    /// Moves everything that can be read of the store in `folder`, which nobody may have open, to a new file that takes its place. `known` are rows
+    /// that the store should have, in any order.
+    ///
+    /// # Errors
+    /// [`Fault::InUse`], [`Fault::Inaccessible`], [`Fault::DiskFull`], and [`Fault::Corrupted`] where the store cannot be opened at all.
+    pub async fn salvage(
+        folder: impl AsRef<Path>,
+        options: StoreOptions,
+        known: Vec<RowKey>,
+    ) -> Result<Salvaged, Fault> {
+        let folder = folder.as_ref().to_owned();
+        run_blocking(move || {
+            let _lock = lock_folder(&folder)?;
+            salvage(&folder, &options, &known).map_err(|problem| problem.into_fault(&folder))
+        })
+        .await
+    }
+}
+
+/// Opens a file without ever writing to it.
+fn open_unchanged(path: &Path, options: &StoreOptions) -> Result<Database, Problem> {
+    let overlay = Overlay::open(path).map_err(StorageError::Io)?;
+    guard(|| {
+        let mut builder = Builder::new();
+        let database = builder.set_cache_size(options.cache_bytes).create_with_backend(overlay)?;
+        layout_version(&database.begin_read()?)?;
+        Ok(database)
+    })
+}
+
+fn is_damage(problem: &Problem) -> bool {
+    match problem {
+        Problem::Storage(StorageError::Io(error)) => {
+            matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof)
+        }
+        Problem::Storage(StorageError::Corrupted(_)) | Problem::Panicked(_) => true,
+        _ => false,
+    }
+}
+
+fn has_damaged_pages(path: &Path, options: &StoreOptions) -> Result<bool, Problem> {
+    if std::fs::metadata(path).map_or(0, |metadata| metadata.len()) == 0 {
+        return Ok(false);
+    }
+    let mut database = match open_unchanged(path, options) {
+        Ok(database) => database,
+        Err(problem) if is_damage(&problem) => return Ok(false),
+        Err(problem) => return Err(problem),
+    };
+    // What it repairs is how the file's space is used, and stays in memory.
+    let checked = guard(|| database.check_integrity().map_err(|error: DatabaseError| error.into()));
+    discard(database);
+    match checked {
+        Ok(_) => Ok(false),
+        Err(problem) if is_damage(&problem) => Ok(true),
+        Err(problem) => Err(problem),
+    }
+}
+
+/// Closing a damaged database may panic as any other use of it.
+fn discard(database: Database) {
+    let _ = guard(|| {
+        drop(database);
+        Ok(())
+    });
+}
+
+fn salvage(folder: &Path, options: &StoreOptions, known: &[RowKey]) -> Result<Salvaged, Problem> {
+    let (path, new_path) = (folder.join(STORE_FILE), folder.join(NEW_FILE));
+    let old = open_unchanged(&path, options)?;
+    if let Err(error) = std::fs::remove_file(&new_path)
+        && error.kind() != ErrorKind::NotFound
+    {
+        return Err(StorageError::Io(error).into());
+    }
+    let new = open_or_create(&new_path, options.cache_bytes)?;
+    let mut copy = Copy { old: guard(|| Ok(old.begin_read()?))?, new: &new, counts: Counts::default() };
+    copy.rows(known)?;
+    copy.queue()?;
+    copy.blobs()?;
+    let Copy { old: transaction, counts, .. } = copy;
+    drop(transaction);
+    drop(new);
+    discard(old);
+    let kept = set_aside(&path, &[]).map_err(StorageError::Io)?;
+    std::fs::rename(&new_path, &path).and_then(|()| sync_folder(&path)).map_err(StorageError::Io)?;
+    let Counts { rows, lost_rows, messages, lost_messages } = counts;
+    Ok(Salvaged { kept, rows, lost_rows, messages, lost_messages })
+}
+
+#[derive(Default)]
+struct Counts {
+    rows: u64,
+    lost_rows: u64,
+    messages: u64,
+    lost_messages: u64,
+}
+
+/// Pieces of a row: keys and sealed values as they are stored.
+type RawCells = Vec<(Vec<u8>, Vec<u8>)>;
+type CellTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+/// One salvage on its way.
+struct Copy<'a> {
+    old: ReadTransaction,
+    new: &'a Database,
+    counts: Counts,
+}
+
+impl Copy<'_> {
+    fn write(&self, work: impl FnOnce(&mut Tables<'_>) -> Result<(), StorageError>) -> Result<(), Problem> {
+        let mut transaction = self.new.begin_write()?;
+        transaction.set_quick_repair(true);
+        let mut tables = Tables::open(&transaction)?;
+        work(&mut tables)?;
+        drop(tables);
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Copies every row that is known or can be found.
+    fn rows(&mut self, known: &[RowKey]) -> Result<(), Problem> {
+        let open = |definition| guard(|| Ok(self.old.open_table(definition)?));
+        let (data, information) = match (open(DATA), open(INFORMATION)) {
+            (Ok(data), Ok(information)) => (data, information),
+            // Without one of them no row is whole.
+            (Err(problem), _) | (_, Err(problem)) if is_damage(&problem) => {
+                self.counts.lost_rows = known.len() as u64;
+                return Ok(());
+            }
+            (Err(problem), _) | (_, Err(problem)) => return Err(problem),
+        };
+        let mut keys: BTreeSet<String> = known.iter().map(|row| row.as_str().to_owned()).collect();
+        for table in [&data, &information] {
+            find_rows(table, &mut keys);
+        }
+        let mut batch: Vec<[RawCells; 2]> = Vec::new();
+        let mut bytes = 0;
+        for key in keys {
+            let read = guard(|| Ok([raw_cells(&data, &key)?, raw_cells(&information, &key)?]));
+            match read {
+                Ok([data, information]) if data.is_empty() && information.is_empty() => {}
+                Ok(cells) => {
+                    bytes +=
+                        cells.iter().flatten().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+                    batch.push(cells);
+                    self.counts.rows += 1;
+                }
+                Err(problem) if is_damage(&problem) => self.counts.lost_rows += 1,
+                Err(problem) => return Err(problem),
+            }
+            if bytes > BATCH_BYTES {
+                self.write_rows(&std::mem::take(&mut batch))?;
+                bytes = 0;
+            }
+        }
+        self.write_rows(&batch)
+    }
+
+    fn write_rows(&self, rows: &[[RawCells; 2]]) -> Result<(), Problem> {
+        self.write(|tables| {
+            for [data, information] in rows {
+                for (table, cells) in [(&mut tables.data, data), (&mut tables.information, information)] {
+                    for (key, value) in cells {
+                        table.insert(key.as_slice(), value.as_slice())?;
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Copies topics, positions and messages. Offsets of partitions that cannot be read are made again from the messages when the store is repaired.
+    fn queue(&mut self) -> Result<(), Problem> {
+        let mut topics: Vec<(String, u32)> = Vec::new();
+        self.read_on(|old| {
+            for entry in old.open_table(TOPICS)?.iter()? {
+                let (name, partitions) = entry?;
+                topics.push((name.value().to_owned(), partitions.value()));
+            }
+            Ok(())
+        })?;
+        let mut offsets: Vec<(String, u32, (u64, u64))> = Vec::new();
+        self.read_on(|old| {
+            for entry in old.open_table(OFFSETS)?.iter()? {
+                let (key, extent) = entry?;
+                let (topic, partition) = key.value();
+                offsets.push((topic.to_owned(), partition, extent.value()));
+            }
+            Ok(())
+        })?;
+        let mut positions: Vec<(String, String, u32, u64)> = Vec::new();
+        self.read_on(|old| {
+            for entry in old.open_table(POSITIONS)?.iter()? {
+                let (key, position) = entry?;
+                let (topic, group, partition) = key.value();
+                positions.push((topic.to_owned(), group.to_owned(), partition, position.value()));
+            }
+            Ok(())
+        })?;
+        self.write(|tables| {
+            for (name, partitions) in &topics {
+                tables.topics.insert(name.as_str(), partitions)?;
+            }
+            for (topic, partition, extent) in &offsets {
+                tables.offsets.insert((topic.as_str(), *partition), *extent)?;
+            }
+            for (topic, group, partition, position) in &positions {
+                tables.positions.insert((topic.as_str(), group.as_str(), *partition), position)?;
+            }
+            Ok(())
+        })?;
+        let mut extents: BTreeMap<(String, u32), (u64, u64)> =
+            offsets.into_iter().map(|(topic, partition, extent)| ((topic, partition), extent)).collect();
+        for (topic, partitions) in topics {
+            for partition in 0..partitions {
+                if let Entry::Vacant(place) = extents.entry((topic.clone(), partition)) {
+                    place.insert(self.extent_of_messages(&topic, partition));
+                }
+            }
+        }
+        for ((topic, partition), (first, end)) in extents {
+            self.messages(&topic, partition, first, end)?;
+        }
+        Ok(())
+    }
+
+    /// Offsets of the messages that can be reached from both ends of a partition whose own record of them is lost.
+    fn extent_of_messages(&self, topic: &str, partition: u32) -> (u64, u64) {
+        let reach = |from_the_end: bool| {
+            guard(|| {
+                let table = self.old.open_table(MESSAGES)?;
+                let mut messages = table.range((topic, partition, 0)..=(topic, partition, u64::MAX))?;
+                let found = if from_the_end { messages.next_back() } else { messages.next() };
+                Ok(found.transpose()?.map(|(key, _)| key.value().2))
+            })
+        };
+        match (reach(false), reach(true)) {
+            (Ok(Some(first)), Ok(Some(last))) => (first, last + 1),
+            _ => (0, 0),
+        }
+    }
+
+    /// Reads until the end or until damage; what was read before that counts.
+    fn read_on(&self, work: impl FnOnce(&ReadTransaction) -> Result<(), Problem>) -> Result<(), Problem> {
+        match guard(|| work(&self.old)) {
+            Err(problem) if !is_damage(&problem) => Err(problem),
+            _ => Ok(()),
+        }
+    }
+
+    /// Copies the messages of a partition, many together, and one by one where they cannot be read together.
+    fn messages(&mut self, topic: &str, partition: u32, first: u64, end: u64) -> Result<(), Problem> {
+        let Ok(table) = guard(|| Ok(self.old.open_table(MESSAGES)?)) else { return Ok(()) };
+        let read = |from: u64, to: u64| {
+            guard(|| {
+                let mut found = Vec::new();
+                for entry in table.range((topic, partition, from)..(topic, partition, to))? {
+                    let (key, value) = entry?;
+                    found.push((key.value().2, value.value().to_vec()));
+                }
+                Ok(found)
+            })
+        };
+        let mut from = first;
+        while from < end {
+            let to = end.min(from + MESSAGES_TOGETHER);
+            let mut found = Vec::new();
+            match read(from, to) {
+                Ok(messages) => found = messages,
+                Err(problem) if !is_damage(&problem) => return Err(problem),
+                Err(_) => {
+                    for offset in from..to {
+                        match read(offset, offset + 1) {
+                            Ok(message) => found.extend(message),
+                            Err(problem) if !is_damage(&problem) => return Err(problem),
+                            Err(_) => self.counts.lost_messages += 1,
+                        }
+                    }
+                }
+            }
+            self.counts.messages += found.len() as u64;
+            self.write(|tables| {
+                for (offset, value) in &found {
+                    tables.messages.insert((topic, partition, *offset), value.as_slice())?;
+                }
+                Ok(())
+            })?;
+            from = to;
+        }
+        Ok(())
+    }
+
+    /// Copies the blobs that are whole.
+    fn blobs(&mut self) -> Result<(), Problem> {
+        let mut names: Vec<(String, u64)> = Vec::new();
+        self.read_on(|old| {
+            for entry in old.open_table(BLOB_LENGTHS)?.iter()? {
+                let (name, length) = entry?;
+                names.push((name.value().to_owned(), length.value()));
+            }
+            Ok(())
+        })?;
+        for (name, length) in names {
+            let mut pieces: Vec<(u64, Vec<u8>)> = Vec::new();
+            let read = guard(|| {
+                let table = self.old.open_table(BLOBS)?;
+                for entry in table.range((name.as_str(), 0)..=(name.as_str(), u64::MAX))? {
+                    let (key, value) = entry?;
+                    pieces.push((key.value().1, value.value().to_vec()));
+                }
+                Ok(())
+            });
+            match read {
+                Ok(()) => self.write(|tables| {
+                    for (number, piece) in &pieces {
+                        tables.blobs.insert((name.as_str(), *number), piece.as_slice())?;
+                    }
+                    tables.blob_lengths.insert(name.as_str(), length)?;
+                    Ok(())
+                })?,
+                Err(problem) if is_damage(&problem) => tracing::warn!(name, "a damaged blob is left out"),
+                Err(problem) => return Err(problem),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Every piece of a row in a table.
+fn raw_cells(table: &CellTable, row: &str) -> Result<RawCells, Problem> {
+    let (first, end) = row_bounds(row);
+    let mut cells = Vec::new();
+    for entry in table.range(first.as_slice()..end.as_slice())? {
+        let (key, value) = entry?;
+        cells.push((key.value().to_vec(), value.value().to_vec()));
+    }
+    Ok(cells)
+}
+
+/// Adds the rows of a table that can be reached from its beginning and from its end.
+fn find_rows(table: &CellTable, rows: &mut BTreeSet<String>) {
+    let mut start: Vec<u8> = Vec::new();
+    while let Ok(Some(key)) = guard(|| Ok(table.range(start.as_slice()..)?.next().transpose()?.map(key_of))) {
+        start = match row_of(&key) {
+            Some(row) => {
+                let next = row_bounds(&row).1;
+                rows.insert(row);
+                next
+            }
+            None => [key, vec![0]].concat(),
+        };
+    }
+    let mut end: Option<Vec<u8>> = None;
+    loop {
+        let last = guard(|| {
+            let last = match &end {
+                Some(end) => table.range(start.as_slice()..end.as_slice())?.next_back(),
+                None => table.range(start.as_slice()..)?.next_back(),
+            };
+            Ok(last.transpose()?.map(key_of))
+        });
+        let Ok(Some(key)) = last else { return };
+        end = Some(match row_of(&key) {
+            Some(row) => {
+                let first = row_bounds(&row).0;
+                rows.insert(row);
+                first
+            }
+            None => key,
+        });
+    }
+}
+
+type RawEntry = (redb::AccessGuard<'static, &'static [u8]>, redb::AccessGuard<'static, &'static [u8]>);
+
+fn key_of((key, _): RawEntry) -> Vec<u8> {
+    key.value().to_vec()
+}
+
+fn row_of(key: &[u8]) -> Option<String> {
+    let (row, ..) = read_piece_key(key).ok()?;
+    RowKey::parse(row).ok().map(|row| row.as_str().to_owned())
+}
