@@ -13,6 +13,10 @@ use crate::settings::GatewaySettings;
 
 /// Refuses a request that is addressed to another host or comes from another site.
 pub(crate) fn check(settings: &GatewaySettings, request: &Request) -> Result<(), Problem> {
+    // Which of several counts would be a guess, and a proxy in front may guess otherwise (RFC 9112, 3.2).
+    if request.headers().get_all(header::HOST).iter().count() > 1 {
+        return Err(Problem::bad_request("the request has more than one Host header"));
+    }
     let host = requested_host(request);
     check_host(settings, host)?;
     if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
@@ -93,6 +97,12 @@ mod tests {
             request = request.header(*name, *value);
         }
         request.body(Body::empty()).unwrap()
+    }
+
+    #[test]
+    fn several_hosts_are_refused_also_where_one_is_allowed() {
+        let twice = [("host", "localhost:8080"), ("host", "evil.example")];
+        assert_eq!(verdict("GET", &twice), Some(ProblemKind::BadRequest));
     }
 
     fn verdict(method: &str, headers: &[(&str, &str)]) -> Option<ProblemKind> {

@@ -63,6 +63,7 @@ impl Arguments {
             alarm_period: self.operation.alarm_period(),
             partitions: self.backends.index.partitions,
             limits: self.limits.limits(),
+            decode_memory: self.limits.decode_memory_bytes,
             frames: self.frames.into(),
             batch: self.batch as usize,
             // What is at work when the program is told to end must be finished in time.

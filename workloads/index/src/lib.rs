@@ -17,6 +17,7 @@ pub mod transform;
 pub use entry::{Attributes, Change, Entry, EntryKey, LogPositions};
 pub use filter::{Field, Filter, UnknownField};
 pub use index::{
-    BuildProgress, Export, ExportedFile, Index, IndexError, IndexOptions, IndexStatus, Maintenance, Recall,
+    BuildProgress, DamagedSegment, Export, ExportedFile, Index, IndexError, IndexOptions, IndexStatus,
+    Maintenance, Recall,
 };
 pub use search::{Explain, FilterPlan, GroupBy, Hit, SearchRequest, SearchResponse, StepTimes};

@@ -4,6 +4,7 @@
 mod search_support;
 
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use medindex_index::{Change, EntryKey, Index, IndexError, IndexOptions, LogPositions, SearchRequest};
@@ -106,7 +107,7 @@ fn every_truncated_or_flipped_file_is_refused_by_name() {
                 copy.path().join("data").join(&name)
             };
             fs::write(&path, &version).unwrap();
-            let options = IndexOptions { verify_vectors: true, ..options(DIMENSION) };
+            let options = IndexOptions { verify_vectors_up_to: u64::MAX, ..options(DIMENSION) };
             // The files of the previous generation are only read when they are needed, and by `verify`.
             let Err(error) = Index::open(copy.path(), options).and_then(|index| index.verify()) else {
                 // A flipped bit of padding between sections is harmless: nothing reads it.
@@ -145,6 +146,58 @@ fn a_missing_file_is_named() {
         };
         assert!(error.to_string().contains(&name), "{error} does not name {name}");
     }
+}
+
+/// Changes a byte of the first vector of the first file of rows.
+fn damage_vectors(folder: &Path) -> String {
+    let files = files_in(folder);
+    let rows = files.iter().find(|file| file.extension().is_some_and(|name| name == "rows")).unwrap();
+    let file = fs::OpenOptions::new().read(true).write(true).open(rows).unwrap();
+    // The vectors are the first section.
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, 65).unwrap();
+    file.write_all_at(&[byte[0] ^ 0x30], 65).unwrap();
+    rows.file_name().unwrap().to_string_lossy().into_owned()
+}
+
+#[test]
+fn vectors_that_are_damaged_while_the_index_is_open_are_named_and_not_merged_until_they_are_applied_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (index, model) = full_index(folder.path());
+    assert!(index.damaged().is_empty());
+    let name = damage_vectors(folder.path());
+    let damaged = index.damaged();
+    assert_eq!(damaged.len(), 1);
+    assert!(damaged[0].error.is_damage() && damaged[0].error.to_string().contains(&name));
+    assert!(damaged[0].keys.len() > 100, "all that it holds: {}", damaged[0].keys.len());
+    // A third of it is removed, which asks for a rewrite.
+    let (removed, kept) = damaged[0].keys.split_at(damaged[0].keys.len() / 3);
+    let mut model = model;
+    let changes: Vec<Change> = removed.iter().map(|key| Change::Remove { id: key.id }).collect();
+    model.apply(&changes);
+    index.apply(&changes, &no_positions()).unwrap();
+    let refused = index.maintain().unwrap_err();
+    assert!(refused.is_damage() && refused.to_string().contains(&name), "{refused}");
+    let changes: Vec<Change> = kept.iter().map(|key| Change::Upsert(model.entries[key].clone())).collect();
+    index.apply(&changes, &no_positions()).unwrap();
+    index.maintain().unwrap();
+    index.snapshot().unwrap();
+    assert!(index.damaged().is_empty());
+    index.verify().unwrap();
+    check(&index, &model);
+    drop(index);
+    check(&open(folder.path()), &model);
+}
+
+#[test]
+fn damaged_vectors_of_a_small_index_are_noticed_when_it_is_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(full_index(folder.path()));
+    let name = damage_vectors(folder.path());
+    let error = Index::open(folder.path(), options(DIMENSION)).unwrap_err();
+    assert!(error.is_damage() && error.to_string().contains(&name), "{error}");
+    let large = IndexOptions { verify_vectors_up_to: 0, ..options(DIMENSION) };
+    assert_eq!(Index::open(folder.path(), large).unwrap().damaged().len(), 1);
 }
 
 #[test]

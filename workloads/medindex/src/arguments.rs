@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand};
 use medindex_imaging::Limits;
+use medindex_pipeline::DECODE_MEMORY;
 
 use crate::commands;
 
@@ -63,6 +64,9 @@ struct LimitOptions {
     /// Bytes of all decoded frames of a file together; 1 GiB when left out.
     #[arg(long = "max-decoded-bytes", global = true, value_name = "N", env = "MEDINDEX_MAX_DECODED_BYTES", value_parser = limit_up_to::<u64>(u64::MAX))]
     decoded_bytes: Option<u64>,
+    /// Bytes that files may take while they are decoded, all together; a file that needs more is decoded alone. 2 GiB when left out.
+    #[arg(long = "decode-memory-bytes", global = true, value_name = "N", env = "MEDINDEX_DECODE_MEMORY_BYTES", value_parser = limit_up_to::<u64>(u64::MAX))]
+    decode_memory: Option<u64>,
 }
 
 /// More threads than any machine has cores would only take memory.
@@ -87,6 +91,11 @@ impl GlobalOptions {
             max_frames: asked.frames.unwrap_or(usual.max_frames),
             max_decoded_bytes: asked.decoded_bytes.unwrap_or(usual.max_decoded_bytes),
         }
+    }
+
+    /// Bytes that files may take while they are decoded.
+    pub(crate) fn decode_memory(&self) -> u64 {
+        self.limits.decode_memory.unwrap_or(DECODE_MEMORY)
     }
 }
 

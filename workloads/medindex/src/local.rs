@@ -78,8 +78,12 @@ impl Local {
 /// The model and the settings of a folder.
 async fn prepare(folder: &DataFolder, options: &GlobalOptions) -> Result<(Embedder, Settings), Failure> {
     let embedder = start_embedder(models::find(&folder.choices.model)?, options.threads).await?;
-    let settings =
-        Settings { frames: folder.choices.frames, limits: options.limits(), ..Settings::default() };
+    let settings = Settings {
+        frames: folder.choices.frames,
+        limits: options.limits(),
+        decode_memory: options.decode_memory(),
+        ..Settings::default()
+    };
     Ok((embedder, settings))
 }
 

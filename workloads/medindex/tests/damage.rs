@@ -235,6 +235,42 @@ fn a_damaged_store_is_refused_with_one_line() {
 }
 
 #[test]
+fn a_store_with_damaged_pages_is_saved_in_a_new_file_and_completed_by_importing_again() {
+    let data = Data::with_images(IMAGES);
+    let before = found(&data);
+    let path = data.path().join("store.redb");
+    let whole = fs::read(&path).unwrap();
+    let catalog = fs::read(data.path().join("catalog.sqlite")).unwrap();
+    let mut salvaged = 0;
+    for page in
+        (1..whole.len() / 4096).filter(|page| whole[page * 4096..][..4096].iter().any(|byte| *byte != 0))
+    {
+        // Every page once would take long; what is damaged is of every kind all the same.
+        if page % 5 != 0 {
+            continue;
+        }
+        let mut bytes = whole.clone();
+        bytes[page * 4096..][..4096].fill(0xa7);
+        fs::write(&path, &bytes).unwrap();
+        remove_catalog(&data);
+        fs::write(data.path().join("catalog.sqlite"), &catalog).unwrap();
+        let repaired = data.run(["repair", "--json"]).json();
+        let listed = ["lost", "unreadable"].map(|list| repaired[list].as_array().unwrap().len());
+        let searchable = repaired["searchable"].as_u64().unwrap() as usize;
+        assert_eq!(searchable + listed[0] + listed[1], IMAGES, "page {page}: {repaired}");
+        if let Some(kept) = repaired["store_set_aside"].as_str() {
+            assert!(fs::read(kept).unwrap() == bytes, "page {page}: the damaged store is kept as it was");
+            fs::remove_file(kept).unwrap();
+            salvaged += 1;
+        }
+        let again = import_again(&data).json();
+        assert_eq!(again["stored"], IMAGES - searchable, "page {page}: {again}");
+        assert_eq!(found(&data), before, "page {page}");
+    }
+    assert!(salvaged >= 3, "{salvaged} stores had damaged pages that mattered");
+}
+
+#[test]
 fn an_older_catalog_is_noticed_and_completed() {
     let data = Data::with_images(IMAGES);
     let kept = data.scratch("older.sqlite");
@@ -287,7 +323,13 @@ fn a_lost_or_damaged_index_is_made_again_without_a_word() {
             fs::read_dir(data.path().join("index/data")).unwrap().map(|entry| entry.unwrap().path());
         files.find(|path| path.extension().is_some_and(|extension| extension == "rows")).unwrap()
     };
-    let damages: [&dyn Fn(&Data); 4] = [
+    let damages: [&dyn Fn(&Data); 5] = [
+        &|data| {
+            let mut bytes = fs::read(rows(data)).unwrap();
+            let vectors = 64..64 + 2 * 512;
+            bytes[vectors].iter_mut().for_each(|byte| *byte = byte.wrapping_mul(31).wrapping_add(7));
+            fs::write(rows(data), bytes).unwrap();
+        },
         &|data| fs::remove_dir_all(data.path().join("index")).unwrap(),
         &|data| fs::remove_file(rows(data)).unwrap(),
         &|data| fs::write(rows(data), b"cut").unwrap(),

@@ -61,11 +61,12 @@ impl BackendError {
 impl Classified for BackendError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Catalog(CatalogError::TooLong { .. }) | Self::Index(IndexError::InvalidRequest { .. }) => {
+            // A text of the file's header, or its name.
+            Self::Catalog(CatalogError::TooLong { .. }) => ErrorKind::Unprocessable,
+            Self::Follow(error) => error.kind(),
+            Self::Index(IndexError::InvalidRequest { .. }) | Self::Shards(ShardError::Refuse { .. }) => {
                 ErrorKind::BadRequest
             }
-            Self::Follow(error) => error.kind(),
-            Self::Shards(ShardError::Refuse { .. }) => ErrorKind::BadRequest,
             Self::Index(IndexError::Write { .. })
             | Self::Shards(ShardError::Ask { .. })
             | Self::Memory(_) => ErrorKind::Unavailable,

@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use crate::core::Core;
 use crate::embedding::Embedding;
@@ -23,6 +24,8 @@ pub(crate) struct Context {
     pub(crate) caches: Caches,
     /// The whole index, where this process holds it.
     pub(crate) shard: Option<Arc<Shard>>,
+    /// Whether embedders and shards of other processes were all there, once since the start.
+    pub(crate) was_complete: AtomicBool,
 }
 
 impl Deref for Context {

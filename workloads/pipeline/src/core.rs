@@ -18,6 +18,7 @@ use crate::alarms::{
 };
 use crate::backend_error::BackendError;
 use crate::clock::ClockWatch;
+use crate::decode_memory::DecodeMemory;
 use crate::error::{Classified, ErrorKind};
 use crate::locks::ImageLocks;
 use crate::operations::{self, Action, Event, OperationLog, OperationLogCounts, note, outcome};
@@ -68,6 +69,7 @@ pub struct Core {
     model: Manifest,
     model_digest: String,
     pub(crate) locks: ImageLocks,
+    pub(crate) decode_memory: DecodeMemory,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     /// Bumped whenever an image became searchable or failed, as far as this process sees it.
@@ -95,6 +97,7 @@ impl Core {
         model: Manifest,
     ) -> Result<Arc<Self>, SettingsError> {
         check_settings(&settings)?;
+        let decode_memory = settings.decode_memory;
         Ok(Arc::new(Self {
             settings,
             partitions: check_partitions(partitions)?,
@@ -102,6 +105,7 @@ impl Core {
             model_digest: model.digest(),
             model,
             locks: ImageLocks::new(),
+            decode_memory: DecodeMemory::new(decode_memory),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             changed: watch::Sender::new(0),

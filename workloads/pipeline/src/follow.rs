@@ -33,7 +33,7 @@ const BATCH: usize = 512;
 /// How long a poll waits for the first message.
 const POLL: Duration = Duration::from_secs(1);
 /// Rows read back from the image store at once.
-const PAGE: usize = 512;
+pub(crate) const PAGE: usize = 512;
 /// Partitions read back at the same time: regions of several servers, and the store's connections, are kept busy.
 const PARALLEL_SCANS: usize = 4;
 
@@ -172,7 +172,7 @@ fn fits(shard: &Shard, rows: u64, changes: &[Change]) -> bool {
     false
 }
 
-async fn apply_changes(
+pub(crate) async fn apply_changes(
     shard: &Arc<Shard>,
     changes: Vec<Change>,
     positions: LogPositions,
@@ -235,7 +235,7 @@ async fn scan_partition(shard: &Arc<Shard>, partition: u32) -> Result<Rebuilt, B
 }
 
 /// Entries of the rows that the catalog still has, and how many it does not know.
-async fn page_changes(
+pub(crate) async fn page_changes(
     shard: &Arc<Shard>,
     page: &[(RowKey, Read<ImageRow>)],
 ) -> Result<(Vec<Change>, u64), BackendError> {

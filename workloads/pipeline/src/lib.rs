@@ -14,6 +14,7 @@ mod clock;
 mod context;
 mod core;
 mod dead_letter;
+mod decode_memory;
 mod delete;
 mod description;
 mod digest;
@@ -28,6 +29,7 @@ mod ingest;
 mod locks;
 mod maintain;
 mod memory;
+mod mend;
 mod open;
 mod operations;
 mod parts;
@@ -36,6 +38,7 @@ mod previews;
 mod published_segments;
 mod published_training;
 mod read;
+mod read_through;
 mod recognise;
 mod repair;
 mod report;
@@ -66,7 +69,7 @@ pub use generations::{GenerationError, GenerationPointer, PublishedQuantizer};
 pub use hot_results::CacheCounts;
 pub use ingest::{
     DirectOptions, EmbedWorker, ImportError, ImportFailure, ImportItem, ImportProgress, ImportSummary,
-    IngestError, ProgressCallback, ReadItemError, Upload, upload_lag,
+    IngestError, LabelError, ProgressCallback, ReadItemError, Upload, check_label, upload_lag,
 };
 pub use medindex_imaging::{Region, WindowChoice};
 pub use medindex_index::{Filter, GroupBy};
@@ -91,7 +94,7 @@ pub use search::{
     SearchResponse, all_of, parse_filter,
 };
 pub use searcher::{Found, Searcher, ShardError};
-pub use settings::{SearchableFrames, Settings, TrainingPolicy};
+pub use settings::{DECODE_MEMORY, SearchableFrames, Settings, TrainingPolicy};
 pub use shard::{Loaded, Shard};
 pub use shard_open::ShardOptions;
 pub use sidecar::{MarkedRegion, Sidecar};

@@ -11,7 +11,7 @@ use crate::alarms::AlarmKind;
 use crate::backend_error::BackendError;
 use crate::ingest::embed::GROUP;
 use crate::shard::Shard;
-use crate::{operations, train};
+use crate::{mend, operations, train};
 
 /// How often upkeep looks whether there is something to do when nothing wakes it.
 const PERIOD: Duration = Duration::from_secs(30);
@@ -36,6 +36,12 @@ pub(crate) async fn run(shard: Arc<Shard>) {
             Ok(()) => shard.release_alarm(AlarmKind::MaintenanceFailed, &shard.name()),
             Err(error) => {
                 shard.hold_alarm(AlarmKind::MaintenanceFailed, &shard.name(), &error.to_string()).await;
+                // A merge looks at the vectors before it writes them again.
+                if matches!(&error, BackendError::Index(damage) if damage.is_damage())
+                    && let Err(error) = mend::mend(&shard).await
+                {
+                    tracing::error!(%error, "damage of the index cannot be mended");
+                }
             }
         }
     }

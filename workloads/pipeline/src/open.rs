@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use medindex_backends::embedded::{
     CATALOG_FILE, EmbeddedStore, MemoryCache, STORE_FILE, StoreOptions, open_catalog,
@@ -14,7 +15,7 @@ use medindex_proto::names::{
     TOPIC_DEAD_LETTER, TOPIC_IMAGE_INDEXED, TOPIC_IMAGE_UPLOAD, TOPIC_OPERATION_LOG,
 };
 
-use crate::alarms::{DiskCheck, IndexLagCheck, UploadLagCheck};
+use crate::alarms::{DiskCheck, IndexLagCheck, StoreDamageCheck, UploadLagCheck};
 use crate::backend_error::{BackendError, from_backend};
 use crate::context::Context;
 use crate::core::{Core, Ports, SettingsError};
@@ -29,7 +30,7 @@ use crate::searcher::Searcher;
 use crate::settings::Settings;
 use crate::shard::Shard;
 use crate::train::TrainError;
-use crate::{follow, ingest, maintain, operations, parts, train};
+use crate::{follow, ingest, maintain, mend, operations, parts, read_through, train};
 
 /// Folder of the index in a data folder.
 pub(crate) const INDEX_FOLDER: &str = "index";
@@ -109,10 +110,10 @@ pub(crate) async fn open_embedded(
     embedder: Embedder,
     settings: Settings,
 ) -> Result<Arc<Context>, OpenError> {
-    let (core, _) = open_core(folder, &embedder, settings, Check::Refuse).await?;
+    let Opened { core, store, .. } = open_core(folder, &embedder, settings, Check::Refuse).await?;
     let shard = with_cure(open_shard(core, folder, IndexStart::Stored).await, folder)?;
     with_cure(parts::check_counts(&shard, folder).await, folder)?;
-    start(&shard, Arc::new(embedder.clone()), folder).await?;
+    start(&shard, Arc::new(embedder.clone()), folder, store).await?;
     Ok(Arc::new(Context {
         core: Arc::clone(&shard.core),
         embedding: Arc::new(embedder),
@@ -121,6 +122,7 @@ pub(crate) async fn open_embedded(
         direct: None,
         caches: Caches::default(),
         shard: Some(shard),
+        was_complete: AtomicBool::new(true),
     }))
 }
 
@@ -147,7 +149,7 @@ async fn repair_parts(
     embedder: &Embedder,
     settings: Settings,
 ) -> Result<RepairReport, OpenError> {
-    let (core, aside) = open_core(folder, embedder, settings, Check::Leave).await?;
+    let Opened { core, aside, .. } = open_core(folder, embedder, settings, Check::Leave).await?;
     // Deletions that were recorded and not yet written to the catalog count.
     operations::drain(&core).await?;
     let repaired = repair::repair(&core.ports, core.partitions, &core.settings).await?;
@@ -196,6 +198,13 @@ struct SetAside {
     catalog: Option<PathBuf>,
 }
 
+/// The parts of a data folder that hold what cannot be made again, open.
+struct Opened {
+    core: Arc<Core>,
+    store: EmbeddedStore,
+    aside: SetAside,
+}
+
 /// How the index begins.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum IndexStart {
@@ -211,7 +220,7 @@ async fn open_core(
     embedder: &Embedder,
     settings: Settings,
     check: Check,
-) -> Result<(Arc<Core>, SetAside), OpenError> {
+) -> Result<Opened, OpenError> {
     let model = embedder.model().manifest().clone();
     let wanted = describe_wanted(&model, &settings);
     let path = folder.to_owned();
@@ -221,6 +230,9 @@ async fn open_core(
     }
     // The store's lock comes first: it keeps a second process from everything else in the folder.
     let mut aside = SetAside::default();
+    if check == Check::Leave {
+        salvage_store(folder, &mut aside).await?;
+    }
     let store = open_store(folder, check, &mut aside).await?;
     for topic in [TOPIC_IMAGE_UPLOAD, TOPIC_IMAGE_INDEXED, TOPIC_DEAD_LETTER, TOPIC_OPERATION_LOG] {
         store.create_topic(topic, description.partitions).await?;
@@ -233,16 +245,33 @@ async fn open_core(
     }
     match check {
         Check::Refuse => parts::check_catalog(folder, &store).await?,
-        Check::Leave => aside.catalog = set_damaged_catalog_aside(folder).await?,
+        Check::Leave => aside.catalog = set_damaged_catalog_aside(folder).await?.or(aside.catalog),
     }
     let catalog = with_cure(open_catalog(folder).await.map_err(OpenError::from), folder)?;
     let ports = Ports {
         store: Arc::new(store.clone()),
-        queue: Arc::new(store),
+        queue: Arc::new(store.clone()),
         catalog: Arc::new(catalog),
         cache: Arc::new(MemoryCache::new(settings.cache_bytes)),
     };
-    Ok((Core::new(settings, description.partitions, ports, model)?, aside))
+    Ok(Opened { core: Core::new(settings, description.partitions, ports, model)?, store, aside })
+}
+
+/// Moves what can be read of a store with damaged pages to a new file: a repair has to write, also where it cannot read.
+async fn salvage_store(folder: &Path, aside: &mut SetAside) -> Result<(), OpenError> {
+    let refused = |source| no_store(folder, source);
+    let options = StoreOptions::default;
+    if !EmbeddedStore::has_damaged_pages(folder, options()).await.map_err(refused)? {
+        return Ok(());
+    }
+    aside.catalog = set_damaged_catalog_aside(folder).await?;
+    let catalog = open_catalog(folder).await?;
+    let known = repair::known_rows(&catalog).await?;
+    catalog.close().await;
+    let salvaged = EmbeddedStore::salvage(folder, options(), known).await.map_err(refused)?;
+    tracing::warn!(?salvaged, "pages of the store are damaged; what can be read of it is saved in a new one");
+    aside.store = Some(salvaged.kept);
+    Ok(())
 }
 
 async fn open_store(folder: &Path, check: Check, aside: &mut SetAside) -> Result<EmbeddedStore, OpenError> {
@@ -257,7 +286,7 @@ async fn open_store(folder: &Path, check: Check, aside: &mut SetAside) -> Result
         Check::Leave => {
             let opened = EmbeddedStore::open_or_set_aside(folder, options).await;
             let (store, kept) = opened.map_err(|source| no_store(folder, source))?;
-            aside.store = kept;
+            aside.store = kept.or(aside.store.take());
             Ok(store)
         }
     }
@@ -331,17 +360,25 @@ fn is_ahead(index: &Index, log: &LogPositions) -> bool {
 }
 
 /// Starts what runs in the background.
-async fn start(shard: &Arc<Shard>, embedding: Arc<dyn Embedding>, folder: &Path) -> Result<(), OpenError> {
+async fn start(
+    shard: &Arc<Shard>,
+    embedding: Arc<dyn Embedding>,
+    folder: &Path,
+    store: EmbeddedStore,
+) -> Result<(), OpenError> {
     let core = Arc::clone(&shard.core);
     let quantizers = Arc::clone(shard) as Arc<dyn Quantizers>;
     embed::EmbedWorker { core: Arc::clone(&core), embedding, quantizers }.start().await?;
     core.tasks.spawn(follow::run(Arc::clone(shard)));
     core.tasks.spawn(maintain::run(Arc::clone(shard)));
+    core.tasks.spawn(mend::run(Arc::clone(shard)));
+    core.tasks.spawn(read_through::run(Arc::clone(&core)));
     core.tasks.spawn(ingest::sweep::run(Arc::clone(&core)));
     core.tasks.spawn(operations::consume(Arc::clone(&core)));
     core.add_check(UploadLagCheck::default());
     core.add_check(IndexLagCheck::new(shard));
     core.add_check(DiskCheck::new(folder));
+    core.add_check(StoreDamageCheck::new(store));
     core.watch();
     Ok(())
 }

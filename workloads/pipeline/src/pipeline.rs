@@ -2,10 +2,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
 use medindex_embedding::Embedder;
+use medindex_imaging::ImageInfo;
 use medindex_index::Index;
 use medindex_proto::identity::ImageId;
 use tokio_util::sync::CancellationToken;
@@ -60,7 +62,9 @@ impl Pipeline {
         core.add_check(MissingShardCheck::new(Arc::clone(&searcher)));
         core.begin();
         let (recognitions, caches) = (SingleFlight::new(), Caches::default());
-        let context = Context { core, embedding, searcher, recognitions, caches, direct: None, shard: None };
+        let (direct, shard, was_complete) = (None, None, AtomicBool::new(false));
+        let context =
+            Context { core, embedding, searcher, recognitions, direct, caches, shard, was_complete };
         Self { context: Arc::new(context) }
     }
 
@@ -71,7 +75,9 @@ impl Pipeline {
         let direct = Some(Direct::start(worker, options, stop));
         let searcher = Arc::new(Elsewhere);
         let (recognitions, caches) = (SingleFlight::new(), Caches::default());
-        let context = Context { core, embedding, searcher, recognitions, caches, direct, shard: None };
+        let (shard, was_complete) = (None, AtomicBool::new(false));
+        let context =
+            Context { core, embedding, searcher, recognitions, direct, caches, shard, was_complete };
         Self { context: Arc::new(context) }
     }
 
@@ -234,6 +240,14 @@ impl Pipeline {
     /// [`ReadError`].
     pub async fn preview(&self, id: &ImageId, request: PreviewRequest) -> Result<Bytes, ReadError> {
         previews::preview(&self.context, id, request).await
+    }
+
+    /// What the header of a file that need not be stored tells.
+    ///
+    /// # Errors
+    /// [`ReadError::Decode`].
+    pub async fn inspect(&self, bytes: Bytes) -> Result<ImageInfo, ReadError> {
+        read::inspect_file(&self.context, bytes).await
     }
 
     /// A PNG of a file that need not be stored.

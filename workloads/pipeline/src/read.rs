@@ -5,13 +5,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use half::f16;
 use medindex_backends::Columns;
-use medindex_backends::catalog::{Cursor, ImageFilter, ImageStatus as RecordStatus, ListOrder};
-use medindex_imaging::{FrameSelection, ImagingError, WindowChoice};
+use medindex_backends::catalog::{
+    Alarm as CatalogAlarm, Cursor, ImageFilter, ImageStatus as RecordStatus, ListOrder,
+};
+use medindex_imaging::{FrameSelection, ImageInfo, ImagingError, WindowChoice, inspect, inspect_memory};
 use medindex_proto::identity::{ImageId, RowKey};
 
 use crate::backend_error::{BackendError, from_backend};
 use crate::catalog_row::details;
 use crate::context::Context;
+use crate::core::now_ms;
 use crate::error::{Classified, ErrorKind};
 use crate::ingest::error::imaging_kind;
 use crate::ingest::prepare::prepare;
@@ -45,7 +48,7 @@ pub enum ReadError {
         edge: u32,
     },
     /// A length that lists do not have.
-    #[error("a list of {limit} images cannot be made; ask for 1 to {MAX_LIST}")]
+    #[error("a list of {limit} cannot be made; ask for 1 to {MAX_LIST}")]
     CheckLimit {
         /// What was asked for.
         limit: usize,
@@ -186,9 +189,28 @@ pub(crate) async fn alarms(
         return Err(ReadError::CheckLimit { limit });
     }
     let catalog = &context.ports.catalog;
-    let alarms =
-        if only_raised { catalog.open_alarms().await? } else { catalog.recent_alarms(limit).await? };
+    let rows = if only_raised { catalog.open_alarms().await? } else { catalog.recent_alarms(limit).await? };
+    // A full disk keeps its own alarm out of the catalog.
+    let is_row = |held: &CatalogAlarm| {
+        rows.iter().any(|row| {
+            row.cleared_at_ms.is_none() && (&row.kind, &row.subject) == (&held.kind, &held.subject)
+        })
+    };
+    let a_period_ago = now_ms() - context.settings.alarm_period.as_millis() as i64;
+    let mut alarms = context.alarms.unwritten(a_period_ago);
+    alarms.retain(|held| !is_row(held));
+    alarms.extend(rows);
     Ok(alarms.into_iter().take(limit).map(Alarm::from).collect())
+}
+
+/// What the header of a file tells.
+pub(crate) async fn inspect_file(context: &Arc<Context>, bytes: Bytes) -> Result<ImageInfo, ReadError> {
+    let worker = Arc::clone(context);
+    let inspected = tokio::task::spawn_blocking(move || {
+        let _room = worker.decode_memory.wait(inspect_memory(&bytes));
+        inspect(&bytes, &worker.settings.limits)
+    });
+    inspected.await?.map_err(ReadError::Decode)
 }
 
 /// A PNG of a file that need not be stored, shown as its sidecar says where it has one.
@@ -204,9 +226,7 @@ pub(crate) async fn render(
     let worker = Arc::clone(context);
     let png = tokio::task::spawn_blocking(move || {
         let selection = request.frame.map_or(FrameSelection::Middle, FrameSelection::One);
-        let limits = &worker.settings.limits;
-        let window = request.window.as_ref();
-        let prepared = prepare(&bytes, sidecar.as_ref(), limits, selection, window, worker.model())?;
+        let prepared = prepare(&worker, &bytes, sidecar.as_ref(), selection, request.window.as_ref())?;
         match prepared.frames.first() {
             Some(frame) => frame.image.to_png(request.max_edge),
             None => Err(ImagingError::NoSuchFrame { frame: request.frame.unwrap_or(0), frames: 0 }),

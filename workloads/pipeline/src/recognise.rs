@@ -226,8 +226,7 @@ async fn classify(context: &Arc<Context>, bytes: Bytes) -> Result<Vec<ClassScore
     }
     let worker = Arc::clone(context);
     let frame = tokio::task::spawn_blocking(move || {
-        let limits = &worker.settings.limits;
-        prepare(&bytes, None, limits, FrameSelection::Middle, None, worker.model())
+        prepare(&worker, &bytes, None, FrameSelection::Middle, None)
             .map(|prepared| prepared.frames.into_iter().next())
     })
     .await?

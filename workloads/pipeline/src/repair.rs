@@ -12,7 +12,7 @@ use medindex_backends::catalog::{
     Cursor, FailedImage, ImageFilter, ImageStatus, IndexedImage, ListOrder, MAX_LONG_TEXT, NewImage,
     OperationFilter,
 };
-use medindex_backends::{Columns, ImageRow};
+use medindex_backends::{Catalog, Columns, ImageRow};
 use medindex_imaging::Limits;
 use medindex_proto::identity::{ImageId, RowKey};
 use medindex_proto::message::Message;
@@ -28,7 +28,7 @@ use crate::digest::digest_content;
 use crate::ingest::embed::GROUP;
 use crate::operations::{Action, outcome};
 use crate::row_meta::RowMeta;
-use crate::salvage::{get_past_damage, scan_past_damage};
+use crate::salvage::{Read, get_past_damage, scan_past_damage};
 use crate::settings::Settings;
 use crate::sidecar::Sidecar;
 
@@ -53,7 +53,7 @@ pub struct LostImage {
 pub struct RepairReport {
     /// Where a damaged catalog is kept since; `None` when it was whole or gone.
     pub catalog_set_aside: Option<PathBuf>,
-    /// Where a store that cannot be opened is kept since; `None` when it could be, or was gone.
+    /// Where a damaged store is kept since; `None` when its pages were whole, or it was gone.
     pub store_set_aside: Option<PathBuf>,
     /// Images whose catalog records were written again.
     pub recovered: u64,
@@ -63,6 +63,19 @@ pub struct RepairReport {
     pub unreadable: Vec<LostImage>,
     /// Images that can be found now.
     pub searchable: u64,
+}
+
+/// Row keys of all images that a catalog has.
+pub(crate) async fn known_rows(catalog: &dyn Catalog) -> Result<Vec<RowKey>, BackendError> {
+    let (mut known, mut after) = (Vec::new(), None);
+    loop {
+        let page = catalog.list_images(&ImageFilter::default(), ListOrder::OldestFirst, after, PAGE).await?;
+        known.extend(page.items.into_iter().map(|record| record.image.row_key));
+        after = page.next;
+        if after.is_none() {
+            return Ok(known);
+        }
+    }
 }
 
 /// Makes catalog and image store fit each other.
@@ -199,7 +212,23 @@ impl Repair<'_> {
         Ok(())
     }
 
-    /// Marks images failed that the catalog calls indexed and the image store does not have.
+    /// Reads stored files whole and compares them with what was uploaded.
+    async fn compare_files(
+        &self,
+        keys: &[RowKey],
+        expected: &[[u8; 32]],
+    ) -> Result<Vec<Compared>, BackendError> {
+        let columns = Columns::BYTES | Columns::INFORMATION;
+        let rows = get_past_damage(self.ports.store.as_ref(), keys, columns).await?;
+        let expected = expected.to_vec();
+        let compared = tokio::task::spawn_blocking(move || {
+            let rows = rows.into_par_iter().zip(expected);
+            rows.map(|(row, expected)| Compared::of(row, &expected)).collect()
+        });
+        Ok(compared.await?)
+    }
+
+    /// Marks images failed that the catalog calls indexed and the image store does not have, or not as they were uploaded.
     async fn find_lost(&mut self) -> Result<(), BackendError> {
         let filter = ImageFilter { status: Some(ImageStatus::Indexed), ..ImageFilter::default() };
         let mut after: Option<Cursor> = None;
@@ -207,17 +236,23 @@ impl Repair<'_> {
             let catalog = &self.ports.catalog;
             let page = catalog.list_images(&filter, ListOrder::OldestFirst, after, PAGE).await?;
             let keys: Vec<RowKey> = page.items.iter().map(|record| record.image.row_key.clone()).collect();
-            let rows = get_past_damage(self.ports.store.as_ref(), &keys, Columns::INFORMATION).await?;
+            let expected: Vec<[u8; 32]> = page.items.iter().map(|record| record.image.sha256).collect();
+            let mut outcomes = Vec::with_capacity(keys.len());
+            for (keys, expected) in keys.chunks(FILES).zip(expected.chunks(FILES)) {
+                outcomes.extend(self.compare_files(keys, expected).await?);
+            }
             let mut failed = Vec::new();
-            for (record, row) in page.items.into_iter().zip(rows) {
+            for (record, outcome) in page.items.into_iter().zip(outcomes) {
                 let NewImage { id, name, .. } = record.image;
-                let (reason, list) = match row {
-                    Ok(Some(row)) if row.information.is_some() => continue,
-                    Ok(_) => {
+                let (reason, list) = match outcome {
+                    Compared::Whole => continue,
+                    Compared::Lost => {
                         let reason = "its file was lost from the image store; upload it again";
                         (reason.to_owned(), &mut self.report.lost)
                     }
-                    Err(damage) => (format!("{damage}; upload it again"), &mut self.report.unreadable),
+                    Compared::Unreadable(found) => {
+                        (format!("{found}; upload it again"), &mut self.report.unreadable)
+                    }
                 };
                 failed.push(FailedImage { id, reason: reason.chars().take(MAX_LONG_TEXT).collect() });
                 list.push(LostImage { id, name, reason });
@@ -227,6 +262,29 @@ impl Repair<'_> {
             if after.is_none() {
                 return Ok(());
             }
+        }
+    }
+}
+
+/// What became of a stored image.
+enum Compared {
+    Whole,
+    Lost,
+    Unreadable(String),
+}
+
+impl Compared {
+    fn of(row: Read<Option<ImageRow>>, expected: &[u8; 32]) -> Self {
+        match row {
+            Ok(Some(ImageRow { bytes: Some(bytes), information: Some(_) })) => {
+                if digest_content(&bytes).sha256 == *expected {
+                    Self::Whole
+                } else {
+                    Self::Unreadable("its file is not the one that was uploaded".to_owned())
+                }
+            }
+            Ok(_) => Self::Lost,
+            Err(damage) => Self::Unreadable(damage),
         }
     }
 }

@@ -24,6 +24,9 @@ impl SearchableFrames {
     }
 }
 
+/// Bytes that files may take while they are decoded, when nothing else is said: 2 GiB, some 90 frames of 1,000 x 1,000 pixels at a time.
+pub const DECODE_MEMORY: u64 = 2 << 30;
+
 /// When the index trains itself, and when a new generation is refused.
 #[derive(Debug, Clone)]
 pub struct TrainingPolicy {
@@ -77,6 +80,8 @@ pub struct Settings {
     pub partitions: u32,
     /// Bounds on what is decoded.
     pub limits: Limits,
+    /// Bytes that files may take while they are decoded, all together; a file that needs more is decoded alone.
+    pub decode_memory: u64,
     /// Frames that become searchable.
     pub frames: SearchableFrames,
     /// Uploads up to this size travel in the queue's message; larger ones go to the image store first.
@@ -103,6 +108,8 @@ pub struct Settings {
     pub snapshot_every: u64,
     /// How often causes of alarms are looked for; an alarm that lasts is over when nobody has seen it for three times as long.
     pub alarm_period: Duration,
+    /// How often the checksums of all stored vectors are compared; first a minute after the start.
+    pub verify_every: Duration,
     /// Training.
     pub training: TrainingPolicy,
 }
@@ -115,6 +122,7 @@ impl Default for Settings {
             process: "medindex".to_owned(),
             partitions: medindex_proto::names::DEFAULT_PARTITIONS,
             limits: Limits::default(),
+            decode_memory: DECODE_MEMORY,
             frames: SearchableFrames::default(),
             inline_bytes: 1 << 20,
             batch: 16,
@@ -128,6 +136,7 @@ impl Default for Settings {
             cache_bytes: 256 << 20,
             snapshot_every: 4_096,
             alarm_period: Duration::from_secs(5),
+            verify_every: Duration::from_hours(24),
             training: TrainingPolicy::default(),
         }
     }

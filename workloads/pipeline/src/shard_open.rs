@@ -19,7 +19,7 @@ use crate::core::Core;
 use crate::published_segments::LoadSource;
 use crate::retry::Backoff;
 use crate::shard::Shard;
-use crate::{follow, generations, maintain, published_segments};
+use crate::{follow, generations, maintain, mend, published_segments};
 
 /// Where a shard keeps its index, and what it may use.
 #[derive(Debug, Clone)]
@@ -95,6 +95,7 @@ async fn load_and_follow(shard: Arc<Shard>, publish_every: Option<Duration>) {
     *shard.loading.lock() = None;
     shard.tasks.spawn(follow::run(Arc::clone(&shard)));
     shard.tasks.spawn(maintain::run(Arc::clone(&shard)));
+    shard.tasks.spawn(mend::run(Arc::clone(&shard)));
     shard.tasks.spawn(generations::follow_with_shard(Arc::clone(&shard)));
     if let Some(period) = publish_every {
         shard.tasks.spawn(published_segments::publish_snapshots(Arc::clone(&shard), period));

@@ -1,6 +1,7 @@
 //! How the system stands, for people and for probes.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use medindex_backends::catalog::ImageStatus as RecordStatus;
 use medindex_proto::names::TOPIC_IMAGE_INDEXED;
@@ -43,7 +44,8 @@ fn named(counts: Vec<(Option<String>, u64)>) -> Vec<NamedCount> {
     counts.into_iter().map(named).collect()
 }
 
-/// Why requests cannot be answered right now; `None` when they can.
+/// Why requests cannot be answered right now; `None` when they can. A gateway waits at its start until embedders and shards are there, so
+/// that a rollout waits too; later it goes on without them: uploads, lists and files need neither, searches say what is missing.
 pub(crate) async fn unready(context: &Arc<Context>) -> Option<String> {
     if context.stop.is_cancelled() {
         return Some("the process is shutting down".to_owned());
@@ -51,8 +53,13 @@ pub(crate) async fn unready(context: &Arc<Context>) -> Option<String> {
     if let Err(error) = context.ports.catalog.setting(train::REPORT_SETTING).await {
         return Some(error.to_string());
     }
-    if let Some(reason) = context.embedding.unready().await {
-        return Some(reason);
+    if context.shard.is_none() && context.was_complete.load(Ordering::Relaxed) {
+        return None;
     }
-    context.searcher.unready().await
+    let reason = match context.embedding.unready().await {
+        Some(reason) => Some(reason),
+        None => context.searcher.unready().await,
+    };
+    context.was_complete.fetch_or(reason.is_none(), Ordering::Relaxed);
+    reason
 }

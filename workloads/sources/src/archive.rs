@@ -4,8 +4,9 @@
 //! declare at most [`MAX_RATIO`] times the archive's own size. While reading, an entry that grows over the file limit or
 //! over its declared size is cut off and fails. Archives inside archives are not opened.
 
+use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufReader, Read as _};
+use std::io::{BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
 use medindex_imaging::Limits;
@@ -43,7 +44,7 @@ pub(crate) fn open(path: &Path) -> Result<Archive, SourceError> {
 pub(crate) fn list(path: &Path, limits: &Limits) -> Result<Vec<Candidate>, SourceError> {
     let mut archive = open(path)?;
     refuse_bombs(path, &mut archive)?;
-    let mut candidates = Vec::new();
+    let mut candidates = hidden_by_name(path, &archive)?;
     for index in 0..archive.len() {
         let entry = archive.by_index_data(index).map_err(|error| damaged(path, &error))?;
         let name = entry.name().map_err(|error| damaged(path, &error))?.into_owned();
@@ -88,6 +89,41 @@ pub(crate) fn read(archive: &mut Archive, index: usize, limits: &Limits) -> Resu
         return Err(format!("unpacks to more than the {bound} bytes it declares or may have"));
     }
     Ok(bytes)
+}
+
+/// Entries that cannot be read because a later one has their name: each fails, so that none is left out unseen.
+fn hidden_by_name(path: &Path, archive: &Archive) -> Result<Vec<Candidate>, SourceError> {
+    if !archive.has_duplicate_names() {
+        return Ok(Vec::new());
+    }
+    let unreadable = |error: std::io::Error| SourceError::unreadable(path, &error);
+    let mut directory = BufReader::new(File::open(path).map_err(unreadable)?);
+    directory.seek(SeekFrom::Start(archive.central_directory_start())).map_err(unreadable)?;
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    while let Some(name) = next_name(&mut directory).map_err(unreadable)? {
+        *seen.entry(name).or_default() += 1;
+    }
+    let mut hidden: Vec<(String, usize)> = seen.into_iter().filter(|(_, count)| *count > 1).collect();
+    hidden.sort();
+    let candidates = hidden.into_iter().flat_map(|(name, count)| {
+        let reason = format!("{count} entries of the archive have this name and only the last can be read; give each a name of its own");
+        std::iter::repeat_n(Candidate::broken(name, reason), count - 1)
+    });
+    Ok(candidates.collect())
+}
+
+/// The name of the next entry of a central directory (APPNOTE.TXT of PKWARE, 4.3.12); `None` after the last.
+fn next_name(directory: &mut BufReader<File>) -> std::io::Result<Option<String>> {
+    let mut header = [0; 46];
+    directory.read_exact(&mut header)?;
+    if !header.starts_with(b"PK\x01\x02") {
+        return Ok(None);
+    }
+    let length = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]);
+    let mut name = vec![0; usize::from(length(28))];
+    directory.read_exact(&mut name)?;
+    directory.seek_relative(i64::from(length(30)) + i64::from(length(32)))?;
+    Ok(Some(String::from_utf8_lossy(&name).into_owned()))
 }
 
 fn refuse_bombs(path: &Path, archive: &mut Archive) -> Result<(), SourceError> {
@@ -200,6 +236,24 @@ mod tests {
         let found = list(file.path(), &Limits::default()).unwrap();
         assert_eq!(found.len(), 1);
         assert!(matches!(found[0].source, Source::NoFile(reason) if reason.contains("link")));
+    }
+
+    #[test]
+    fn entries_of_one_name_fail_but_for_the_last_one() {
+        // Written under two names of one length, and renamed in place.
+        let file = write(&[("a/1.png", b"one"), ("a/2.png", b"two"), ("b.png", b"three")]);
+        let mut bytes = std::fs::read(file.path()).unwrap();
+        while let Some(at) = bytes.windows(7).position(|name| name == b"a/2.png") {
+            bytes[at + 2] = b'1';
+        }
+        std::fs::write(file.path(), bytes).unwrap();
+        let found = list(file.path(), &Limits::default()).unwrap();
+        let broken: Vec<&Candidate> =
+            found.iter().filter(|candidate| matches!(candidate.source, Source::Broken(_))).collect();
+        assert_eq!(broken.len(), 1);
+        assert_eq!(broken[0].name, "a/1.png");
+        assert!(matches!(&broken[0].source, Source::Broken(reason) if reason.contains("2 entries")));
+        assert_eq!(found.len(), 3);
     }
 
     #[test]

@@ -2,12 +2,11 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use medindex_imaging::inspect;
 use medindex_pipeline::{ImageDetails, PreviewRequest, Region};
 
 use crate::form::FormFile;
 use crate::page::choices::{Choices, encoded};
-use crate::problem::{Problem, ProblemKind};
+use crate::problem::Problem;
 use crate::state::Gateway;
 
 /// Longest edge of the picture in pixels.
@@ -59,8 +58,7 @@ impl QueryImage {
         choices: &Choices,
     ) -> Result<Self, Problem> {
         let options = choices.options()?;
-        let info = inspect(&file.bytes, &gateway.pipeline().settings().limits)
-            .map_err(|error| Problem::new(ProblemKind::UnprocessableImage, error.to_string()))?;
+        let info = gateway.within(gateway.pipeline().inspect(file.bytes.clone())).await?;
         let wanted = PreviewRequest { window: options.window, frame: options.frame, max_edge: EDGE };
         let png = gateway.within(gateway.pipeline().render(file.bytes, wanted)).await?;
         let mut facts: Vec<String> =

@@ -141,6 +141,8 @@ impl Index {
         if rows == 0 {
             return Ok((parts, None));
         }
+        // Damage must not get a checksum that matches.
+        group.iter().try_for_each(|segment| segment.segment.verify_vectors())?;
         let (id, dimension, data) = (stored.next_number(), self.options.dimension, self.folder.data());
         let record = write_merged(&data.join(format!("{id:010}.rows")), id, dimension, &parts, rows)?;
         let mut files = SegmentRecord { id, rows: record.clone(), lists: BTreeMap::new(), removed: None };

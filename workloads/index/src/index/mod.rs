@@ -38,6 +38,7 @@ pub(crate) use view::View;
 
 pub use error::IndexError;
 pub use generations::BuildProgress;
+pub use inspect::DamagedSegment;
 pub use maintain::Maintenance;
 pub use options::IndexOptions;
 pub use recall::Recall;

@@ -94,8 +94,16 @@ pub(crate) fn load_view(
         None => None,
     };
     let mut view = View { generation, ..View::default() };
+    let bytes: u64 = stored.manifest.segments.iter().map(|files| files.rows.bytes).sum();
+    let verify_vectors = bytes <= options.verify_vectors_up_to;
     for files in &stored.manifest.segments {
-        let segment = load_segment(folder.data(), files, view.generation.as_deref(), options)?;
+        let segment = load_segment(
+            folder.data(),
+            files,
+            view.generation.as_deref(),
+            options.dimension,
+            verify_vectors,
+        )?;
         if let Some(removed) = &segment.removed {
             stored.removed.insert(files.id, Arc::clone(removed));
         }
@@ -181,9 +189,10 @@ fn load_segment(
     data: &Path,
     files: &SegmentRecord,
     generation: Option<&Generation>,
-    options: &IndexOptions,
+    dimension: usize,
+    verify_vectors: bool,
 ) -> Result<SegmentView, IndexError> {
-    let segment = Segment::open(data, &files.rows, files.id, options.dimension, options.verify_vectors)?;
+    let segment = Segment::open(data, &files.rows, files.id, dimension, verify_vectors)?;
     let rows = segment.rows();
     let mut lists = None;
     if let Some(generation) = generation

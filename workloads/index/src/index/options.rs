@@ -16,9 +16,9 @@ pub struct IndexOptions {
     pub rewrite_share: f32,
     /// The most rows a merged segment may have.
     pub segment_rows: usize,
-    /// Verify the checksums of the vector files too when opening. They are most of the data: reading them all
-    /// takes as long as the disk needs. Their sizes are always checked.
-    pub verify_vectors: bool,
+    /// Bytes of stored vectors up to which opening compares their checksums too. They are most of the data: reading them all takes
+    /// as long as the disk needs. Those of a larger index are compared by [`crate::Index::damaged`]. All other data always is.
+    pub verify_vectors_up_to: u64,
 }
 
 impl IndexOptions {
@@ -31,7 +31,8 @@ impl IndexOptions {
             merge_segments: 8,
             rewrite_share: 0.2,
             segment_rows: 16_000_000,
-            verify_vectors: false,
+            // A tenth of a second where the disk is slow, and a quarter of a million vectors of 512 components.
+            verify_vectors_up_to: 256 << 20,
         }
     }
 }

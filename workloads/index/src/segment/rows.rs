@@ -1,6 +1,6 @@
 //! The rows of one segment.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use half::f16;
 use rayon::prelude::*;
@@ -36,6 +36,8 @@ pub(crate) struct Segment {
     pub(crate) id: SegmentId,
     dimension: usize,
     vectors: Column<f16>,
+    /// The file of a stored segment, for errors, and the checksum of its vectors.
+    stored: Option<(PathBuf, u32)>,
     keys: Column<EntryKey>,
     /// The rows by ascending key. Binary search in it replaces a hash map, and takes no memory when mapped.
     order: Column<u32>,
@@ -70,6 +72,7 @@ impl Segment {
             id,
             dimension,
             vectors: Column::Owned(vectors),
+            stored: None,
             keys: Column::Owned(keys),
             order: Column::Owned(order),
             attributes,
@@ -106,12 +109,23 @@ impl Segment {
             id,
             dimension,
             vectors: file.column(VECTORS, rows.saturating_mul(dimension))?,
+            stored: Some((folder.join(&record.name), file.checksum(VECTORS)?)),
             keys,
             order,
             attributes: AttributeColumns::open(&file, about.attributes, rows)?,
             bounds,
             mapped_bytes: file.bytes(),
         })
+    }
+
+    /// Compares the checksum of the vectors, which opening may have left out. Takes as long as the disk needs.
+    pub(crate) fn verify_vectors(&self) -> Result<(), IndexError> {
+        let Some((path, checksum)) = &self.stored else { return Ok(()) };
+        if crc32fast::hash(bytemuck::cast_slice(self.vectors())) == *checksum {
+            return Ok(());
+        }
+        let reason = format!("the checksum of section {VECTORS} does not match");
+        Err(IndexError::Corrupt { path: path.clone(), reason })
     }
 
     /// Compares every checksum of the segment's file.

@@ -214,6 +214,11 @@ impl SectionFile {
         self.footer.sections.get(name).ok_or_else(|| self.corrupt(format!("it has no section {name}")))
     }
 
+    /// The checksum that the section was written with.
+    pub(crate) fn checksum(&self, name: &str) -> Result<u32, IndexError> {
+        Ok(self.find(name)?.checksum)
+    }
+
     /// The section as `count` values; its checksum is not verified.
     pub(crate) fn column<T: Pod>(&self, name: &str, count: usize) -> Result<Column<T>, IndexError> {
         let section = self.find(name)?;

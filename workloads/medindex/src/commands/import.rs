@@ -64,8 +64,9 @@ pub(crate) async fn run(context: &Context, asked: &ImportArguments) -> Result<Ex
                 ));
             }
             let server = Remote::new(url, limits)?;
-            let show = show_progress(total, &remainder);
-            let counted = remote::import(server, items, show, stop).await?;
+            let (show, last) = show_progress(total, &remainder);
+            let imported = remote::import(server, items, show, stop).await;
+            let counted = imported.map_err(|failure| with_progress(failure, &last))?;
             complete(counted, &remainder)
         }
         None => import_here(context, asked.frames(), items, total, &remainder, stop).await?,
@@ -99,9 +100,10 @@ async fn import_here(
     stop: CancellationToken,
 ) -> Result<Summary, Failure> {
     let local = Local::open_or_create(&context.options, frames).await?;
-    let show = show_progress(total, remainder);
+    let (show, last) = show_progress(total, remainder);
     let outcome = local.pipeline.import(items, show, stop).await.map_err(|error| Failure::flow(&error));
-    let summary = local.close(outcome).await?;
+    let closed = local.close(outcome).await;
+    let summary = closed.map_err(|failure| with_progress(failure, &last))?;
     let failed = summary.failed.into_iter();
     let counted = Summary {
         stored: summary.stored,
@@ -123,12 +125,32 @@ fn complete(counted: Summary, remainder: &Mutex<Remainder>) -> Summary {
     Summary { skipped, unused_labels, interrupted: stopped || counted.interrupted, ..counted }
 }
 
+/// The failure of an import as a whole, with how far it came: there is no summary then.
+fn with_progress(failure: Failure, last: &Mutex<ImportProgress>) -> Failure {
+    let ImportProgress { seen, stored, duplicates, failed, .. } = *last.lock();
+    if seen == 0 {
+        return failure;
+    }
+    let message = format!(
+        "{}; before that {stored} files were stored, {duplicates} were there already and {failed} failed: import again to go on",
+        failure.message
+    );
+    Failure { message, ..failure }
+}
+
 type ShowProgress = Arc<dyn Fn(&ImportProgress) + Send + Sync>;
 
-fn show_progress(total: u64, remainder: &Arc<Mutex<Remainder>>) -> ShowProgress {
+/// What shows the progress, and where the latest is kept.
+fn show_progress(
+    total: u64,
+    remainder: &Arc<Mutex<Remainder>>,
+) -> (ShowProgress, Arc<Mutex<ImportProgress>>) {
     let progress = Progress::new(total, "files");
     let remainder = Arc::clone(remainder);
-    Arc::new(move |counts: &ImportProgress| {
+    let last = Arc::new(Mutex::new(ImportProgress::default()));
+    let kept = Arc::clone(&last);
+    let show = Arc::new(move |counts: &ImportProgress| {
+        *kept.lock() = *counts;
         let skipped = remainder.lock().skipped.len() as u64;
         let done = counts.stored + counts.duplicates + counts.failed + skipped;
         progress.show(done, || {
@@ -136,7 +158,8 @@ fn show_progress(total: u64, remainder: &Arc<Mutex<Remainder>>) -> ShowProgress 
             let shown = parts.iter().filter(|(count, _)| *count > 0);
             shown.map(|(count, what)| format!("{count} {what}")).collect::<Vec<_>>().join(", ")
         });
-    })
+    });
+    (show, last)
 }
 
 fn report(context: &Context, asked: &ImportArguments, summary: &Summary) -> Result<ExitCode, Failure> {

@@ -6,6 +6,7 @@ use medindex_backends::catalog::Alarm;
 use parking_lot::Mutex;
 
 use super::{AlarmKind, Severity};
+use crate::core::now_ms;
 
 /// An alarm that is raised, as metrics count it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +70,22 @@ impl AlarmBoard {
         self.held.lock().get(&(kind, subject.to_owned())).is_some_and(|held| !held.is_written)
     }
 
+    /// Alarms that this process has held since before `before_ms` and the catalog could not be told of, as rows.
+    pub(crate) fn unwritten(&self, before_ms: i64) -> Vec<Alarm> {
+        let held = self.held.lock();
+        let unwritten = held.iter().filter(|(_, held)| !held.is_written && held.since_ms < before_ms);
+        unwritten
+            .map(|((kind, subject), held)| Alarm {
+                kind: kind.name().to_owned(),
+                subject: subject.clone(),
+                raised_at_ms: held.since_ms,
+                seen_at_ms: now_ms(),
+                cleared_at_ms: None,
+                detail: kind.told(&held.detail),
+            })
+            .collect()
+    }
+
     pub(super) fn mark_written(&self, kind: AlarmKind, subject: &str) {
         if let Some(held) = self.held.lock().get_mut(&(kind, subject.to_owned())) {
             held.is_written = true;
@@ -116,6 +133,7 @@ mod tests {
         assert!(board.hold(AlarmKind::CatalogDown, "", "no answer", 10));
         assert!(!board.hold(AlarmKind::CatalogDown, "", "still none", 20));
         assert_eq!(board.raised()[0].name, "catalog_down");
+        assert_eq!((board.unwritten(10).len(), board.unwritten(11).len()), (0, 1));
         assert!(board.release(AlarmKind::CatalogDown, "", 30));
         assert!(!board.release(AlarmKind::CatalogDown, "", 40));
         let missed = board.take_missed();
@@ -132,6 +150,7 @@ mod tests {
         let board = AlarmBoard::default();
         board.hold(AlarmKind::CacheDown, "", "no answer", 10);
         board.mark_written(AlarmKind::CacheDown, "");
+        assert!(board.unwritten(i64::MAX).is_empty());
         board.release(AlarmKind::CacheDown, "", 20);
         assert!(board.take_missed().is_empty());
     }

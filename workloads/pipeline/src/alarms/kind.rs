@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use medindex_backends::catalog::MAX_LONG_TEXT;
 use serde::{Deserialize, Serialize};
 
 /// How soon a person is needed.
@@ -51,6 +52,10 @@ pub enum AlarmKind {
     SegmentsUnpublished,
     /// A generation cannot be taken up.
     GenerationFailed,
+    /// Stored vectors of an index are damaged.
+    IndexDamaged,
+    /// The embedded store is damaged.
+    StoreDamaged,
     /// Upkeep of an index fails.
     MaintenanceFailed,
     /// A disk is nearly full.
@@ -64,7 +69,7 @@ pub enum AlarmKind {
 }
 
 /// All kinds, in the order of the documents.
-pub const ALARM_KINDS: [AlarmKind; 17] = [
+pub const ALARM_KINDS: [AlarmKind; 19] = [
     AlarmKind::QueueDown,
     AlarmKind::StoreDown,
     AlarmKind::CatalogDown,
@@ -77,6 +82,8 @@ pub const ALARM_KINDS: [AlarmKind; 17] = [
     AlarmKind::ShardNotLoading,
     AlarmKind::SegmentsUnpublished,
     AlarmKind::GenerationFailed,
+    AlarmKind::IndexDamaged,
+    AlarmKind::StoreDamaged,
     AlarmKind::MaintenanceFailed,
     AlarmKind::DiskShort,
     AlarmKind::MemoryShort,
@@ -103,6 +110,8 @@ impl AlarmKind {
             Self::ShardNotLoading => "shard_not_loading",
             Self::SegmentsUnpublished => "segments_not_published",
             Self::GenerationFailed => "generation_failed",
+            Self::IndexDamaged => "index_damaged",
+            Self::StoreDamaged => "store_damaged",
             Self::MaintenanceFailed => "maintenance_failed",
             Self::DiskShort => "disk_short",
             Self::MemoryShort => "memory_short",
@@ -126,6 +135,8 @@ impl AlarmKind {
             | Self::UploadLag
             | Self::ShardMissing
             | Self::ShardNotLoading
+            | Self::IndexDamaged
+            | Self::StoreDamaged
             | Self::DiskShort => Severity::Critical,
             Self::CacheDown
             | Self::DeadLetter
@@ -162,6 +173,12 @@ impl AlarmKind {
                 "see its log and whether HBase runs; new replicas load more slowly until then"
             }
             Self::GenerationFailed => "see the log; train again, or go back one generation",
+            Self::IndexDamaged => {
+                "wait until it has read its vectors from the image store again, answers may be wrong until then; look after its disk"
+            }
+            Self::StoreDamaged => {
+                "stop the server, copy the data folder and run `medindex repair`, which saves all that can be read; look after the disk"
+            }
             Self::MaintenanceFailed => "see the log; the index grows and restarts take longer until then",
             Self::DiskShort => "give it a larger disk, or more shards, before it is full",
             Self::MemoryShort => "raise its memory limit, or run more of its kind, before it is killed",
@@ -170,6 +187,11 @@ impl AlarmKind {
                 "see whether the nodes' clocks are set over the network (NTP); times in lists, filters and alarms are wrong until then, and nothing is lost"
             }
         }
+    }
+
+    /// What was met, with what to do, as rows have it.
+    pub(crate) fn told(self, detail: &str) -> String {
+        format!("{detail}; {}", self.advice()).chars().take(MAX_LONG_TEXT).collect()
     }
 
     /// How long nobody must have seen its cause until it is over, where causes are looked for every `period`.

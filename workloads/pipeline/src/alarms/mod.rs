@@ -23,5 +23,6 @@ pub use kind::{ALARM_KINDS, AlarmKind, Severity};
 pub(crate) use monitor::run;
 pub use resources::{DiskCheck, MemoryCheck};
 pub(crate) use watch::{
-    BackendCheck, ClockCheck, IndexLagCheck, LostOperationsCheck, MissingShardCheck, UploadLagCheck,
+    BackendCheck, ClockCheck, IndexLagCheck, LostOperationsCheck, MissingShardCheck, StoreDamageCheck,
+    UploadLagCheck,
 };

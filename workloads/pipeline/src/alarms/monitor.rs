@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use medindex_backends::CatalogError;
-use medindex_backends::catalog::{Alarm, MAX_LONG_TEXT};
+use medindex_backends::catalog::Alarm;
 
 use super::{AlarmCheck, AlarmKind};
 use crate::clock::TOLERANCE;
@@ -173,7 +173,7 @@ pub(crate) async fn raise(
     detail: &str,
     at_ms: i64,
 ) -> Result<(), CatalogError> {
-    let told: String = format!("{detail}; {}", kind.advice()).chars().take(MAX_LONG_TEXT).collect();
+    let told = kind.told(detail);
     if core.ports.catalog.raise_alarm(kind.name(), subject, &told, at_ms).await? {
         let event = Event::new(core, Action::RaiseAlarm, named(kind.name(), subject), outcome::DONE);
         note(core, event.detail(told));

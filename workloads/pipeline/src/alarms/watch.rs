@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use medindex_backends::embedded::EmbeddedStore;
 use medindex_proto::names::{TOPIC_IMAGE_UPLOAD, recognition_cache_key};
 
 use super::rules::{InARow, Standstill};
@@ -104,6 +105,25 @@ impl AlarmCheck for UploadLagCheck {
             )
         });
         told.into_iter().collect()
+    }
+}
+
+/// Damage that the embedded store met since it was opened.
+pub(crate) struct StoreDamageCheck {
+    store: EmbeddedStore,
+}
+
+impl StoreDamageCheck {
+    pub(crate) fn new(store: EmbeddedStore) -> Self {
+        Self { store }
+    }
+}
+
+#[async_trait]
+impl AlarmCheck for StoreDamageCheck {
+    async fn look(&mut self, _core: &Core) -> Vec<Finding> {
+        let damage = self.store.damage();
+        damage.map(|found| Finding::of_all(AlarmKind::StoreDamaged, found)).into_iter().collect()
     }
 }
 

@@ -11,12 +11,11 @@ use bytes::Bytes;
 use medindex_backends::catalog::{Acceptance, NewImage};
 use medindex_backends::queue::Message as QueueMessage;
 use medindex_backends::{CatalogError, ImageRow};
-use medindex_imaging::{ImageInfo, ImagingError};
+use medindex_imaging::{ImageInfo, Limits, inspect, inspect_memory};
 use medindex_proto::identity::{ImageId, RowKey};
 use medindex_proto::message::Message;
 use medindex_proto::messages::{ImageUpload, image_upload};
 use medindex_proto::names::TOPIC_IMAGE_UPLOAD;
-use rayon::prelude::*;
 
 use crate::alarms::AlarmKind;
 use crate::backend_error::BackendError;
@@ -25,7 +24,7 @@ use crate::context::Context;
 use crate::core::now_ms;
 use crate::digest::{ContentDigests, digest_content};
 use crate::ingest::IngestError;
-use crate::ingest::label::set_labels;
+use crate::ingest::label::{check_label, set_labels};
 use crate::operations::{Action, Event, note, outcome, record};
 use crate::report::{Accepted, ImageStatus, LabelOutcome};
 use crate::sidecar::Sidecar;
@@ -69,9 +68,11 @@ pub(crate) async fn accept_many(
     uploads: Vec<Upload>,
     recording: Recording,
 ) -> Result<Vec<Result<Accepted, IngestError>>, BackendError> {
-    let limits = context.settings.limits;
-    let examined = tokio::task::spawn_blocking(move || -> Vec<Result<Examined, ImagingError>> {
-        uploads.into_par_iter().map(|upload| examine(upload, &limits)).collect()
+    let worker = Arc::clone(context);
+    let examined = tokio::task::spawn_blocking(move || -> Vec<Result<Examined, IngestError>> {
+        let limits = &worker.settings.limits;
+        let needed = |upload: &Upload| inspect_memory(&upload.bytes);
+        worker.decode_memory.work_on(uploads, needed, |upload| examine(upload, limits))
     })
     .await?;
     let mut answers: Vec<Option<Result<Accepted, IngestError>>> = Vec::with_capacity(examined.len());
@@ -82,7 +83,7 @@ pub(crate) async fn accept_many(
                 good.push((place, upload));
                 answers.push(None);
             }
-            Err(error) => answers.push(Some(Err(IngestError::Inspect(error)))),
+            Err(error) => answers.push(Some(Err(error))),
         }
     }
     for (place, answer) in enter_and_send(context, good, recording).await? {
@@ -91,8 +92,9 @@ pub(crate) async fn accept_many(
     Ok(answers.into_iter().flatten().collect())
 }
 
-fn examine(upload: Upload, limits: &medindex_imaging::Limits) -> Result<Examined, ImagingError> {
-    let mut info = medindex_imaging::inspect(&upload.bytes, limits)?;
+fn examine(upload: Upload, limits: &Limits) -> Result<Examined, IngestError> {
+    upload.label.as_deref().map_or(Ok(()), check_label)?;
+    let mut info = inspect(&upload.bytes, limits).map_err(IngestError::Inspect)?;
     if let Some(sidecar) = &upload.sidecar {
         sidecar.overrule(&mut info);
     }

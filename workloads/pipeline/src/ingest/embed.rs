@@ -27,11 +27,13 @@ use crate::catalog_row::describe;
 use crate::change::indexed_message;
 use crate::core::{Core, now_ms};
 use crate::dead_letter::{DeadImage, bury};
+use crate::decode_memory::portions;
 use crate::delete::withdraw;
 use crate::embedding::{Embedding, Quantizers};
 use crate::ingest::prepare::{Prepared, prepare_many};
 use crate::retry::Backoff;
 use crate::row_meta::describe_row;
+use crate::settings::SearchableFrames;
 use crate::sidecar::Sidecar;
 use crate::trace::go_on;
 
@@ -124,24 +126,48 @@ async fn process_and_commit(
     Ok(consumer.commit(&positions_after(deliveries)).await?)
 }
 
-/// Takes a batch of messages through all steps but the commit.
+/// Takes a batch of messages through all steps but the commit, as many at a time as memory suffices for.
 async fn process(worker: &EmbedWorker, deliveries: &[Delivery]) -> Result<(), BackendError> {
-    let jobs = collect_jobs(worker, deliveries).await?;
-    embed_and_store(worker, jobs).await
+    let wanted = read_wanted(worker, deliveries).await?;
+    for portion in portions(wanted, most_held(worker), |wanted| held(worker, &wanted.record)) {
+        let jobs = load(worker, portion).await?;
+        embed_portion(worker, jobs).await?;
+    }
+    Ok(())
 }
 
-/// Takes images through all steps.
-pub(crate) async fn embed_and_store(worker: &EmbedWorker, mut jobs: Vec<Job>) -> Result<(), BackendError> {
+/// Takes images through all steps, as many at a time as memory suffices for.
+pub(crate) async fn embed_and_store(worker: &EmbedWorker, jobs: Vec<Job>) -> Result<(), BackendError> {
+    for portion in portions(jobs, most_held(worker), |job| held(worker, &job.record)) {
+        embed_portion(worker, portion).await?;
+    }
+    Ok(())
+}
+
+/// Bytes of files and rendered frames that one portion holds, beside what decoding takes for a moment.
+fn most_held(worker: &EmbedWorker) -> u64 {
+    worker.decode_memory.total() / 4
+}
+
+/// Bytes of an image's file and of its rendered frames of up to three channels, as far as its header told.
+fn held(worker: &EmbedWorker, record: &ImageRecord) -> u64 {
+    let description = &record.image.description;
+    let edge = |edge: Option<u32>| u64::from(edge.unwrap_or(0));
+    let frames = match worker.settings.frames {
+        SearchableFrames::Middle => 1,
+        SearchableFrames::All => u64::from(description.frames.unwrap_or(1)),
+    };
+    let rendered = edge(description.width) * edge(description.height) * 3;
+    record.image.bytes.saturating_add(rendered.saturating_mul(frames))
+}
+
+async fn embed_portion(worker: &EmbedWorker, mut jobs: Vec<Job>) -> Result<(), BackendError> {
     if jobs.is_empty() {
         return Ok(());
     }
     let files: Vec<_> = jobs.iter_mut().map(|job| (job.bytes.clone(), job.sidecar.take())).collect();
     let core = Arc::clone(&worker.core);
-    let prepared = tokio::task::spawn_blocking(move || {
-        let settings = &core.settings;
-        prepare_many(&files, &settings.limits, settings.frames.selection(), core.model())
-    })
-    .await?;
+    let prepared = tokio::task::spawn_blocking(move || prepare_many(&core, &files)).await?;
     let (mut good, mut dead) = (Vec::new(), Vec::new());
     for (job, outcome) in jobs.into_iter().zip(prepared) {
         match outcome {
@@ -155,36 +181,53 @@ pub(crate) async fn embed_and_store(worker: &EmbedWorker, mut jobs: Vec<Job>) ->
     bury(worker, dead).await
 }
 
-/// Reads the messages and the bytes they refer to; passes over what was deleted or is searchable already.
-async fn collect_jobs(worker: &EmbedWorker, deliveries: &[Delivery]) -> Result<Vec<Job>, BackendError> {
-    let (mut wanted, mut dead) = (Vec::new(), Vec::new());
+/// An image that a message wants embedded.
+struct Wanted {
+    delivery: Delivery,
+    upload: ImageUpload,
+    record: ImageRecord,
+}
+
+/// Reads the messages; passes over what was deleted or is searchable already.
+async fn read_wanted(worker: &EmbedWorker, deliveries: &[Delivery]) -> Result<Vec<Wanted>, BackendError> {
+    let (mut uploads, mut dead) = (Vec::new(), Vec::new());
     for delivery in deliveries {
         worker.clock.look("a message on imageupload", delivery.published_at_ms);
         match read_upload(delivery, worker.partitions) {
             Ok((id, upload)) => {
                 worker.clock.look("an upload", upload.received_at_ms);
-                wanted.push((id, upload, delivery));
+                uploads.push((id, upload, delivery));
             }
             Err(error) => {
                 dead.push(DeadImage::unreadable(delivery.clone(), "unreadable", &error.to_string()));
             }
         }
     }
-    let ids: Vec<ImageId> = wanted.iter().map(|(id, ..)| *id).collect();
+    bury(worker, dead).await?;
+    let ids: Vec<ImageId> = uploads.iter().map(|(id, ..)| *id).collect();
     let records = worker.ports.catalog.images(&ids).await?;
-    let (mut jobs, mut seen) = (Vec::new(), std::collections::HashSet::new());
-    for ((id, upload, delivery), record) in wanted.into_iter().zip(records) {
+    let (mut wanted, mut seen) = (Vec::new(), std::collections::HashSet::new());
+    for ((id, upload, delivery), record) in uploads.into_iter().zip(records) {
         let Some(record) = record.filter(|record| record.status == ImageStatus::Received) else { continue };
-        if !seen.insert(id) {
-            continue;
+        if seen.insert(id) {
+            wanted.push(Wanted { delivery: delivery.clone(), upload, record });
         }
+    }
+    Ok(wanted)
+}
+
+/// Fetches the bytes that the messages refer to.
+async fn load(worker: &EmbedWorker, wanted: Vec<Wanted>) -> Result<Vec<Job>, BackendError> {
+    let (mut jobs, mut dead) = (Vec::new(), Vec::new());
+    for Wanted { delivery, upload, record } in wanted {
+        let id = record.image.id;
         let span = tracing::info_span!("embed image", otel.kind = "consumer", image = %id);
         go_on(&span, &upload.trace);
         let (bytes, inline) = match upload.content {
             Some(image_upload::Content::Inline(bytes)) => (Some(bytes), true),
             _ => (stored_bytes(worker, &record.image.row_key).await?, false),
         };
-        let delivery = Some(delivery.clone());
+        let delivery = Some(delivery);
         match (bytes, Sidecar::of(&record.image)) {
             (Some(bytes), Ok(sidecar)) => jobs.push(Job { delivery, record, bytes, inline, sidecar, span }),
             (None, _) => dead.push(DeadImage {

@@ -5,6 +5,7 @@ use medindex_proto::identity::ImageId;
 
 use crate::backend_error::{BackendError, from_backend};
 use crate::error::{Classified, ErrorKind};
+use crate::ingest::label::LabelError;
 
 /// Why an upload was refused or could not be kept.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +13,9 @@ pub enum IngestError {
     /// The file is no image that can be indexed, or too large.
     #[error(transparent)]
     Inspect(ImagingError),
+    /// The label cannot be kept.
+    #[error("{0}")]
+    CheckLabel(#[from] LabelError),
     /// The same bytes are just being deleted.
     #[error("image {0} with the same content is being deleted; upload it again in a minute")]
     BeingDeleted(ImageId),
@@ -35,6 +39,7 @@ impl Classified for IngestError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Inspect(error) => imaging_kind(error),
+            Self::CheckLabel(_) => ErrorKind::BadRequest,
             Self::BeingDeleted(_) => ErrorKind::Conflict,
             Self::FindImage(_) => ErrorKind::NotFound,
             Self::AwaitSearchable(_) => ErrorKind::Unavailable,

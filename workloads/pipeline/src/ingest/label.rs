@@ -4,7 +4,7 @@
 //! catalog, and giving the label again completes it. An image that is not embedded yet is labelled in the catalog alone; the embedder takes the
 //! label from there.
 
-use medindex_backends::catalog::ImageStatus;
+use medindex_backends::catalog::{ImageStatus, MAX_SHORT_TEXT};
 use medindex_backends::{Columns, ImageRow};
 use medindex_proto::identity::{ImageId, RowKey};
 use medindex_proto::names::TOPIC_IMAGE_INDEXED;
@@ -13,6 +13,32 @@ use crate::backend_error::BackendError;
 use crate::change::indexed_message;
 use crate::core::Core;
 use crate::row_meta::describe_row;
+
+/// Why a label cannot be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LabelError {
+    /// Longer than its column.
+    #[error("the label has {characters} characters, more than {MAX_SHORT_TEXT}; give a shorter one")]
+    TooLong {
+        /// Its length.
+        characters: usize,
+    },
+    /// People could not see what it is.
+    #[error("the label has a control character; give one that can be read")]
+    ControlCharacter,
+}
+
+/// Refuses a label that the catalog cannot keep or people cannot read.
+///
+/// # Errors
+/// [`LabelError`].
+pub fn check_label(label: &str) -> Result<(), LabelError> {
+    let characters = label.chars().count();
+    if characters > MAX_SHORT_TEXT {
+        return Err(LabelError::TooLong { characters });
+    }
+    if label.contains(char::is_control) { Err(LabelError::ControlCharacter) } else { Ok(()) }
+}
 
 /// Labels images that have no label; filters and votes see it once the index has applied the change.
 pub(crate) async fn set_labels(core: &Core, labels: Vec<(ImageId, String)>) -> Result<(), BackendError> {

@@ -1,10 +1,12 @@
-//! From a file's bytes to rendered frames, off the async threads.
+//! From a file's bytes to rendered frames, off the async threads, within the memory that decoding may take.
 
 use bytes::Bytes;
-use medindex_embedding::Manifest;
-use medindex_imaging::{Decoded, FrameSelection, ImageInfo, ImagingError, Limits, Rendered, WindowChoice};
-use rayon::prelude::*;
+use medindex_imaging::{
+    Decoded, FrameSelection, ImageInfo, ImagingError, Rendered, WindowChoice, decode, decode_memory, inspect,
+    inspect_memory,
+};
 
+use crate::core::Core;
 use crate::sidecar::Sidecar;
 
 /// A frame that can be embedded.
@@ -24,20 +26,64 @@ pub(crate) struct Prepared {
 }
 
 /// Decodes and renders the selected frames; `window` where given, else the sidecar's, else what the model's manifest says.
+/// Waits for the memory it needs: it blocks the thread, and is not called from within the pool of rayon.
 pub(crate) fn prepare(
+    core: &Core,
     bytes: &[u8],
     sidecar: Option<&Sidecar>,
-    limits: &Limits,
     selection: FrameSelection,
     window: Option<&WindowChoice>,
-    model: &Manifest,
 ) -> Result<Prepared, ImagingError> {
-    let Decoded { mut info, frames } = medindex_imaging::decode(bytes, limits, selection)?;
+    let needed = {
+        let _room = core.decode_memory.wait(inspect_memory(bytes));
+        needed(core, bytes, selection)?
+    };
+    let _room = core.decode_memory.wait(needed);
+    decode_and_render(core, bytes, sidecar, selection, window)
+}
+
+/// [`prepare`] for several files, on all cores, with the frames and the windows that become searchable.
+pub(crate) fn prepare_many(
+    core: &Core,
+    files: &[(Bytes, Option<Sidecar>)],
+) -> Vec<Result<Prepared, ImagingError>> {
+    let selection = core.settings.frames.selection();
+    let memory = &core.decode_memory;
+    let inspected = memory.work_on(
+        files.iter().collect(),
+        |(bytes, _)| inspect_memory(bytes),
+        |file| Ok((file, needed(core, &file.0, selection)?)),
+    );
+    memory.work_on(
+        inspected,
+        |inspected| inspected.as_ref().map_or(0, |(_, needed)| *needed),
+        |inspected| {
+            let ((bytes, sidecar), _) = inspected?;
+            decode_and_render(core, bytes, sidecar.as_ref(), selection, None)
+        },
+    )
+}
+
+/// Bytes that decoding the selected frames needs.
+fn needed(core: &Core, bytes: &[u8], selection: FrameSelection) -> Result<u64, ImagingError> {
+    let info = inspect(bytes, &core.settings.limits)?;
+    // Of a compressed stream, what comes before the pixels is held beside them.
+    Ok(decode_memory(&info, selection)?.saturating_add(inspect_memory(bytes)))
+}
+
+fn decode_and_render(
+    core: &Core,
+    bytes: &[u8],
+    sidecar: Option<&Sidecar>,
+    selection: FrameSelection,
+    window: Option<&WindowChoice>,
+) -> Result<Prepared, ImagingError> {
+    let Decoded { mut info, frames } = decode(bytes, &core.settings.limits, selection)?;
     if let Some(sidecar) = sidecar {
         sidecar.overrule(&mut info);
     }
     let own = || sidecar.and_then(|sidecar| sidecar.window);
-    let of_kind = || model.window_for(info.attributes.image_type.as_deref());
+    let of_kind = || core.model().window_for(info.attributes.image_type.as_deref());
     let chosen = window.copied().or_else(own).unwrap_or_else(of_kind);
     let offset = sidecar.and_then(|sidecar| sidecar.hounsfield_offset);
     let frames = frames.into_iter().map(|frame| {
@@ -49,17 +95,4 @@ pub(crate) fn prepare(
     });
     let frames = frames.collect();
     Ok(Prepared { info, frames })
-}
-
-/// [`prepare`] for several files, on all cores.
-pub(crate) fn prepare_many(
-    files: &[(Bytes, Option<Sidecar>)],
-    limits: &Limits,
-    selection: FrameSelection,
-    model: &Manifest,
-) -> Vec<Result<Prepared, ImagingError>> {
-    let each = |(bytes, sidecar): &(Bytes, Option<Sidecar>)| {
-        prepare(bytes, sidecar.as_ref(), limits, selection, None, model)
-    };
-    files.par_iter().map(each).collect()
 }

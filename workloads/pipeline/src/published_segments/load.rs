@@ -178,7 +178,7 @@ impl Reader<'_> {
         self.say(&publication);
         fetch::fetch(&shard.ports.store, &publication, &self.incoming).await?;
         let options = IndexOptions {
-            verify_vectors: true,
+            verify_vectors_up_to: u64::MAX,
             ..IndexOptions::new(shard.model().embedding.dimension, shard.model_digest())
         };
         let of = |partition: &u32| publication.positions.get(partition).copied().unwrap_or(0);

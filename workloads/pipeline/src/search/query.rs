@@ -131,8 +131,7 @@ fn query_image(
     request: &SearchRequest,
 ) -> Result<Rendered, ImagingError> {
     let selection = request.frame.map_or(FrameSelection::Middle, FrameSelection::One);
-    let limits = &context.settings.limits;
-    let prepared = prepare(bytes, sidecar, limits, selection, request.window.as_ref(), context.model())?;
+    let prepared = prepare(context, bytes, sidecar, selection, request.window.as_ref())?;
     let Some(frame) = prepared.frames.into_iter().next() else {
         return Err(ImagingError::NoSuchFrame { frame: request.frame.unwrap_or(0), frames: 0 });
     };

@@ -70,7 +70,8 @@ impl TestIndex {
     }
 
     fn core_over(&self, ports: Ports) -> Arc<Core> {
-        let settings = Settings { snapshot_every: 1, ..Settings::default() };
+        let settings =
+            Settings { snapshot_every: 1, verify_every: Duration::from_millis(200), ..Settings::default() };
         Core::new(settings, PARTITIONS, ports, self.model.manifest().clone()).unwrap()
     }
 

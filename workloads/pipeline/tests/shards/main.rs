@@ -6,5 +6,6 @@
 mod caches;
 mod index;
 mod memory;
+mod mending;
 mod refusals;
 mod segments;

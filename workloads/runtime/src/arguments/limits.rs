@@ -1,8 +1,8 @@
-//! Bounds on what is decoded, and which frames become searchable.
+//! Bounds on what is decoded and on what decoding takes, and which frames become searchable.
 
 use clap::Args;
 use medindex_imaging::Limits;
-use medindex_pipeline::SearchableFrames;
+use medindex_pipeline::{DECODE_MEMORY, SearchableFrames};
 
 /// Bounds on one image.
 #[derive(Debug, Clone, Args)]
@@ -19,6 +19,9 @@ pub struct LimitArguments {
     /// Bytes of all decoded frames of a file together at the most.
     #[arg(long, env = "MEDINDEX_MAX_DECODED_BYTES", value_name = "N", default_value_t = Limits::default().max_decoded_bytes, value_parser = clap::value_parser!(u64).range(1..))]
     pub max_decoded_bytes: u64,
+    /// Bytes that files may take while they are decoded, all together; a file that needs more is decoded alone.
+    #[arg(long, env = "MEDINDEX_DECODE_MEMORY_BYTES", value_name = "N", default_value_t = DECODE_MEMORY, value_parser = clap::value_parser!(u64).range(1..))]
+    pub decode_memory_bytes: u64,
 }
 
 impl LimitArguments {

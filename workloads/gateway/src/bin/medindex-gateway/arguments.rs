@@ -61,6 +61,7 @@ impl Arguments {
             alarm_period: self.operation.alarm_period(),
             partitions: self.backends.index.partitions,
             limits: self.limits.limits(),
+            decode_memory: self.limits.decode_memory_bytes,
             resend_after: Duration::from_secs(self.resend_seconds),
             max_results: self.max_results as usize,
             ..Settings::default()
