@@ -241,14 +241,15 @@ fn a_store_with_damaged_pages_is_saved_in_a_new_file_and_completed_by_importing_
     let path = data.path().join("store.redb");
     let whole = fs::read(&path).unwrap();
     let catalog = fs::read(data.path().join("catalog.sqlite")).unwrap();
-    let mut salvaged = 0;
-    for page in
-        (1..whole.len() / 4096).filter(|page| whole[page * 4096..][..4096].iter().any(|byte| *byte != 0))
-    {
-        // Every page once would take long; what is damaged is of every kind all the same.
-        if page % 5 != 0 {
-            continue;
+    let (mut tried, mut salvaged) = (0, 0);
+    let is_used = |page: &usize| whole[page * 4096..][..4096].iter().any(|byte| *byte != 0);
+    // Scattered over the file, as all of them would take long. Where what lies differs from run to run.
+    let pages = (0..5).flat_map(|first| (1 + first..whole.len() / 4096).step_by(5)).filter(is_used);
+    for page in pages {
+        if tried >= 10 && salvaged >= 3 {
+            break;
         }
+        tried += 1;
         let mut bytes = whole.clone();
         bytes[page * 4096..][..4096].fill(0xa7);
         fs::write(&path, &bytes).unwrap();
@@ -267,7 +268,7 @@ fn a_store_with_damaged_pages_is_saved_in_a_new_file_and_completed_by_importing_
         assert_eq!(again["stored"], IMAGES - searchable, "page {page}: {again}");
         assert_eq!(found(&data), before, "page {page}");
     }
-    assert!(salvaged >= 3, "{salvaged} stores had damaged pages that mattered");
+    assert!(salvaged >= 3, "{salvaged} of {tried} stores had damaged pages that mattered");
 }
 
 #[test]
