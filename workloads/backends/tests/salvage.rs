@@ -133,6 +133,18 @@ async fn a_whole_store_is_called_whole_and_a_salvage_of_it_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_salvage_that_was_cut_off_between_the_two_names_is_finished() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = filled(folder.path()).await;
+    let path = folder.path().join(STORE_FILE);
+    fs::rename(&path, folder.path().join("store.salvaged")).unwrap();
+    fs::write(folder.path().join("store.redb.damaged"), "what was damaged").unwrap();
+    assert!(!EmbeddedStore::has_damaged_pages(folder.path(), StoreOptions::default()).await.unwrap());
+    let store = EmbeddedStore::open(folder.path()).await.unwrap();
+    assert!(store.get(&rows[0].0, Columns::BYTES).await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn damage_that_a_read_meets_is_remembered() {
     let folder = tempfile::tempdir().unwrap();
     let rows = filled(folder.path()).await;

@@ -69,7 +69,7 @@ pub use generations::{GenerationError, GenerationPointer, PublishedQuantizer};
 pub use hot_results::CacheCounts;
 pub use ingest::{
     DirectOptions, EmbedWorker, ImportError, ImportFailure, ImportItem, ImportProgress, ImportSummary,
-    IngestError, LabelError, ProgressCallback, ReadItemError, Upload, check_label, upload_lag,
+    IngestError, LabelError, ProgressCallback, ReadItemError, Upload, upload_lag,
 };
 pub use medindex_imaging::{Region, WindowChoice};
 pub use medindex_index::{Filter, GroupBy};

@@ -1,9 +1,10 @@
 //! Finding damage of stored vectors, and mending it from the image store.
 //!
 //! The index compares checksums of everything but the vectors when it is opened; those of a large index would take too long. They are
-//! compared here, in the background, soon after the start and then once a day, and whenever a merge meets damage. The entries of a damaged
-//! segment are applied again with the vectors of the image store; what the store no longer has is removed. Until that is done an
-//! alarm is raised: answers may be wrong. Failure: a store that does not answer is asked again later, and the alarm stays.
+//! compared here with all the rest, in the background, soon after the start and then once a day, and whenever a merge meets damage. The entries of
+//! a segment whose vectors are damaged are applied again with the vectors of the image store; what the store no longer has is removed. Where more than
+//! vectors is damaged nothing is touched: a new start makes the index anew. Until then an alarm is raised: answers may be wrong. Failure: a store that
+//! does not answer is asked again later, and the alarm stays.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -51,12 +52,18 @@ pub(crate) async fn mend(shard: &Arc<Shard>) -> Result<(), BackendError> {
         shard.release_alarm(AlarmKind::IndexDamaged, &shard.name());
         return Ok(());
     }
+    let mut ids: BTreeSet<ImageId> = BTreeSet::new();
     for DamagedSegment { error, keys } in &damaged {
-        tracing::error!(%error, entries = keys.len(), "vectors of the index are damaged; they are read from the image store again");
+        tracing::error!(%error, "the index is damaged");
+        let Some(keys) = keys else {
+            // Its keys may be anything, so it is not known what to read again. The next start makes the index anew.
+            let detail = format!("{error}; start the process again, which makes the index anew");
+            shard.hold_alarm(AlarmKind::IndexDamaged, &shard.name(), &detail).await;
+            return Ok(());
+        };
         shard.hold_alarm(AlarmKind::IndexDamaged, &shard.name(), &error.to_string()).await;
+        ids.extend(keys.iter().map(|key| ImageId::from_bytes(key.id)));
     }
-    let ids: BTreeSet<ImageId> =
-        damaged.iter().flat_map(|segment| &segment.keys).map(|key| ImageId::from_bytes(key.id)).collect();
     let ids: Vec<ImageId> = ids.into_iter().collect();
     let mut removed = 0;
     for ids in ids.chunks(PAGE) {

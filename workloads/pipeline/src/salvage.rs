@@ -45,7 +45,8 @@ pub(crate) async fn scan_past_damage(
         Err(error) if !is_damage(&error) => return Err(error),
         Err(error) => error,
     };
-    for others in [Columns::META, Columns::CODES, Columns::VECTORS] {
+    // The files are large, but in a table of their own.
+    for others in [Columns::META, Columns::CODES, Columns::VECTORS, Columns::BYTES] {
         let Ok(page) = store.scan(partition, others, after, limit).await else { continue };
         let keys: Vec<RowKey> = page.into_iter().map(|(key, _)| key).collect();
         let rows = get_past_damage(store, &keys, columns).await?;

@@ -114,15 +114,17 @@ fn hidden_by_name(path: &Path, archive: &Archive) -> Result<Vec<Candidate>, Sour
 
 /// The name of the next entry of a central directory (APPNOTE.TXT of PKWARE, 4.3.12); `None` after the last.
 fn next_name(directory: &mut BufReader<File>) -> std::io::Result<Option<String>> {
-    let mut header = [0; 46];
-    directory.read_exact(&mut header)?;
-    if !header.starts_with(b"PK\x01\x02") {
+    let mut signature = [0; 4];
+    directory.read_exact(&mut signature)?;
+    if signature != *b"PK\x01\x02" {
         return Ok(None);
     }
+    let mut header = [0; 42];
+    directory.read_exact(&mut header)?;
     let length = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]);
-    let mut name = vec![0; usize::from(length(28))];
+    let mut name = vec![0; usize::from(length(24))];
     directory.read_exact(&mut name)?;
-    directory.seek_relative(i64::from(length(30)) + i64::from(length(32)))?;
+    directory.seek_relative(i64::from(length(26)) + i64::from(length(28)))?;
     Ok(Some(String::from_utf8_lossy(&name).into_owned()))
 }
 

@@ -6,8 +6,6 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use medindex_pipeline::check_label;
-
 use crate::error::SourceError;
 use crate::{Candidate, Source};
 
@@ -100,7 +98,6 @@ impl LabelTable {
             if label.is_empty() {
                 continue;
             }
-            check_label(&label).map_err(|reason| format!("line {line}, of {name}: {reason}"))?;
             let row = Row { label, used: false };
             if let Some(before) = rows.insert(plain(Path::new(name)), row)
                 && before.label != record.get(column("label")?).unwrap_or_default()
@@ -197,15 +194,6 @@ mod tests {
     #[test]
     fn a_table_without_its_columns_is_refused() {
         assert!(table("name,class\na,b\n").unwrap_err().contains("file,label"));
-    }
-
-    #[test]
-    fn a_label_that_cannot_be_kept_is_refused_by_its_line() {
-        let long = "x".repeat(256);
-        let error = table(&format!("file,label\n1.dcm,A\n2.dcm,{long}\n")).unwrap_err();
-        assert!(error.contains("line 3, of 2.dcm") && error.contains("255"), "{error}");
-        let error = table("file,label\n1.dcm,\"A\u{7}B\"\n").unwrap_err();
-        assert!(error.contains("line 2") && error.contains("control character"), "{error}");
     }
 
     #[test]

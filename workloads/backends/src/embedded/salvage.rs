@@ -94,6 +94,36 @@ fn open_unchanged(path: &Path, options: &StoreOptions) -> Result<Database, Probl
     })
 }
 
+/// Gives the new file of a salvage its name that was cut off after the damaged one was set aside: only a whole one comes so far.
+fn finish_salvage(path: &Path) -> std::io::Result<()> {
+    let new_path = path.with_file_name(NEW_FILE);
+    if path.try_exists()? || !new_path.try_exists()? {
+        return Ok(());
+    }
+    std::fs::rename(&new_path, path)?;
+    sync_folder(path)
+}
+
+/// What keeps a file from being opened, if damage does; the file stays as it is. Opening it in earnest could write to it before it fails.
+pub(super) fn find_damage(path: &Path, options: &StoreOptions) -> Result<Option<Problem>, Problem> {
+    match std::fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StorageError::Io(error).into()),
+        Ok(metadata) if metadata.len() == 0 => {
+            return Ok(Some(StorageError::Corrupted("the file is empty".into()).into()));
+        }
+        Ok(_) => {}
+    }
+    match open_unchanged(path, options) {
+        Ok(database) => {
+            discard(database);
+            Ok(None)
+        }
+        Err(problem) if is_damage(&problem) => Ok(Some(problem)),
+        Err(problem) => Err(problem),
+    }
+}
+
 fn is_damage(problem: &Problem) -> bool {
     match problem {
         Problem::Storage(StorageError::Io(error)) => {
@@ -105,6 +135,7 @@ fn is_damage(problem: &Problem) -> bool {
 }
 
 fn has_damaged_pages(path: &Path, options: &StoreOptions) -> Result<bool, Problem> {
+    finish_salvage(path).map_err(StorageError::Io)?;
     if std::fs::metadata(path).map_or(0, |metadata| metadata.len()) == 0 {
         return Ok(false);
     }
@@ -134,6 +165,7 @@ fn discard(database: Database) {
 fn salvage(folder: &Path, options: &StoreOptions, known: &[RowKey]) -> Result<Salvaged, Problem> {
     let (path, new_path) = (folder.join(STORE_FILE), folder.join(NEW_FILE));
     let old = open_unchanged(&path, options)?;
+    // What is left of a salvage that was cut off.
     if let Err(error) = std::fs::remove_file(&new_path)
         && error.kind() != ErrorKind::NotFound
     {

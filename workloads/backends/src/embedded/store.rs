@@ -13,6 +13,7 @@ use super::aside::set_aside;
 use super::consumer::Groups;
 use super::database::{DatabaseSlot, Problem, io_fault};
 use super::log;
+use super::salvage::find_damage;
 use super::tables::Tables;
 use super::writer::Writer;
 use crate::fault::Fault;
@@ -83,13 +84,13 @@ impl EmbeddedStore {
     ) -> Result<(Self, Option<PathBuf>), Fault> {
         let folder = folder.as_ref().to_owned();
         run_blocking(move || {
-            let damage = match open(folder.clone(), &options) {
-                Err(damage @ Fault::Corrupted { .. }) => damage,
-                outcome => return outcome.map(|store| (store, None)),
-            };
             let path = folder.join(STORE_FILE);
+            let lock = lock_folder(&folder)?;
+            let damage = find_damage(&path, &options).map_err(|problem| problem.into_fault(&folder))?;
+            drop(lock);
+            let Some(damage) = damage else { return open(folder, &options).map(|store| (store, None)) };
             let kept = set_aside(&path, &[]).map_err(|error| io_fault(path.display().to_string(), error))?;
-            tracing::warn!(%damage, kept = %kept.display(), "the damaged store is set aside");
+            tracing::warn!(?damage, kept = %kept.display(), "the damaged store is set aside");
             open(folder, &options).map(|store| (store, Some(kept)))
         })
         .await

@@ -34,7 +34,7 @@ async fn keep_publishing(
     queue: Arc<KafkaQueue>,
     partition: u32,
     stop: Arc<AtomicBool>,
-    count: Arc<AtomicU32>,
+    counts: [Arc<AtomicU32>; 2],
 ) -> BTreeMap<u32, u64> {
     let mut acknowledged = BTreeMap::new();
     let mut number = 0;
@@ -46,7 +46,9 @@ async fn keep_publishing(
             Ok(offsets) => {
                 acknowledged.extend((number..).zip(offsets));
                 number += 10;
-                count.fetch_add(10, Ordering::Relaxed);
+                for count in &counts {
+                    count.fetch_add(10, Ordering::Relaxed);
+                }
             }
             Err(error) => assert!(error.fault().is_some_and(Fault::is_transient), "{error}"),
         }
@@ -86,24 +88,24 @@ async fn publish_through(
     let queue = Arc::new(KafkaQueue::open(three_copies(kafka)).await.unwrap());
     queue.create_topic("work", partitions).await.unwrap();
     let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
-    let publishers: Vec<_> = (0..partitions)
-        .map(|partition| {
-            tokio::spawn(keep_publishing(
-                Arc::clone(&queue),
-                partition,
-                Arc::clone(&stop),
-                Arc::clone(&count),
-            ))
-        })
-        .collect();
+    let counts: Vec<Arc<AtomicU32>> = (0..partitions).map(|_| Arc::default()).collect();
+    let publish = |(partition, own): (u32, &Arc<AtomicU32>)| {
+        let counted = [Arc::clone(&count), Arc::clone(own)];
+        tokio::spawn(keep_publishing(Arc::clone(&queue), partition, Arc::clone(&stop), counted))
+    };
+    let publishers: Vec<_> = (0..partitions).zip(&counts).map(publish).collect();
     let mut consumer = queue.consumer("work", "group").await.unwrap();
     let mut received = receive(&mut *consumer, 100).await;
     consumer.commit(&positions_after(&received)).await.unwrap();
     wait_for(&count, 300).await;
     happens(kafka);
     let before = count.load(Ordering::Relaxed);
-    // Each publisher is one at a time, so one that stood still for ever would be missing below.
+    // Each publisher is one at a time, so one that stood still for ever would be missing below. The others may be far ahead of one whose
+    // broker comes back late.
     wait_for(&count, before + 3000).await;
+    for own in &counts {
+        wait_for(own, 101).await;
+    }
     stop.store(true, Ordering::Relaxed);
     let mut acknowledged = Vec::new();
     for publisher in publishers {

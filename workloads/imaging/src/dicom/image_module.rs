@@ -81,9 +81,7 @@ impl ImageModule {
             }
             // `as` saturates.
             Some(frames) => (frames as u64).max(1),
-            None if data_set.code(NUMBER_OF_FRAMES).is_some() => {
-                return Err(damaged("its Number of Frames (0028,0008) is no number".to_owned()));
-            }
+            // Absent, or no number, as in real files of one frame.
             None => 1,
         };
         limits.check_frames(frames)?;

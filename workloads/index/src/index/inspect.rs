@@ -14,16 +14,17 @@ use crate::index::{Index, IndexError, IndexStatus};
 use crate::linear::Matrix;
 use crate::segment::lists::InvertedLists;
 use crate::segment::{Segment, SegmentView};
-use crate::snapshot::manifest::Manifest;
+use crate::snapshot::manifest::{Manifest, SegmentRecord};
 use crate::snapshot::removed_rows;
 
-/// A stored segment whose vectors are not those that were written.
+/// A stored segment that is not the one that was written.
 #[derive(Debug)]
 pub struct DamagedSegment {
     /// Names its file.
     pub error: IndexError,
-    /// The entries that it holds, without those that were removed.
-    pub keys: Vec<EntryKey>,
+    /// The entries that it holds, without those that were removed, where only vectors are damaged. Else nothing that it says can be
+    /// relied on, and the index has to be made anew.
+    pub keys: Option<Vec<EntryKey>>,
 }
 
 impl Index {
@@ -68,17 +69,31 @@ impl Index {
         verify_files(self.folder.data(), &stored.manifest)
     }
 
-    /// Compares the checksums of the stored vectors, which opening leaves out where there are many: the segments that are damaged, with
-    /// the entries in them. The index goes on meanwhile, and answers with what it has: who applies these entries again mends it.
+    /// Compares the checksums of all segments' files, those of the vectors too, which opening leaves out where there are many. The index goes on
+    /// meanwhile, and answers with what it has: who applies the entries of a damaged segment again mends it, where its keys are whole.
     /// Takes as long as the disk needs.
     pub fn damaged(&self) -> Vec<DamagedSegment> {
+        let mut damaged = Vec::new();
+        let mut beyond_mending = Vec::new();
+        {
+            // Nothing is merged or removed while the files are read by name.
+            let stored = self.stored.lock();
+            for files in &stored.manifest.segments {
+                if let Err(error) = verify_but_vectors(self.folder.data(), files) {
+                    beyond_mending.push(files.id);
+                    damaged.push(DamagedSegment { error, keys: None });
+                }
+            }
+        }
         let view = self.view.load_full();
-        let damaged = view.segments.iter().filter_map(|segment| {
+        let others = view.segments.iter().filter(|segment| !beyond_mending.contains(&segment.segment.id));
+        damaged.extend(others.filter_map(|segment| {
             let error = segment.segment.verify_vectors().err()?;
             let keys = segment.segment.keys();
-            Some(DamagedSegment { error, keys: segment.live_rows().ones().map(|row| keys[row]).collect() })
-        });
-        damaged.collect()
+            let keys = segment.live_rows().ones().map(|row| keys[row]).collect();
+            Some(DamagedSegment { error, keys: Some(keys) })
+        }));
+        damaged
     }
 
     /// Up to `count` stored vectors (`n x dimension`), drawn without replacement; the same ones for the same
@@ -156,6 +171,13 @@ impl Index {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// Compares the checksums of a segment's files, without those of its vectors.
+fn verify_but_vectors(data: &Path, files: &SegmentRecord) -> Result<(), IndexError> {
+    Segment::verify_but_vectors(data, &files.rows)?;
+    files.lists.values().try_for_each(|record| InvertedLists::verify(data, record))?;
+    files.removed.iter().try_for_each(|record| removed_rows::verify(data, record))
 }
 
 /// Reads every file that the manifest names, in `data`, and compares its checksums.

@@ -128,6 +128,11 @@ impl Segment {
         Err(IndexError::Corrupt { path: path.clone(), reason })
     }
 
+    /// Compares the checksums of everything in the segment's file but the vectors.
+    pub(crate) fn verify_but_vectors(folder: &Path, record: &FileRecord) -> Result<(), IndexError> {
+        SectionFile::open(folder, record, SEGMENT_KIND)?.verify(|section| section != VECTORS)
+    }
+
     /// Compares every checksum of the segment's file.
     pub(crate) fn verify(folder: &Path, record: &FileRecord) -> Result<(), IndexError> {
         SectionFile::open(folder, record, SEGMENT_KIND)?.verify(|_| true)

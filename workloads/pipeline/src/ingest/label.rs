@@ -32,7 +32,7 @@ pub enum LabelError {
 ///
 /// # Errors
 /// [`LabelError`].
-pub fn check_label(label: &str) -> Result<(), LabelError> {
+pub(crate) fn check_label(label: &str) -> Result<(), LabelError> {
     let characters = label.chars().count();
     if characters > MAX_SHORT_TEXT {
         return Err(LabelError::TooLong { characters });

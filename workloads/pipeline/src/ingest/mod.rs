@@ -19,4 +19,4 @@ pub use error::IngestError;
 pub use import::{
     ImportError, ImportFailure, ImportItem, ImportProgress, ImportSummary, ProgressCallback, ReadItemError,
 };
-pub use label::{LabelError, check_label};
+pub use label::LabelError;
