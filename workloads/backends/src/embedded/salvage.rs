@@ -17,7 +17,7 @@ use redb::{
 };
 
 use super::aside::set_aside;
-use super::database::{Problem, guard, open_or_create, sync_folder};
+use super::database::{Problem, guard, open_or_create, remove_if_there, sync_folder};
 use super::overlay::Overlay;
 use super::pieces::{read_piece_key, row_bounds};
 use super::store::{EmbeddedStore, STORE_FILE, StoreOptions, lock_folder, run_blocking};
@@ -166,11 +166,7 @@ fn salvage(folder: &Path, options: &StoreOptions, known: &[RowKey]) -> Result<Sa
     let (path, new_path) = (folder.join(STORE_FILE), folder.join(NEW_FILE));
     let old = open_unchanged(&path, options)?;
     // What is left of a salvage that was cut off.
-    if let Err(error) = std::fs::remove_file(&new_path)
-        && error.kind() != ErrorKind::NotFound
-    {
-        return Err(StorageError::Io(error).into());
-    }
+    remove_if_there(&new_path)?;
     let new = open_or_create(&new_path, options.cache_bytes)?;
     let mut copy = Copy { old: guard(|| Ok(old.begin_read()?))?, new: &new, counts: Counts::default() };
     copy.rows(known)?;

@@ -79,7 +79,7 @@ impl Index {
             // Nothing is merged or removed while the files are read by name.
             let stored = self.stored.lock();
             for files in &stored.manifest.segments {
-                if let Err(error) = verify_but_vectors(self.folder.data(), files) {
+                if let Err(error) = verify_segment(self.folder.data(), files, false) {
                     beyond_mending.push(files.id);
                     damaged.push(DamagedSegment { error, keys: None });
                 }
@@ -173,9 +173,9 @@ impl Index {
     }
 }
 
-/// Compares the checksums of a segment's files, without those of its vectors.
-fn verify_but_vectors(data: &Path, files: &SegmentRecord) -> Result<(), IndexError> {
-    Segment::verify_but_vectors(data, &files.rows)?;
+/// Compares the checksums of a segment's files, those of its vectors only with `vectors`.
+fn verify_segment(data: &Path, files: &SegmentRecord, vectors: bool) -> Result<(), IndexError> {
+    Segment::verify(data, &files.rows, vectors)?;
     files.lists.values().try_for_each(|record| InvertedLists::verify(data, record))?;
     files.removed.iter().try_for_each(|record| removed_rows::verify(data, record))
 }
@@ -183,9 +183,7 @@ fn verify_but_vectors(data: &Path, files: &SegmentRecord) -> Result<(), IndexErr
 /// Reads every file that the manifest names, in `data`, and compares its checksums.
 pub(crate) fn verify_files(data: &Path, manifest: &Manifest) -> Result<(), IndexError> {
     for segment in &manifest.segments {
-        Segment::verify(data, &segment.rows)?;
-        segment.lists.values().try_for_each(|record| InvertedLists::verify(data, record))?;
-        segment.removed.iter().try_for_each(|record| removed_rows::verify(data, record))?;
+        verify_segment(data, segment, true)?;
     }
     for (&number, record) in &manifest.quantizers {
         super::open::load_quantizer(data, record, number)?;

@@ -128,14 +128,9 @@ impl Segment {
         Err(IndexError::Corrupt { path: path.clone(), reason })
     }
 
-    /// Compares the checksums of everything in the segment's file but the vectors.
-    pub(crate) fn verify_but_vectors(folder: &Path, record: &FileRecord) -> Result<(), IndexError> {
-        SectionFile::open(folder, record, SEGMENT_KIND)?.verify(|section| section != VECTORS)
-    }
-
-    /// Compares every checksum of the segment's file.
-    pub(crate) fn verify(folder: &Path, record: &FileRecord) -> Result<(), IndexError> {
-        SectionFile::open(folder, record, SEGMENT_KIND)?.verify(|_| true)
+    /// Compares the checksums of the segment's file, those of the vectors only with `vectors`.
+    pub(crate) fn verify(folder: &Path, record: &FileRecord, vectors: bool) -> Result<(), IndexError> {
+        SectionFile::open(folder, record, SEGMENT_KIND)?.verify(|section| vectors || section != VECTORS)
     }
 
     pub(crate) fn rows(&self) -> usize {
