@@ -16,6 +16,7 @@ mod database;
 mod image_store;
 mod log;
 mod memory_cache;
+mod mended;
 mod overlay;
 mod pieces;
 mod queue;

@@ -266,21 +266,31 @@ async fn a_failover_costs_each_action_a_bounded_time_and_then_the_new_primary_se
 fn primary_of(site: &Site, mode: Mode, before: usize) -> usize {
     let deadline = Instant::now() + DEADLINE;
     loop {
-        // Once the one before follows as a replica, the set is whole again and another failover can be won.
-        let role = site.servers.command(before, &["ROLE"]).unwrap();
-        let mut lines = role.lines();
-        if lines.next() == Some("slave") {
-            let port: u16 = lines.nth(1).unwrap().parse().unwrap();
-            let linked = lines.next() == Some("connected");
-            let found = site.servers.ports().iter().position(|other| *other == port);
-            let known = mode == Mode::Cluster || site.servers.primary().unwrap() == found;
-            if let (true, true, Some(found)) = (linked, known, found) {
-                return found;
-            }
+        // Once the one before follows as a replica, the set is whole again and another failover can be won. One that becomes a replica
+        // drops its connections, so that a question may fail.
+        let role = site.servers.command(before, &["ROLE"]);
+        if let Ok(role) = &role
+            && let Some(found) = followed_by(site, mode, role)
+        {
+            return found;
         }
-        assert!(Instant::now() < deadline, "{before} does not become a replica: {role}");
+        assert!(Instant::now() < deadline, "{before} does not become a replica: {role:?}");
         std::thread::park_timeout(Duration::from_millis(50));
     }
+}
+
+/// Number of the primary that a replica follows, once it is linked to it and the sentinels know it, by what the replica says of its role.
+fn followed_by(site: &Site, mode: Mode, role: &str) -> Option<usize> {
+    let mut lines = role.lines();
+    if lines.next() != Some("slave") {
+        return None;
+    }
+    let port: u16 = lines.nth(1)?.parse().ok()?;
+    let linked = lines.next() == Some("connected");
+    let found = site.servers.ports().iter().position(|other| *other == port)?;
+    let known =
+        mode == Mode::Cluster || matches!(site.servers.primary(), Ok(primary) if primary == Some(found));
+    (linked && known).then_some(found)
 }
 
 #[tokio::test(flavor = "multi_thread")]

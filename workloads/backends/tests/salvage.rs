@@ -61,6 +61,29 @@ fn damage(path: &Path, rng: &mut Pcg64, count: usize) {
     }
 }
 
+async fn find_damage(folder: &Path) -> Option<String> {
+    EmbeddedStore::find_damage(folder, StoreOptions::default()).await.unwrap()
+}
+
+/// The store of a folder, which is whole, and how many rows it does not have; those that it has are as they were.
+async fn count_lost(folder: &Path, rows: &[(RowKey, ImageRow)]) -> (EmbeddedStore, u32) {
+    assert_eq!(find_damage(folder).await, None, "the new file is whole");
+    let store = EmbeddedStore::open(folder).await.unwrap();
+    let mut lost = 0;
+    for (key, row) in rows {
+        match store.get(key, Columns::BYTES | Columns::INFORMATION).await {
+            Ok(Some(read)) => assert!(read == *row, "{key} was changed"),
+            Ok(None) => lost += 1,
+            // Its pieces have checksums of their own.
+            Err(error) => {
+                assert!(error.to_string().contains("checksum"), "{error}");
+                lost += 1;
+            }
+        }
+    }
+    (store, lost)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn all_but_the_damaged_rows_of_a_store_are_saved_as_they_were() {
     let original = tempfile::tempdir().unwrap();
@@ -74,33 +97,17 @@ async fn all_but_the_damaged_rows_of_a_store_are_saved_as_they_were() {
         fs::copy(original.path().join(STORE_FILE), &path).unwrap();
         damage(&path, &mut rng, 1 + seed as usize % 3);
         let damaged = fs::read(&path).unwrap();
-        let found = EmbeddedStore::has_damaged_pages(folder.path(), StoreOptions::default()).await.unwrap();
+        let found = find_damage(folder.path()).await;
         assert!(fs::read(&path).unwrap() == damaged, "looking changed the file");
-        if !found {
-            continue; // It met free pages only, or the store cannot be opened at all.
+        if found.is_none() {
+            continue; // It met free pages only.
         }
         // Half of the rows are known, the others have to be found.
         let known = keys.iter().step_by(2).cloned().collect();
         let salvaged = EmbeddedStore::salvage(folder.path(), StoreOptions::default(), known).await.unwrap();
         assert!(fs::read(&salvaged.kept).unwrap() == damaged, "the damaged file is kept as it was");
-        assert!(
-            !EmbeddedStore::has_damaged_pages(folder.path(), StoreOptions::default()).await.unwrap(),
-            "the new file is whole"
-        );
-        let store = EmbeddedStore::open(folder.path()).await.unwrap();
-        let mut lost = 0;
-        for (key, row) in &rows {
-            match store.get(key, Columns::BYTES | Columns::INFORMATION).await {
-                Ok(Some(read)) => assert!(read == *row, "seed {seed}: {key} was changed"),
-                Ok(None) => lost += 1,
-                // Its pieces have checksums of their own.
-                Err(error) => {
-                    assert!(error.to_string().contains("checksum"), "seed {seed}: {error}");
-                    lost += 1;
-                }
-            }
-        }
-        println!("seed {seed}: {salvaged:?}, {lost} rows lost");
+        let (store, lost) = count_lost(folder.path(), &rows).await;
+        println!("seed {seed}: {found:?}, {salvaged:?}, {lost} rows lost");
         // It can be written to again, where it could not be read too.
         store.put_many(rows.clone()).await.unwrap();
         store.close().await;
@@ -113,12 +120,79 @@ async fn all_but_the_damaged_rows_of_a_store_are_saved_as_they_were() {
     assert!(share < 0.1, "{share}");
 }
 
+/// Salvages a store that `spoil` was done to; how many rows are lost, `None` where the damage was not noticed.
+async fn lost_after(
+    original: &Path,
+    rows: &[(RowKey, ImageRow)],
+    spoil: impl FnOnce(&mut Vec<u8>),
+) -> Option<u32> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(STORE_FILE);
+    let mut bytes = fs::read(original.join(STORE_FILE)).unwrap();
+    spoil(&mut bytes);
+    fs::write(&path, &bytes).unwrap();
+    find_damage(folder.path()).await?;
+    let known = rows.iter().map(|(key, _)| key.clone()).collect();
+    let salvaged = EmbeddedStore::salvage(folder.path(), StoreOptions::default(), known).await.unwrap();
+    assert!(fs::read(&salvaged.kept).unwrap() == bytes, "the damaged file is kept as it was");
+    let (store, lost) = count_lost(folder.path(), rows).await;
+    store.put_many(rows[..20].to_vec()).await.unwrap();
+    store.close().await;
+    Some(lost)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_was_cut_off_loses_only_what_was_behind_the_cut() {
+    let original = tempfile::tempdir().unwrap();
+    let rows = filled(original.path()).await;
+    for cut in [1, 100, 4_096, 4_097, 5 * 4_096, 8 * 4_096] {
+        let lost = lost_after(original.path(), &rows, |bytes| bytes.truncate(bytes.len() - cut)).await;
+        println!("{cut} bytes cut off: {lost:?} rows lost");
+        // The file of an image takes more pages than that.
+        assert!(lost.unwrap() <= 2, "{cut}: {lost:?}");
+    }
+    // Of what has nothing of the tree, nothing can be read; it is begun anew.
+    for left in [0, 40, 64, 320, 4_096] {
+        let lost = lost_after(original.path(), &rows, |bytes| bytes.truncate(left)).await;
+        assert_eq!(lost, Some(ROWS as u32), "{left}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_with_a_damaged_header_loses_at_most_its_last_commit() {
+    let original = tempfile::tempdir().unwrap();
+    let rows = filled(original.path()).await;
+    let mut rng = Pcg64::seed_from_u64(5);
+    let (mut noticed, mut lost_in_all) = (0, 0);
+    for trial in 0..60 {
+        let (at, length) = match trial {
+            // The header without the commits; one commit; anything.
+            0 => (0, 64),
+            1 => (64, 128),
+            2 => (192, 128),
+            _ => (rng.random_range(0..320), rng.random_range(1..16)),
+        };
+        let noise: Vec<u8> = (0..length).map(|_| rng.random()).collect();
+        let spoil = |bytes: &mut Vec<u8>| bytes[at..at + length].copy_from_slice(&noise);
+        let Some(lost) = lost_after(original.path(), &rows, spoil).await else { continue };
+        println!("{length} bytes at {at}: {lost} rows lost");
+        noticed += 1;
+        // Noise over the border of both commits leaves none.
+        if !(at < 192 && at + length > 192) {
+            assert!(lost <= 20, "{length} bytes at {at}: {lost} rows lost");
+            lost_in_all += lost;
+        }
+    }
+    println!("{noticed} noticed, {lost_in_all} rows lost");
+    assert!(noticed > 20, "{noticed}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_whole_store_is_called_whole_and_a_salvage_of_it_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let rows = filled(folder.path()).await;
     let options = StoreOptions::default;
-    assert!(!EmbeddedStore::has_damaged_pages(folder.path(), options()).await.unwrap());
+    assert_eq!(find_damage(folder.path()).await, None);
     let salvaged = EmbeddedStore::salvage(folder.path(), options(), Vec::new()).await.unwrap();
     assert_eq!((salvaged.rows, salvaged.lost_rows), (ROWS as u64, 0));
     assert_eq!((salvaged.messages, salvaged.lost_messages), (MESSAGES, 0));
@@ -139,7 +213,7 @@ async fn a_salvage_that_was_cut_off_between_the_two_names_is_finished() {
     let path = folder.path().join(STORE_FILE);
     fs::rename(&path, folder.path().join("store.salvaged")).unwrap();
     fs::write(folder.path().join("store.redb.damaged"), "what was damaged").unwrap();
-    assert!(!EmbeddedStore::has_damaged_pages(folder.path(), StoreOptions::default()).await.unwrap());
+    assert_eq!(find_damage(folder.path()).await, None);
     let store = EmbeddedStore::open(folder.path()).await.unwrap();
     assert!(store.get(&rows[0].0, Columns::BYTES).await.unwrap().is_some());
 }

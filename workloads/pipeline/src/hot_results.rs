@@ -5,14 +5,15 @@
 //!
 //! A key carries the generation and the end of the change log as it was when the search began, so that an upload, a deletion or a new generation
 //! makes every kept answer one that nobody asks for any more; their time to live removes them. An answer is kept only if every replica
-//! that may have given it had applied the log up to there: it is what a search at that moment finds, or newer.
+//! that may have given it had applied the log up to there: it is what a search at that moment finds, or newer. Mending damaged vectors of the index
+//! is no change of the log: it leaves a mark in the cache that makes answers from before it count for nothing.
 //! A cache or queue that does not answer slows a search by a quarter of a second at the most, and not again for five seconds.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use medindex_backends::Positions;
+use medindex_backends::{CacheError, Positions};
 use medindex_index as index;
 use medindex_proto::identity::ImageId;
 use medindex_proto::names::TOPIC_IMAGE_INDEXED;
@@ -21,13 +22,18 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::context::Context;
+use crate::core::Ports;
 use crate::search::{Query, SearchRequest};
 use crate::searcher::Found;
+use crate::settings::Settings;
 
 /// How long the end of the change log may take to be told.
 const PATIENCE: Duration = Duration::from_millis(250);
 /// How long nobody asks again after it was not told.
 const PAUSE: Duration = Duration::from_secs(5);
+
+/// Key of the mark that the last mending left; no key of an answer is like it.
+const MENDED: &str = "results:mended";
 
 /// How often each cache had what was asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -97,11 +103,15 @@ impl Caches {
 pub(crate) struct Slot {
     key: String,
     generation: u64,
+    /// The mark of the last mending when the search began.
+    mended: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct KeptAnswer {
     generation: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mended: Option<String>,
     hits: Vec<KeptHit>,
 }
 
@@ -130,22 +140,32 @@ pub(crate) async fn find(context: &Arc<Context>, request: &SearchRequest) -> Kep
     let Some((ends, is_applied)) = log_ends(context).await else { return Kept::Never };
     let Ok(generation) = context.searcher.generation().await else { return Kept::Never };
     let Some(key) = key_of(context, request, generation, &ends).await else { return Kept::Never };
-    match context.ports.cache.get(&key).await {
-        Ok(Some(value)) => match serde_json::from_slice::<KeptAnswer>(&value) {
-            Ok(kept) => {
-                context.caches.results.hit();
-                return Kept::Answer(kept.into_found());
-            }
-            Err(error) => tracing::warn!(key, %error, "a kept answer cannot be read; searching instead"),
-        },
-        Ok(None) => {}
+    let read = match context.ports.cache.get_many(&[key.as_str(), MENDED]).await {
+        Ok(read) => read,
         Err(error) => {
             tracing::debug!(%error, "the cache cannot be read; searching instead");
             return Kept::Never;
         }
+    };
+    let [kept, mended] = [0, 1].map(|place| read.get(place).cloned().flatten());
+    let mended = mended.map(|mark| String::from_utf8_lossy(&mark).into_owned());
+    match kept.as_deref().map(serde_json::from_slice::<KeptAnswer>) {
+        Some(Ok(kept)) if kept.mended == mended => {
+            context.caches.results.hit();
+            return Kept::Answer(kept.into_found());
+        }
+        Some(Err(error)) => tracing::warn!(key, %error, "a kept answer cannot be read; searching instead"),
+        Some(Ok(_)) | None => {}
     }
     context.caches.results.miss();
-    if is_applied { Kept::Missing(Slot { key, generation }) } else { Kept::Never }
+    if is_applied { Kept::Missing(Slot { key, generation, mended }) } else { Kept::Never }
+}
+
+/// Makes answers that were kept before now count for nothing.
+pub(crate) async fn forget(ports: &Ports, settings: &Settings) -> Result<(), CacheError> {
+    let mark = ImageId::new().to_string();
+    // Longer than any answer from before is kept.
+    ports.cache.set(MENDED, mark.into(), settings.results_ttl * 2).await
 }
 
 /// Keeps an answer, if it is whole and of the generation that its key names.
@@ -158,7 +178,8 @@ pub(crate) async fn keep(context: &Arc<Context>, slot: Slot, found: &Found) {
         frame: hit.key.frame,
         distance: hit.distance,
     };
-    let kept = KeptAnswer { generation: slot.generation, hits: found.hits.iter().map(hit).collect() };
+    let hits = found.hits.iter().map(hit).collect();
+    let kept = KeptAnswer { generation: slot.generation, mended: slot.mended, hits };
     let outcome = match serde_json::to_vec(&kept) {
         Ok(value) => {
             let stored = context.ports.cache.set(&slot.key, value.into(), context.settings.results_ttl).await;

@@ -18,9 +18,9 @@ use medindex_proto::identity::{ImageId, RowKey};
 use crate::alarms::AlarmKind;
 use crate::backend_error::BackendError;
 use crate::follow::{PAGE, apply_changes, page_changes};
-use crate::maintain;
 use crate::salvage::get_past_damage;
 use crate::shard::Shard;
+use crate::{hot_results, maintain};
 
 /// After the start, when those who only ask one question are gone.
 const SOON: Duration = Duration::from_mins(1);
@@ -70,6 +70,9 @@ pub(crate) async fn mend(shard: &Arc<Shard>) -> Result<(), BackendError> {
         removed += apply_again(shard, ids).await?;
     }
     maintain::snapshot(shard).await?;
+    if let Err(error) = hot_results::forget(&shard.ports, &shard.settings).await {
+        tracing::warn!(%error, "answers from before the mending may be given until the cache drops them");
+    }
     tracing::warn!(entries = ids.len(), removed, "the damaged vectors of the index are mended");
     shard.release_alarm(AlarmKind::IndexDamaged, &shard.name());
     Ok(())

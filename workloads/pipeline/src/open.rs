@@ -75,6 +75,18 @@ pub enum OpenError {
         /// What was found.
         found: String,
     },
+    /// A repair ended early that had set damaged files aside.
+    #[error(
+        "the repair is not finished: {source}; then run it again. What was damaged is kept as {kept}; images that it could not save are \
+         marked failed in the catalog, with the reason"
+    )]
+    FinishRepair {
+        /// The files.
+        kept: String,
+        /// Why.
+        #[source]
+        source: Box<OpenError>,
+    },
     /// That a trained generation was lost with the index could not be noted.
     #[error(transparent)]
     ForgetGeneration(#[from] TrainError),
@@ -98,6 +110,7 @@ impl Classified for OpenError {
             Self::Folder(_) | Self::Store { .. } | Self::CompareParts { .. } | Self::Salvage { .. } => {
                 ErrorKind::Internal
             }
+            Self::FinishRepair { source, .. } => source.kind(),
             Self::ForgetGeneration(error) => error.kind(),
             Self::Backend(error) => error.kind(),
         }
@@ -110,7 +123,8 @@ pub(crate) async fn open_embedded(
     embedder: Embedder,
     settings: Settings,
 ) -> Result<Arc<Context>, OpenError> {
-    let Opened { core, store, .. } = open_core(folder, &embedder, settings, Check::Refuse).await?;
+    let Opened { core, store } =
+        open_core(folder, &embedder, settings, Check::Refuse, &mut SetAside::default()).await?;
     let shard = with_cure(open_shard(core, folder, IndexStart::Stored).await, folder)?;
     with_cure(parts::check_counts(&shard, folder).await, folder)?;
     start(&shard, Arc::new(embedder.clone()), folder, store).await?;
@@ -132,8 +146,28 @@ pub(crate) async fn repair_embedded(
     embedder: &Embedder,
     settings: Settings,
 ) -> Result<RepairReport, OpenError> {
-    let repaired = repair_parts(folder, embedder, settings).await;
-    repaired.map_err(|error| match &error {
+    let mut aside = SetAside::default();
+    match repair_parts(folder, embedder, settings, &mut aside).await {
+        Ok(report) => {
+            Ok(RepairReport { catalog_set_aside: aside.catalog, store_set_aside: aside.store, ..report })
+        }
+        Err(error) => {
+            let error = beyond_repair(error, folder);
+            let kept: Vec<String> = [aside.store, aside.catalog]
+                .iter()
+                .flatten()
+                .map(|path| path.display().to_string())
+                .collect();
+            if kept.is_empty() {
+                return Err(error);
+            }
+            Err(OpenError::FinishRepair { kept: kept.join(" and "), source: Box::new(error) })
+        }
+    }
+}
+
+fn beyond_repair(error: OpenError, folder: &Path) -> OpenError {
+    match &error {
         OpenError::Backend(backend) => match (backend, backend.fault()) {
             (BackendError::Store(_) | BackendError::Queue(_), Some(Fault::Corrupted { source, .. })) => {
                 OpenError::Salvage { folder: folder.to_owned(), found: source.to_string() }
@@ -141,27 +175,25 @@ pub(crate) async fn repair_embedded(
             _ => error,
         },
         _ => error,
-    })
+    }
 }
 
 async fn repair_parts(
     folder: &Path,
     embedder: &Embedder,
     settings: Settings,
+    aside: &mut SetAside,
 ) -> Result<RepairReport, OpenError> {
-    let Opened { core, aside, .. } = open_core(folder, embedder, settings, Check::Leave).await?;
+    let Opened { core, .. } = open_core(folder, embedder, settings, Check::Leave, aside).await?;
+    // An index that cannot be written is met here, before the catalog is told what is lost.
+    open_index(folder.join(INDEX_FOLDER), &core, LogPositions::new(), IndexStart::Anew).await?;
     // Deletions that were recorded and not yet written to the catalog count.
     operations::drain(&core).await?;
     let repaired = repair::repair(&core.ports, core.partitions, &core.settings).await?;
     let shard = open_shard(core, folder, IndexStart::Anew).await?;
     maintain::snapshot(&shard).await?;
     shard.ports.catalog.close().await;
-    Ok(RepairReport {
-        catalog_set_aside: aside.catalog,
-        store_set_aside: aside.store,
-        searchable: shard.index.image_count() as u64,
-        ..repaired
-    })
+    Ok(RepairReport { searchable: shard.index.image_count() as u64, ..repaired })
 }
 
 /// Damage of what a repair can make again or pass over is told with that cure, and not as the damage of a server would be.
@@ -202,7 +234,6 @@ struct SetAside {
 struct Opened {
     core: Arc<Core>,
     store: EmbeddedStore,
-    aside: SetAside,
 }
 
 /// How the index begins.
@@ -220,6 +251,7 @@ async fn open_core(
     embedder: &Embedder,
     settings: Settings,
     check: Check,
+    aside: &mut SetAside,
 ) -> Result<Opened, OpenError> {
     let model = embedder.model().manifest().clone();
     let wanted = describe_wanted(&model, &settings);
@@ -229,11 +261,10 @@ async fn open_core(
         parts::check_files(folder)?;
     }
     // The store's lock comes first: it keeps a second process from everything else in the folder.
-    let mut aside = SetAside::default();
     if check == Check::Leave {
-        salvage_store(folder, &mut aside).await?;
+        salvage_store(folder, aside).await?;
     }
-    let store = open_store(folder, check, &mut aside).await?;
+    let store = open_store(folder, check).await?;
     for topic in [TOPIC_IMAGE_UPLOAD, TOPIC_IMAGE_INDEXED, TOPIC_DEAD_LETTER, TOPIC_OPERATION_LOG] {
         store.create_topic(topic, description.partitions).await?;
         if check == Check::Leave {
@@ -245,7 +276,7 @@ async fn open_core(
     }
     match check {
         Check::Refuse => parts::check_catalog(folder, &store).await?,
-        Check::Leave => aside.catalog = set_damaged_catalog_aside(folder).await?.or(aside.catalog),
+        Check::Leave => aside.catalog = set_damaged_catalog_aside(folder).await?.or(aside.catalog.take()),
     }
     let catalog = with_cure(open_catalog(folder).await.map_err(OpenError::from), folder)?;
     let ports = Ports {
@@ -254,41 +285,33 @@ async fn open_core(
         catalog: Arc::new(catalog),
         cache: Arc::new(MemoryCache::new(settings.cache_bytes)),
     };
-    Ok(Opened { core: Core::new(settings, description.partitions, ports, model)?, store, aside })
+    Ok(Opened { core: Core::new(settings, description.partitions, ports, model)?, store })
 }
 
-/// Moves what can be read of a store with damaged pages to a new file: a repair has to write, also where it cannot read.
+/// Moves what can be read of a damaged store to a new file: a repair has to write, also where it cannot read.
 async fn salvage_store(folder: &Path, aside: &mut SetAside) -> Result<(), OpenError> {
     let refused = |source| no_store(folder, source);
     let options = StoreOptions::default;
-    if !EmbeddedStore::has_damaged_pages(folder, options()).await.map_err(refused)? {
+    let Some(damage) = EmbeddedStore::find_damage(folder, options()).await.map_err(refused)? else {
         return Ok(());
-    }
+    };
+    tracing::warn!(damage, "the store is damaged; what can be read of it is saved in a new one");
     aside.catalog = set_damaged_catalog_aside(folder).await?;
     let catalog = open_catalog(folder).await?;
     let known = repair::known_rows(&catalog).await?;
     catalog.close().await;
     let salvaged = EmbeddedStore::salvage(folder, options(), known).await.map_err(refused)?;
-    tracing::warn!(?salvaged, "pages of the store are damaged; what can be read of it is saved in a new one");
+    tracing::warn!(?salvaged, "the damaged store is kept under another name");
     aside.store = Some(salvaged.kept);
     Ok(())
 }
 
-async fn open_store(folder: &Path, check: Check, aside: &mut SetAside) -> Result<EmbeddedStore, OpenError> {
-    let options = StoreOptions::default();
-    match check {
-        Check::Refuse => match EmbeddedStore::open_with(folder, options).await {
-            Err(Fault::Corrupted { source, .. }) => {
-                Err(parts::refuse(folder, format!("{STORE_FILE} cannot be opened ({source})")))
-            }
-            outcome => outcome.map_err(|source| no_store(folder, source)),
-        },
-        Check::Leave => {
-            let opened = EmbeddedStore::open_or_set_aside(folder, options).await;
-            let (store, kept) = opened.map_err(|source| no_store(folder, source))?;
-            aside.store = kept.or(aside.store.take());
-            Ok(store)
+async fn open_store(folder: &Path, check: Check) -> Result<EmbeddedStore, OpenError> {
+    match EmbeddedStore::open(folder).await {
+        Err(Fault::Corrupted { source, .. }) if check == Check::Refuse => {
+            Err(parts::refuse(folder, format!("{STORE_FILE} cannot be opened ({source})")))
         }
+        outcome => outcome.map_err(|source| no_store(folder, source)),
     }
 }
 

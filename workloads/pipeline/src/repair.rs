@@ -181,7 +181,10 @@ impl Repair<'_> {
             let rows = keys.into_par_iter().zip(rows);
             rows.map(|(row_key, row)| match row {
                 Ok(row) => read_row(row_key, row.unwrap_or_default(), &limits),
-                Err(reason) => Err(LostImage { id: row_key.image_id(), name: String::new(), reason }),
+                Err(found) => {
+                    let reason = format!("{found}; upload it again");
+                    Err(LostImage { id: row_key.image_id(), name: String::new(), reason })
+                }
             })
             .collect()
         });

@@ -25,7 +25,7 @@ pub(crate) async fn get_past_damage(
     for key in keys {
         rows.push(match store.get(key, columns).await {
             Ok(row) => Ok(row),
-            Err(error) if is_damage(&error) => Err(error.to_string()),
+            Err(error) if is_damage(&error) => Err(found(&error)),
             Err(error) => return Err(error),
         });
     }
@@ -57,6 +57,14 @@ pub(crate) async fn scan_past_damage(
             .collect());
     }
     Err(failure)
+}
+
+/// What is damaged of one row, without what is said of a store that is damaged as a whole.
+fn found(error: &ImageStoreError) -> String {
+    match error.fault() {
+        Some(Fault::Corrupted { source, .. }) => source.to_string(),
+        _ => error.to_string(),
+    }
 }
 
 fn is_damage(error: &ImageStoreError) -> bool {

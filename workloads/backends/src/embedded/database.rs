@@ -21,13 +21,20 @@ use super::tables::{LAYOUT_VERSION, Tables, layout_version};
 use crate::fault::Fault;
 
 /// Everything the database can report.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum Problem {
+    #[error(transparent)]
     Storage(StorageError),
+    #[error("another process has it open")]
     InUse,
+    #[error("its tables have the layout {0} of a later release")]
     NewerLayout(u64),
+    /// No release wrote such a file.
+    #[error("its header names the old file format {0}")]
     UpgradeRequired(u8),
+    #[error("reading it broke off: {0}")]
     Panicked(String),
+    #[error("it is closed")]
     Closed,
 }
 
@@ -84,19 +91,19 @@ impl Problem {
                 found: format!("layout {version}"),
                 supported: format!("layout {LAYOUT_VERSION}"),
             },
-            Self::UpgradeRequired(version) => Fault::Failed {
-                place,
-                source: format!("it has the old file format {version}, which this release does not read")
-                    .into(),
-            },
-            Self::Panicked(message) => {
-                Fault::Corrupted { place, source: format!("reading it broke off: {message}").into() }
-            }
             Self::Storage(StorageError::Io(error)) => io_fault(place, error),
-            Self::Storage(StorageError::Corrupted(reason)) => {
-                Fault::Corrupted { place, source: reason.into() }
-            }
-            Self::Storage(error) => Fault::Failed { place, source: Box::new(error) },
+            Self::Storage(StorageError::Corrupted(found)) => Fault::Corrupted { place, source: found.into() },
+            other if other.is_damage() => Fault::Corrupted { place, source: Box::new(other) },
+            other => Fault::Failed { place, source: Box::new(other) },
+        }
+    }
+
+    /// Whether the file is not as it was written.
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            Self::Storage(StorageError::Io(error)) => is_damage(error.kind()),
+            Self::Storage(StorageError::Corrupted(_)) | Self::Panicked(_) | Self::UpgradeRequired(_) => true,
+            _ => false,
         }
     }
 
@@ -137,18 +144,23 @@ impl Problem {
 /// An I/O error as a fault.
 pub(crate) fn io_fault(place: String, error: io::Error) -> Fault {
     use io::ErrorKind::{
-        FileTooLarge, InvalidData, IsADirectory, NotADirectory, NotFound, PermissionDenied, QuotaExceeded,
-        ReadOnlyFilesystem, StorageFull, UnexpectedEof,
+        FileTooLarge, IsADirectory, NotADirectory, NotFound, PermissionDenied, QuotaExceeded,
+        ReadOnlyFilesystem, StorageFull,
     };
     let source = Box::new(error);
     match source.kind() {
         StorageFull | QuotaExceeded | FileTooLarge => Fault::DiskFull { place, source },
-        InvalidData | UnexpectedEof => Fault::Corrupted { place, source },
+        kind if is_damage(kind) => Fault::Corrupted { place, source },
         PermissionDenied | ReadOnlyFilesystem | NotFound | IsADirectory | NotADirectory => {
             Fault::Inaccessible { place, source }
         }
         _ => Fault::Failed { place, source },
     }
+}
+
+/// Whether an I/O error means that a file is not as it was written.
+fn is_damage(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }
 
 /// The database, while it is open.
@@ -186,8 +198,10 @@ impl DatabaseSlot {
         };
         let outcome = guard(|| work(database));
         drop(state);
-        if let Err(Problem::Storage(StorageError::Corrupted(found)) | Problem::Panicked(found)) = &outcome {
-            self.damage.get_or_init(|| found.clone());
+        if let Err(problem) = &outcome
+            && problem.is_damage()
+        {
+            self.damage.get_or_init(|| problem.to_string());
         }
         if let Err(problem) = &outcome
             && problem.needs_reopening()

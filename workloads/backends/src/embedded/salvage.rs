@@ -7,23 +7,19 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use medindex_proto::RowKey;
 use redb::{
-    Builder, Database, DatabaseError, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
-    StorageError,
+    Database, DatabaseError, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, StorageError,
 };
 
 use super::aside::set_aside;
-use super::database::{Problem, guard, open_or_create, remove_if_there, sync_folder};
-use super::overlay::Overlay;
+use super::database::{Problem, guard, io_fault, open_or_create, remove_if_there, sync_folder};
+use super::mended::{discard, open_mended, open_unchanged};
 use super::pieces::{read_piece_key, row_bounds};
 use super::store::{EmbeddedStore, STORE_FILE, StoreOptions, lock_folder, run_blocking};
-use super::tables::{
-    BLOB_LENGTHS, BLOBS, DATA, INFORMATION, MESSAGES, OFFSETS, POSITIONS, TOPICS, Tables, layout_version,
-};
+use super::tables::{BLOB_LENGTHS, BLOBS, DATA, INFORMATION, MESSAGES, OFFSETS, POSITIONS, TOPICS, Tables};
 use crate::fault::Fault;
 
 /// Name of the new file until it is whole.
@@ -49,26 +45,34 @@ pub struct Salvaged {
 }
 
 impl EmbeddedStore {
-    /// Compares the checksums of all pages of the store in `folder`, which nobody may have open; reads it whole. False too where there
-    /// is no store, and where it cannot be opened at all, which [`EmbeddedStore::open_or_set_aside`] is for.
+    /// What is damaged of the store in `folder`, which nobody may have open: compares the checksums of all pages, so it reads the store whole.
+    /// `None` where there is no store.
     ///
     /// # Errors
-    /// [`Fault::InUse`], [`Fault::Inaccessible`].
-    pub async fn has_damaged_pages(folder: impl AsRef<Path>, options: StoreOptions) -> Result<bool, Fault> {
+    /// [`Fault::InUse`], [`Fault::Inaccessible`], [`Fault::NewerSchema`].
+    pub async fn find_damage(
+        folder: impl AsRef<Path>,
+        options: StoreOptions,
+    ) -> Result<Option<String>, Fault> {
         let folder = folder.as_ref().to_owned();
         run_blocking(move || {
             let _lock = lock_folder(&folder)?;
-            has_damaged_pages(&folder.join(STORE_FILE), &options)
-                .map_err(|problem| problem.into_fault(&folder))
+            let path = folder.join(STORE_FILE);
+            finish_salvage(&path).map_err(|error| io_fault(path.display().to_string(), error))?;
+            match look_for_damage(&path, &options) {
+                Ok(()) => Ok(None),
+                Err(problem) if problem.is_damage() => Ok(Some(problem.to_string())),
+                Err(problem) => Err(problem.into_fault(&folder)),
+            }
         })
         .await
     }
 
     /// Moves everything that can be read of the store in `folder`, which nobody may have open, to a new file that takes its place. `known` are rows
-    /// that the store should have, in any order.
+    /// that the store should have, in any order. Of a store that cannot be opened at all, nothing can be read.
     ///
     /// # Errors
-    /// [`Fault::InUse`], [`Fault::Inaccessible`], [`Fault::DiskFull`], and [`Fault::Corrupted`] where the store cannot be opened at all.
+    /// [`Fault::InUse`], [`Fault::Inaccessible`], [`Fault::NewerSchema`], [`Fault::DiskFull`]; the store is as it was then.
     pub async fn salvage(
         folder: impl AsRef<Path>,
         options: StoreOptions,
@@ -83,17 +87,6 @@ impl EmbeddedStore {
     }
 }
 
-/// Opens a file without ever writing to it.
-fn open_unchanged(path: &Path, options: &StoreOptions) -> Result<Database, Problem> {
-    let overlay = Overlay::open(path).map_err(StorageError::Io)?;
-    guard(|| {
-        let mut builder = Builder::new();
-        let database = builder.set_cache_size(options.cache_bytes).create_with_backend(overlay)?;
-        layout_version(&database.begin_read()?)?;
-        Ok(database)
-    })
-}
-
 /// Gives the new file of a salvage its name that was cut off after the damaged one was set aside: only a whole one comes so far.
 fn finish_salvage(path: &Path) -> std::io::Result<()> {
     let new_path = path.with_file_name(NEW_FILE);
@@ -104,82 +97,55 @@ fn finish_salvage(path: &Path) -> std::io::Result<()> {
     sync_folder(path)
 }
 
-/// What keeps a file from being opened, if damage does; the file stays as it is. Opening it in earnest could write to it before it fails.
-pub(super) fn find_damage(path: &Path, options: &StoreOptions) -> Result<Option<Problem>, Problem> {
-    match std::fs::metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(StorageError::Io(error).into()),
-        Ok(metadata) if metadata.len() == 0 => {
-            return Ok(Some(StorageError::Corrupted("the file is empty".into()).into()));
-        }
-        Ok(_) => {}
+/// Fails with what is damaged. The file stays as it is: opening it in earnest could write to it before it fails.
+fn look_for_damage(path: &Path, options: &StoreOptions) -> Result<(), Problem> {
+    if !path.try_exists().map_err(StorageError::Io)? {
+        return Ok(());
     }
-    match open_unchanged(path, options) {
-        Ok(database) => {
-            discard(database);
-            Ok(None)
-        }
-        Err(problem) if is_damage(&problem) => Ok(Some(problem)),
-        Err(problem) => Err(problem),
-    }
-}
-
-fn is_damage(problem: &Problem) -> bool {
-    match problem {
-        Problem::Storage(StorageError::Io(error)) => {
-            matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof)
-        }
-        Problem::Storage(StorageError::Corrupted(_)) | Problem::Panicked(_) => true,
-        _ => false,
-    }
-}
-
-fn has_damaged_pages(path: &Path, options: &StoreOptions) -> Result<bool, Problem> {
-    finish_salvage(path).map_err(StorageError::Io)?;
-    if std::fs::metadata(path).map_or(0, |metadata| metadata.len()) == 0 {
-        return Ok(false);
-    }
-    let mut database = match open_unchanged(path, options) {
-        Ok(database) => database,
-        Err(problem) if is_damage(&problem) => return Ok(false),
-        Err(problem) => return Err(problem),
-    };
+    let mut database = open_unchanged(path, options)?;
     // What it repairs is how the file's space is used, and stays in memory.
     let checked = guard(|| database.check_integrity().map_err(|error: DatabaseError| error.into()));
     discard(database);
-    match checked {
-        Ok(_) => Ok(false),
-        Err(problem) if is_damage(&problem) => Ok(true),
-        Err(problem) => Err(problem),
-    }
-}
-
-/// Closing a damaged database may panic as any other use of it.
-fn discard(database: Database) {
-    let _ = guard(|| {
-        drop(database);
-        Ok(())
-    });
+    checked.map(|_| ())
 }
 
 fn salvage(folder: &Path, options: &StoreOptions, known: &[RowKey]) -> Result<Salvaged, Problem> {
     let (path, new_path) = (folder.join(STORE_FILE), folder.join(NEW_FILE));
-    let old = open_unchanged(&path, options)?;
     // What is left of a salvage that was cut off.
     remove_if_there(&new_path)?;
-    let new = open_or_create(&new_path, options.cache_bytes)?;
-    let mut copy = Copy { old: guard(|| Ok(old.begin_read()?))?, new: &new, counts: Counts::default() };
-    copy.rows(known)?;
-    copy.queue()?;
-    copy.blobs()?;
-    let Copy { old: transaction, counts, .. } = copy;
-    drop(transaction);
-    drop(new);
-    discard(old);
+    let counts = match copy(&path, &new_path, options, known) {
+        Ok(counts) => counts,
+        Err(problem) => {
+            if let Err(left) = remove_if_there(&new_path) {
+                tracing::warn!(%left, path = %new_path.display(), "the unfinished new store cannot be removed");
+            }
+            return Err(problem);
+        }
+    };
     let kept = set_aside(&path, &[]).map_err(StorageError::Io)?;
     std::fs::rename(&new_path, &path).and_then(|()| sync_folder(&path)).map_err(StorageError::Io)?;
     let Counts { rows, lost_rows, messages, lost_messages } = counts;
     Ok(Salvaged { kept, rows, lost_rows, messages, lost_messages })
+}
+
+/// Makes the new file.
+fn copy(path: &Path, new_path: &Path, options: &StoreOptions, known: &[RowKey]) -> Result<Counts, Problem> {
+    let old = open_mended(path, options);
+    let new = open_or_create(new_path, options.cache_bytes)?;
+    let old = match old {
+        Err(problem) if problem.is_damage() => {
+            tracing::warn!(%problem, "nothing of the store can be read");
+            return Ok(Counts { lost_rows: known.len() as u64, ..Counts::default() });
+        }
+        opened => opened?,
+    };
+    let transaction = guard(|| Ok(old.begin_read()?))?;
+    let mut copy = Copy { old: transaction, new: &new, counts: Counts::default() };
+    let copied = copy.rows(known).and_then(|()| copy.queue()).and_then(|()| copy.blobs());
+    let Copy { old: transaction, counts, .. } = copy;
+    drop(transaction);
+    discard(old);
+    copied.map(|()| counts)
 }
 
 #[derive(Default)]
@@ -218,7 +184,7 @@ impl Copy<'_> {
         let (data, information) = match (open(DATA), open(INFORMATION)) {
             (Ok(data), Ok(information)) => (data, information),
             // Without one of them no row is whole.
-            (Err(problem), _) | (_, Err(problem)) if is_damage(&problem) => {
+            (Err(problem), _) | (_, Err(problem)) if problem.is_damage() => {
                 self.counts.lost_rows = known.len() as u64;
                 return Ok(());
             }
@@ -240,7 +206,7 @@ impl Copy<'_> {
                     batch.push(cells);
                     self.counts.rows += 1;
                 }
-                Err(problem) if is_damage(&problem) => self.counts.lost_rows += 1,
+                Err(problem) if problem.is_damage() => self.counts.lost_rows += 1,
                 Err(problem) => return Err(problem),
             }
             if bytes > BATCH_BYTES {
@@ -338,7 +304,7 @@ impl Copy<'_> {
     /// Reads until the end or until damage; what was read before that counts.
     fn read_on(&self, work: impl FnOnce(&ReadTransaction) -> Result<(), Problem>) -> Result<(), Problem> {
         match guard(|| work(&self.old)) {
-            Err(problem) if !is_damage(&problem) => Err(problem),
+            Err(problem) if !problem.is_damage() => Err(problem),
             _ => Ok(()),
         }
     }
@@ -362,12 +328,12 @@ impl Copy<'_> {
             let mut found = Vec::new();
             match read(from, to) {
                 Ok(messages) => found = messages,
-                Err(problem) if !is_damage(&problem) => return Err(problem),
+                Err(problem) if !problem.is_damage() => return Err(problem),
                 Err(_) => {
                     for offset in from..to {
                         match read(offset, offset + 1) {
                             Ok(message) => found.extend(message),
-                            Err(problem) if !is_damage(&problem) => return Err(problem),
+                            Err(problem) if !problem.is_damage() => return Err(problem),
                             Err(_) => self.counts.lost_messages += 1,
                         }
                     }
@@ -413,7 +379,7 @@ impl Copy<'_> {
                     tables.blob_lengths.insert(name.as_str(), length)?;
                     Ok(())
                 })?,
-                Err(problem) if is_damage(&problem) => tracing::warn!(name, "a damaged blob is left out"),
+                Err(problem) if problem.is_damage() => tracing::warn!(name, "a damaged blob is left out"),
                 Err(problem) => return Err(problem),
             }
         }

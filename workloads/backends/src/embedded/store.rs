@@ -9,11 +9,9 @@ use parking_lot::Mutex;
 use redb::{ReadTransaction, StorageError};
 use tokio::sync::watch;
 
-use super::aside::set_aside;
 use super::consumer::Groups;
 use super::database::{DatabaseSlot, Problem, io_fault};
 use super::log;
-use super::salvage::find_damage;
 use super::tables::Tables;
 use super::writer::Writer;
 use crate::fault::Fault;
@@ -71,29 +69,6 @@ impl EmbeddedStore {
     pub async fn open_with(folder: impl AsRef<Path>, options: StoreOptions) -> Result<Self, Fault> {
         let folder = folder.as_ref().to_owned();
         run_blocking(move || open(folder, &options)).await
-    }
-
-    /// As [`EmbeddedStore::open_with`], for a repair: a file that cannot be opened because it is damaged is kept under another name, which is
-    /// returned too, and a new one begun.
-    ///
-    /// # Errors
-    /// As [`EmbeddedStore::open`], but for [`Fault::Corrupted`].
-    pub async fn open_or_set_aside(
-        folder: impl AsRef<Path>,
-        options: StoreOptions,
-    ) -> Result<(Self, Option<PathBuf>), Fault> {
-        let folder = folder.as_ref().to_owned();
-        run_blocking(move || {
-            let path = folder.join(STORE_FILE);
-            let lock = lock_folder(&folder)?;
-            let damage = find_damage(&path, &options).map_err(|problem| problem.into_fault(&folder))?;
-            drop(lock);
-            let Some(damage) = damage else { return open(folder, &options).map(|store| (store, None)) };
-            let kept = set_aside(&path, &[]).map_err(|error| io_fault(path.display().to_string(), error))?;
-            tracing::warn!(?damage, kept = %kept.display(), "the damaged store is set aside");
-            open(folder, &options).map(|store| (store, Some(kept)))
-        })
-        .await
     }
 
     /// Writes the offsets of a topic's partitions again that damage took, from the messages that are left; returns how many.

@@ -94,13 +94,13 @@ async fn watched_index() -> (TestIndex, Arc<Watched>) {
     (index, cache)
 }
 
-fn by_file(seed: u32) -> SearchRequest {
+pub(crate) fn by_file(seed: u32) -> SearchRequest {
     let upload = pattern(seed);
     SearchRequest::new(Query::File { name: upload.name, bytes: upload.bytes })
 }
 
 /// Searches; the results, and whether they had been kept.
-async fn ask(gateway: &Pipeline, request: SearchRequest) -> (Vec<Hit>, bool) {
+pub(crate) async fn ask(gateway: &Pipeline, request: SearchRequest) -> (Vec<Hit>, bool) {
     let before = gateway.cache_counts().result_hits;
     let answer = gateway.search(request).await.unwrap();
     (answer.results, gateway.cache_counts().result_hits > before)

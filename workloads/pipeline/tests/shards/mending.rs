@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use medindex_index::{EntryKey, SearchRequest};
 use medindex_pipeline::{ImageId, Searcher as _};
 
+use crate::caches::{ask, by_file};
 use crate::index::{TestIndex, wait_for};
 
 /// The files of rows of a shard's index.
@@ -37,6 +38,9 @@ async fn damaged_vectors_are_an_alarm_and_are_read_from_the_image_store_again() 
     for row in 0..vectors.len() {
         expected.push(running.shard.search(question(row)).await.unwrap().hits);
     }
+    let gateway = index.gateway(&running.shard);
+    let (answer, _) = ask(&gateway, by_file(1)).await;
+    assert!(ask(&gateway, by_file(1)).await.1, "an answer is kept");
     for path in row_files(&folder) {
         let file = OpenOptions::new().write(true).open(path).unwrap();
         // The vectors come first.
@@ -53,5 +57,14 @@ async fn damaged_vectors_are_an_alarm_and_are_read_from_the_image_store_again() 
         let hits = running.shard.search(question(row)).await.unwrap().hits;
         assert_eq!(&hits, expected);
     }
+    // What was answered meanwhile may have been wrong.
+    wait_for("kept answers to be forgotten", || async {
+        index.ports.cache.get("results:mended").await.unwrap().is_some()
+    })
+    .await;
+    let (again, kept) = ask(&gateway, by_file(1)).await;
+    assert!(!kept && again[0].id == answer[0].id);
+    assert!(ask(&gateway, by_file(1)).await.1);
+    gateway.shutdown().await.unwrap();
     running.close().await;
 }
