@@ -4,6 +4,7 @@
 //! index's own model, whose digest every answer carries.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -112,7 +113,7 @@ impl RemoteEmbedder {
                     .max_encoding_message_size(MAX_MESSAGE);
                 match question(client).await {
                     Ok(answer) => return Ok((*address, answer.into_inner())),
-                    Err(status) if matches!(status.code(), Code::InvalidArgument | Code::Internal) => {
+                    Err(status) if is_answer(&status) => {
                         return Err(EmbeddingError::Embed { reason: status.message().to_owned() });
                     }
                     Err(status) => {
@@ -159,6 +160,11 @@ impl RemoteEmbedder {
     }
 }
 
+/// Whether an embedder itself says that it fails on the image, as any other would; a connection that breaks has the same codes, and a source.
+fn is_answer(status: &Status) -> bool {
+    matches!(status.code(), Code::InvalidArgument | Code::Internal) && status.source().is_none()
+}
+
 fn read_embedding(embedding: wire::Embedding) -> Result<Vec<f32>, EmbeddingError> {
     match embedding.outcome {
         Some(wire::embedding::Outcome::Vector(vector)) => Ok(vector.components),
@@ -200,5 +206,45 @@ impl Embedding for RemoteEmbedder {
 
     async fn unready(&self) -> Option<String> {
         self.unready.load().as_deref().cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Answers every request with frames of HTTP/2 that may not be: settings, then data of no stream.
+    async fn broken_server() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut connection, _)) = listener.accept().await {
+                connection.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+                let mut asked = [0; 64];
+                let _ = connection.read(&mut asked).await;
+                let _ = connection.write_all(&[0, 0, 1, 0, 0, 0, 0, 0, 0, 7]).await;
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn an_embedder_whose_connection_breaks_is_passed_over_and_the_image_is_not_blamed() {
+        let address = broken_server().await;
+        let targets: Targets = address.to_string().parse().unwrap();
+        let embedder = RemoteEmbedder::new(targets, "digest", Duration::from_secs(10));
+        embedder.refresh().await;
+        let error = embedder.describe().await.unwrap_err();
+        assert!(matches!(&error, EmbeddingError::Ask { reason } if reason.contains(&address.to_string())), "{error:?}");
+    }
+
+    #[test]
+    fn what_an_embedder_says_of_an_image_is_an_answer() {
+        assert!(is_answer(&Status::internal("the model failed")));
+        assert!(is_answer(&Status::invalid_argument("no picture")));
+        assert!(!is_answer(&Status::unavailable("stopping")));
     }
 }
