@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use kube::Client;
 use medindex_operator::definition::definition_yaml;
 use medindex_operator::plan::plan;
 use medindex_operator::program::arguments::{Arguments, Command};
@@ -15,7 +16,8 @@ async fn main() -> ExitCode {
     let outcome: Result<(), Box<dyn Error>> = match Arguments::parse().command {
         Command::Crd => definition_yaml().map_err(Into::into).and_then(|text| print(&text)),
         Command::Plan(arguments) => {
-            plan(&arguments).await.map_err(Into::into).and_then(|lines| print(&(lines.join("\n") + "\n")))
+            let connect = async || Client::try_default().await.map_err(Into::into);
+            plan(&arguments, connect).await.map_err(Into::into).and_then(|lines| print(&(lines.join("\n") + "\n")))
         }
         Command::Run(arguments) => match log::start(&arguments.log) {
             Ok(level) => run(arguments, level).await.map_err(Into::into),

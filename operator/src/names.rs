@@ -9,6 +9,8 @@ pub const MANAGER: &str = "medindex-operator";
 pub const FINALIZER: &str = "medindex.dev/backends";
 /// Annotation by which a person lets a resource go although its backends cannot be cleaned up.
 pub const FORCE_DELETION: &str = "medindex.dev/force-deletion";
+/// Annotation by which a person has a generation trained now: its number, trained once unless a newer training is there.
+pub const TRAIN_GENERATION: &str = "medindex.dev/train-generation";
 /// Annotation of pod templates: a hash of the settings that the pods were started with, so that only changed ones start anew.
 pub const SETTINGS_HASH: &str = "medindex.dev/settings-hash";
 

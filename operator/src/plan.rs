@@ -14,6 +14,9 @@ use crate::reconcile::dereference::{self, DereferenceError};
 use crate::reconcile::external_state::{self, Corrected};
 use crate::validate::{ValidatedIndex, joined, validate};
 
+/// Why a client cannot be had.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
@@ -40,7 +43,7 @@ pub enum PlanError {
     Validate(String),
     /// The API server cannot be reached.
     #[error("connecting to the API server failed: {0}; with --offline it is not asked")]
-    Connect(#[source] Box<kube::Error>),
+    Connect(#[source] BoxError),
     /// Something could not be read.
     #[error(transparent)]
     Dereference(#[from] DereferenceError),
@@ -49,11 +52,14 @@ pub enum PlanError {
     Build(#[from] BuildError),
 }
 
-/// Makes the plan, as lines of text.
+/// Makes the plan, as lines of text. `connect` is asked for a client unless the plan is made offline.
 ///
 /// # Errors
 /// [`PlanError`].
-pub async fn plan(arguments: &PlanArguments) -> Result<Vec<String>, PlanError> {
+pub async fn plan(
+    arguments: &PlanArguments,
+    connect: impl AsyncFnOnce() -> Result<Client, BoxError>,
+) -> Result<Vec<String>, PlanError> {
     let mut resource = read(&arguments.file)?;
     resource.metadata.namespace.get_or_insert_with(|| arguments.namespace.clone());
     let release = arguments.images.release();
@@ -65,7 +71,7 @@ pub async fn plan(arguments: &PlanArguments) -> Result<Vec<String>, PlanError> {
         let objects = build(&index, &Surroundings::default())?;
         return Ok(objects.iter().map(|object| format!("  would make {}", name(object))).collect());
     }
-    let client = Client::try_default().await.map_err(|error| PlanError::Connect(Box::new(error)))?;
+    let client = connect().await.map_err(PlanError::Connect)?;
     // Objects of a resource that is there already are known by its id.
     let api: Api<MedicalImageIndex> = Api::namespaced(client.clone(), &index.namespace);
     if let Ok(Some(known)) = api.get_opt(&index.name).await {
@@ -80,7 +86,7 @@ pub async fn plan(arguments: &PlanArguments) -> Result<Vec<String>, PlanError> {
 }
 
 async fn kubernetes(client: &Client, index: &ValidatedIndex) -> Result<Vec<String>, PlanError> {
-    let found = dereference::dereference(client, index).await?;
+    let found = dereference::dereference(client, &index.namespace, &index.name).await?;
     let training = crate::reconcile::training::newest(index, &found.live).map(|(generation, _)| generation);
     let desired = build(index, &Surroundings { training, ..found.surroundings })?;
     let mut lines = vec!["Kubernetes:".to_owned()];

@@ -8,8 +8,11 @@ use kube::core::ObjectMeta;
 use serde_json::Value;
 
 use crate::api::{MedicalImageIndex, MedicalImageIndexSpec, WorkloadSpec};
-use crate::names::Component;
+use crate::names::{Component, TRAIN_GENERATION};
 use crate::release::Release;
+
+/// Highest number of a generation that can be asked for; it ends the name of a Job.
+const MAX_GENERATION: i64 = 999_999;
 
 /// Something in the resource that only a person can change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +46,8 @@ pub struct ValidatedIndex {
     pub database: String,
     /// What was asked for.
     pub spec: MedicalImageIndexSpec,
+    /// The generation that a person wants trained now, whatever the policy says.
+    pub train_generation: Option<i64>,
     release: Release,
 }
 
@@ -102,6 +107,10 @@ pub fn validate(
             "is not spoken to Thrift 2 servers by this release: leave it out, and keep their network closed",
         ));
     }
+    let train_generation = train_generation(index).unwrap_or_else(|wrong| {
+        errors.push(wrong);
+        None
+    });
     if !errors.is_empty() {
         return Err(errors);
     }
@@ -115,8 +124,23 @@ pub fn validate(
         database: spec.catalog.database.clone().unwrap_or(underscored),
         index: index_name,
         spec: spec.clone(),
+        train_generation,
         release: release.clone(),
     })
+}
+
+/// The generation that the annotation asks for.
+fn train_generation(index: &MedicalImageIndex) -> Result<Option<i64>, ValidationError> {
+    let Some(text) = index.annotations().get(TRAIN_GENERATION) else { return Ok(None) };
+    match text.parse::<i64>() {
+        Ok(number) if (1..=MAX_GENERATION).contains(&number) => Ok(Some(number)),
+        _ => Err(error(
+            &format!("metadata.annotations[{TRAIN_GENERATION}]"),
+            &format!(
+                "{text:?} is no number of a generation from 1 to {MAX_GENERATION}: kubectl medindex train sets the next one, or remove it"
+            ),
+        )),
+    }
 }
 
 /// The rules of the schema.

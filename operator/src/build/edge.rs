@@ -119,6 +119,7 @@ pub(super) fn pod_monitor(index: &ValidatedIndex) -> Value {
         "metadata": metadata,
         "spec": {
             "selector": {"matchLabels": crate::names::index_labels(&index.name)},
+            "podTargetLabels": ["app.kubernetes.io/instance", "app.kubernetes.io/component"],
             "podMetricsEndpoints": [{"port": "operation", "path": "/metrics"}],
         },
     })

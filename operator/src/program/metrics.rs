@@ -1,5 +1,6 @@
 //! What the operator counts. Labels are outcomes and calls, never names of resources.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -9,8 +10,16 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::api::{MedicalImageIndex, condition_types};
+use crate::reconcile::watched::{Guarded, readable};
+
 /// Upper bounds of the buckets, in seconds.
 const BUCKETS: [f64; 10] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+
+/// What a condition's status may be.
+const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
+/// Place of `Unknown` among them.
+const UNKNOWN: usize = 2;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabel {
@@ -23,6 +32,12 @@ struct CallLabels {
     outcome: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ConditionLabels {
+    condition: &'static str,
+    status: &'static str,
+}
+
 /// The counters.
 #[derive(Debug)]
 pub struct Metrics {
@@ -31,6 +46,7 @@ pub struct Metrics {
     calls: Family<CallLabels, Counter>,
     leads: Gauge,
     resources: Gauge,
+    conditions: Family<ConditionLabels, Gauge>,
     registry: Registry,
 }
 
@@ -56,7 +72,13 @@ impl Default for Metrics {
         registry.register("leader", "1 while this operator leads", leads.clone());
         let resources = Gauge::default();
         registry.register("resources", "Resources that are looked after", resources.clone());
-        Self { reconciles, reconcile_seconds, calls, leads, resources, registry }
+        let conditions = Family::default();
+        registry.register(
+            "resource_conditions",
+            "Resources by condition and its status; those whose status was not written yet count as Unknown",
+            conditions.clone(),
+        );
+        Self { reconciles, reconcile_seconds, calls, leads, resources, conditions, registry }
     }
 }
 
@@ -77,9 +99,22 @@ impl Metrics {
         self.leads.set(i64::from(leads));
     }
 
-    /// Notes how many resources there are.
-    pub fn resources(&self, count: usize) {
-        self.resources.set(i64::try_from(count).unwrap_or(i64::MAX));
+    /// Notes how many resources there are, and how they are.
+    pub fn resources(&self, all: &[Arc<Guarded>]) {
+        self.resources.set(i64::try_from(all.len()).unwrap_or(i64::MAX));
+        let mut counts = [[0; STATUSES.len()]; condition_types::ALL.len()];
+        for index in readable(all) {
+            for (condition, counts) in condition_types::ALL.into_iter().zip(&mut counts) {
+                let status = status_of(index, condition);
+                let place = STATUSES.iter().position(|known| *known == status);
+                counts[place.unwrap_or(UNKNOWN)] += 1;
+            }
+        }
+        for (condition, counts) in condition_types::ALL.into_iter().zip(counts) {
+            for (status, count) in STATUSES.into_iter().zip(counts) {
+                self.conditions.get_or_create(&ConditionLabels { condition, status }).set(count);
+            }
+        }
     }
 
     /// All of it in the text format of `OpenMetrics`.
@@ -91,6 +126,12 @@ impl Metrics {
         text::encode(&mut text, &self.registry)?;
         Ok(text)
     }
+}
+
+/// The status of a condition, as the resource tells it.
+fn status_of<'a>(index: &'a MedicalImageIndex, condition: &str) -> &'a str {
+    let mut conditions = index.status.iter().flat_map(|status| &status.conditions);
+    conditions.find(|known| known.type_ == condition).map_or("Unknown", |known| known.status.as_str())
 }
 
 fn outcome(succeeded: bool) -> &'static str {

@@ -26,7 +26,6 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::watcher;
@@ -43,9 +42,9 @@ use self::counted::Counted;
 use self::log::Level;
 use self::metrics::Metrics;
 use self::operation::Operation;
-use crate::api::MedicalImageIndex;
 use crate::external::network::NetworkBackends;
 use crate::names::MANAGER;
+use crate::reconcile::watched::{Guarded, Watched};
 use crate::reconcile::{Context, ReconcileError, reconcile};
 
 /// A lease that is not renewed for so long goes to another operator, in seconds.
@@ -186,9 +185,17 @@ async fn control(
         [] => vec![None],
         namespaces => namespaces.iter().map(|namespace| Some(namespace.as_str())).collect(),
     };
-    let controllers =
-        namespaces.into_iter().map(|namespace| controller(arguments, &client, namespace, metrics, &finish));
-    let mut reconciled = select_all(controllers.map(futures::StreamExt::boxed));
+    let controllers: Vec<_> = namespaces
+        .into_iter()
+        .map(|namespace| controller(arguments.concurrency, &client, namespace, &finish))
+        .collect();
+    // Two namespaces may claim the same topics.
+    let watched = Arc::new(Watched::new(controllers.iter().map(Controller::store).collect()));
+    let reconciled = controllers.into_iter().map(|controller| {
+        let context = context(arguments, &client, metrics, Arc::clone(&watched));
+        run_controller(controller, context, metrics).boxed()
+    });
+    let mut reconciled = select_all(reconciled);
     let work = async {
         while let Some(outcome) = reconciled.next().await {
             if let Err(error) = outcome {
@@ -210,8 +217,6 @@ async fn control(
     }
 }
 
-type Guarded = DeserializeGuard<MedicalImageIndex>;
-
 /// What a controller shares with its reconciles.
 struct Shared {
     context: Arc<Context>,
@@ -219,18 +224,17 @@ struct Shared {
     backoff: Backoff,
 }
 
-/// The reconciles of one namespace, or of all.
+/// What is watched of one namespace, or of all.
 fn controller(
-    arguments: &RunArguments,
+    concurrency: u16,
     client: &Client,
     namespace: Option<&str>,
-    metrics: &Arc<Metrics>,
     finish: &CancellationToken,
-) -> impl futures::Stream<Item = Result<(), String>> + Send + 'static {
+) -> Controller<Guarded> {
     let (resources, own) = (api::<Guarded>(client, namespace), watcher::Config::default());
     let children = || watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
     let finish = finish.clone();
-    let controller = Controller::new(resources, own)
+    Controller::new(resources, own)
         .owns(api::<Deployment>(client, namespace), children())
         .owns(api::<StatefulSet>(client, namespace), children())
         .owns(api::<Job>(client, namespace), children())
@@ -241,18 +245,32 @@ fn controller(
         .owns(api::<PodDisruptionBudget>(client, namespace), children())
         .owns(api::<Ingress>(client, namespace), children())
         .owns(api::<HorizontalPodAutoscaler>(client, namespace), children())
-        .with_config(
-            Config::default().concurrency(arguments.concurrency).debounce(Duration::from_millis(500)),
-        )
-        .graceful_shutdown_on(async move { finish.cancelled().await });
+        .with_config(Config::default().concurrency(concurrency).debounce(Duration::from_millis(500)))
+        .graceful_shutdown_on(async move { finish.cancelled().await })
+}
+
+fn context(
+    arguments: &RunArguments,
+    client: &Client,
+    metrics: &Arc<Metrics>,
+    watched: Arc<Watched>,
+) -> Context {
     let reporter = Reporter { controller: MANAGER.to_owned(), instance: arguments.identity.clone() };
-    let context = Context {
+    Context {
         client: client.clone(),
         backends: Arc::new(Counted { backends: NetworkBackends, metrics: Arc::clone(metrics) }),
         release: arguments.images.release(),
         recorder: Recorder::new(client.clone(), reporter),
-        resources: controller.store(),
-    };
+        watched,
+    }
+}
+
+/// The reconciles of a controller.
+fn run_controller(
+    controller: Controller<Guarded>,
+    context: Context,
+    metrics: &Arc<Metrics>,
+) -> impl futures::Stream<Item = Result<(), String>> + Send + 'static {
     let shared =
         Shared { context: Arc::new(context), metrics: Arc::clone(metrics), backoff: Backoff::default() };
     controller
@@ -276,7 +294,7 @@ where
 /// A resource that cannot be read (written under another schema) waits until it is changed, and holds up no other.
 async fn reconcile_guarded(resource: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, ReconcileError> {
     let begun = Instant::now();
-    shared.metrics.resources(shared.context.resources.len());
+    shared.metrics.resources(&shared.context.watched.now());
     let key = key(&resource);
     let readable = match &resource.0 {
         Ok(readable) => Arc::new(readable.clone()),

@@ -68,12 +68,16 @@ pub struct Dereferenced {
 ///
 /// # Errors
 /// [`DereferenceError`].
-pub async fn dereference(client: &Client, index: &ValidatedIndex) -> Result<Dereferenced, DereferenceError> {
-    let selector = selector_text(&index_labels(&index.name));
+pub async fn dereference(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> Result<Dereferenced, DereferenceError> {
+    let selector = selector_text(&index_labels(name));
     let mut found = Dereferenced::default();
     for kind in KINDS {
         let api: Api<DynamicObject> =
-            Api::namespaced_with(client.clone(), &index.namespace, &kind.resource());
+            Api::namespaced_with(client.clone(), namespace, &kind.resource());
         // Version 0: the API server answers out of its cache.
         let parameters = ListParams::default().labels(&selector).match_any();
         let listed = match read(&kind.resource().plural, api.list(&parameters)).await {

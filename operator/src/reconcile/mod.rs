@@ -23,17 +23,16 @@ pub mod external_state;
 pub mod objects;
 pub mod status;
 pub mod training;
+pub mod watched;
 pub mod workload_state;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::events::{Event as Occurrence, EventType, Recorder};
 use kube::runtime::finalizer::{Event, finalizer};
-use kube::runtime::reflector::Store;
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 
 use self::apply::{ApplyError, Written};
@@ -42,6 +41,7 @@ use self::conditions::Findings;
 use self::dereference::{DereferenceError, Dereferenced};
 use self::external_state::Corrected;
 use self::status::StatusError;
+use self::watched::{Watched, readable};
 use crate::api::{MedicalImageIndex, MedicalImageIndexStatus};
 use crate::build::{BuildError, Surroundings, build};
 use crate::external::{Access, Backends, IndexStatus};
@@ -65,7 +65,7 @@ pub struct Context {
     /// Writes events.
     pub recorder: Recorder,
     /// All resources that are watched.
-    pub resources: Store<DeserializeGuard<MedicalImageIndex>>,
+    pub watched: Arc<Watched>,
 }
 
 /// Why a reconcile could not be finished; it is tried again, ever more slowly.
@@ -129,7 +129,7 @@ pub async fn reconcile(
 
 /// Makes the world as the resource asks.
 async fn bring_about(resource: &MedicalImageIndex, context: &Context) -> Result<Action, ReconcileError> {
-    let others = context.resources.state();
+    let others = context.watched.all().await;
     let checked = match conflicts::conflict(resource, readable(&others)) {
         Some(conflict) => Err(("ResourceConflict", conflict)),
         None => validate(resource, &context.release).map_err(|errors| ("InvalidSpec", joined(&errors, "; "))),
@@ -145,7 +145,7 @@ async fn bring_about(resource: &MedicalImageIndex, context: &Context) -> Result<
         }
         Err(error) => return Err(error.into()),
     };
-    let found = dereference::dereference(&context.client, &index).await?;
+    let found = dereference::dereference(&context.client, &index.namespace, &index.name).await?;
     let paused = index.spec.paused;
     let backends = context.backends.as_ref();
     let topics = external_state::topics(backends, &access, &index, paused).await;
@@ -308,7 +308,7 @@ async fn clean_up(resource: &MedicalImageIndex, context: &Context) -> Result<Act
         Cleanup::Remove => {}
     }
     // What belongs to an older resource is not this one's to delete.
-    let others = context.resources.state();
+    let others = context.watched.all().await;
     if conflicts::conflict(resource, readable(&others)).is_some() {
         return Ok(Action::await_change());
     }
@@ -370,11 +370,6 @@ async fn publish(context: &Context, resource: &MedicalImageIndex, reason: &str, 
     if let Err(error) = call::bounded(context.recorder.publish(&occurrence, &reference)).await {
         tracing::warn!(%error, "an event cannot be written");
     }
-}
-
-/// Those resources that can be read.
-fn readable(all: &[Arc<DeserializeGuard<MedicalImageIndex>>]) -> impl Iterator<Item = &MedicalImageIndex> {
-    all.iter().filter_map(|guarded| guarded.0.as_ref().ok())
 }
 
 /// A fifth shorter or longer, so that many resources are not looked at at the same time.

@@ -33,7 +33,12 @@ pub fn job_state(job: &Live) -> JobState {
 
 /// The newest training that there is: its generation and its Job.
 pub fn newest<'a>(index: &ValidatedIndex, live: &'a [Live]) -> Option<(i64, &'a Live)> {
-    let prefix = training_name(&index.name, 0);
+    newest_of(&index.name, live)
+}
+
+/// The same for an index of which only the name is known.
+pub fn newest_of<'a>(index: &str, live: &'a [Live]) -> Option<(i64, &'a Live)> {
+    let prefix = training_name(index, 0);
     let prefix = prefix.trim_end_matches('0');
     let number = |job: &Live| job.name().strip_prefix(prefix)?.parse::<i64>().ok();
     let jobs = live.iter().filter(|live| live.kind.kind == "Job");
@@ -43,6 +48,9 @@ pub fn newest<'a>(index: &ValidatedIndex, live: &'a [Live]) -> Option<(i64, &'a 
 /// The generation that has to be trained or kept as the newest Job; `None` when there never was one and none is due.
 pub fn wanted(index: &ValidatedIndex, status: Option<&IndexStatus>, live: &[Live]) -> Option<i64> {
     let newest = newest(index, live);
+    if let Some(requested) = requested(index, newest.as_ref()) {
+        return Some(requested);
+    }
     let due = status.is_some_and(|status| is_due(&index.spec.quantizer, status));
     match newest {
         // One at a time; one that failed waits for a person, or for the index to have grown further.
@@ -52,6 +60,14 @@ pub fn wanted(index: &ValidatedIndex, status: Option<&IndexStatus>, live: &[Live
         None if due => Some(status.map_or(0, |status| status.index.generation) + 1),
         None => None,
     }
+}
+
+/// The generation that a person wants trained and nobody has begun to. While it may not be, because the user goes back or one is
+/// trained already, it waits.
+fn requested(index: &ValidatedIndex, newest: Option<&(i64, &Live)>) -> Option<i64> {
+    let runs = newest.is_some_and(|(_, job)| job_state(job) == JobState::Running);
+    let wanted = index.train_generation.filter(|_| index.spec.quantizer.rollback_to.is_none() && !runs);
+    wanted.filter(|wanted| newest.is_none_or(|(generation, _)| generation < wanted))
 }
 
 /// Whether the policy asks for a training.
@@ -114,7 +130,8 @@ pub fn part(index: &ValidatedIndex, status: Option<&IndexStatus>, live: &[Live])
                 return Part::not_ready(
                     "TrainingFailed",
                     format!(
-                        "generation {number} answers; training {generation} failed: see kubectl logs job/{name}, then delete that Job to try again"
+                        "generation {number} answers; training {generation} failed: see kubectl logs job/{name}, then delete that Job, or run kubectl medindex train {}, to try again",
+                        index.name
                     ),
                 );
             }

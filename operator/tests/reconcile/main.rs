@@ -18,6 +18,7 @@ use kube::runtime::reflector;
 use kube::runtime::watcher;
 use medindex_operator::api::MedicalImageIndex;
 use medindex_operator::external::IndexStatus;
+use medindex_operator::reconcile::watched::Watched;
 use medindex_operator::reconcile::{Context, ReconcileError, reconcile};
 use medindex_operator::release::Release;
 use serde_json::{Value, json};
@@ -59,15 +60,17 @@ impl World {
     async fn reconcile(&self) -> Result<(), ReconcileError> {
         let client = self.cluster.client();
         let (resources, mut writer) = reflector::store();
+        writer.apply_watcher_event(&watcher::Event::Init);
         for resource in self.others.iter().cloned().chain([self.resource()]) {
-            writer.apply_watcher_event(&watcher::Event::Apply(DeserializeGuard(Ok(resource))));
+            writer.apply_watcher_event(&watcher::Event::InitApply(DeserializeGuard(Ok(resource))));
         }
+        writer.apply_watcher_event(&watcher::Event::InitDone);
         let context = Context {
             client: client.clone(),
             backends: self.backends.clone(),
             release: Release { image_prefix: String::new(), image_tag: "1".to_owned() },
             recorder: Recorder::new(client, Reporter { controller: "test".to_owned(), instance: None }),
-            resources,
+            watched: Arc::new(Watched::new(vec![resources])),
         };
         reconcile(Arc::new(self.resource()), Arc::new(context)).await.map(drop)
     }
@@ -324,6 +327,50 @@ async fn enough_images_begin_a_training_and_a_rollback_is_done_once() {
     world.backends.take_changes();
     world.settle().await;
     assert_eq!(world.backends.take_changes(), ["roll back to 0"]);
+}
+
+#[tokio::test]
+async fn a_person_has_a_generation_trained_once_whatever_the_policy_says() {
+    let world = World::new();
+    world.settle().await;
+    world.bring_pods_up();
+    let mut status = IndexStatus::default();
+    status.images.indexed = 50;
+    *world.backends.status.lock().unwrap() = status;
+    world.settle().await;
+    let job = |number: u32| format!("/apis/batch/v1/namespaces/imaging/jobs/radiology-train-{number}");
+    assert!(world.cluster.get(&job(1)).is_none());
+    let finish = |number: u32, how: &str| {
+        let mut done = world.cluster.get(&job(number)).unwrap();
+        done["status"] = json!({"conditions": [{"type": how, "status": "True"}]});
+        world.cluster.put(&job(number), done);
+    };
+    let ask = |number: &str| {
+        world.edit("/metadata/annotations", json!({"medindex.dev/train-generation": number}));
+    };
+    ask("1");
+    world.settle().await;
+    finish(1, "Failed");
+    world.settle().await;
+    assert_eq!(world.condition("QuantizerReady").1, "TrainingFailed");
+    assert!(world.cluster.get(&job(2)).is_none());
+    // Not while the one before runs, and again after a failure.
+    ask("2");
+    world.settle().await;
+    assert!(world.cluster.get(&job(2)).is_some() && world.cluster.get(&job(1)).is_none());
+    ask("3");
+    world.settle().await;
+    assert!(world.cluster.get(&job(3)).is_none());
+    finish(2, "Complete");
+    world.settle().await;
+    assert!(world.cluster.get(&job(3)).is_some());
+    finish(3, "Complete");
+    world.settle().await;
+    assert!(world.cluster.get(&job(4)).is_none());
+    ask("soon");
+    world.settle().await;
+    let (_, reason, message) = world.condition("Stalled");
+    assert!(reason == "InvalidSpec" && message.contains("\"soon\" is no number"), "{reason}: {message}");
 }
 
 #[tokio::test]
