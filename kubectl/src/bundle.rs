@@ -43,10 +43,11 @@ impl Contents {
     /// Adds an object, without its secrets.
     pub fn object(&mut self, name: impl Into<String>, object: &impl Serialize) {
         let name = name.into();
-        let written = serde_json::to_value(object).map_err(|error| error.to_string()).and_then(|mut value| {
-            redact::object(&mut value);
-            serde_norway::to_string(&value).map_err(|error| error.to_string())
-        });
+        let written =
+            serde_json::to_value(object).map_err(|error| error.to_string()).and_then(|mut value| {
+                redact::object(&mut value);
+                serde_norway::to_string(&value).map_err(|error| error.to_string())
+            });
         match written {
             Ok(text) => self.files.push((name, text)),
             Err(error) => self.missing(&name, error),
@@ -69,7 +70,8 @@ impl Contents {
         let mut unfinished = path.as_os_str().to_owned();
         unfinished.push(".new");
         let unfinished = PathBuf::from(unfinished);
-        let mut archive = tar::Builder::new(GzEncoder::new(File::create(&unfinished)?, Compression::default()));
+        let mut archive =
+            tar::Builder::new(GzEncoder::new(File::create(&unfinished)?, Compression::default()));
         let written_at = u64::try_from(Timestamp::now().as_second()).unwrap_or(0);
         for (name, text) in &self.files {
             let mut header = tar::Header::new_gnu();

@@ -13,7 +13,9 @@ pub enum PluginError {
     #[error("connecting to the API server failed: {0}; see --kubeconfig and --context")]
     Connect(#[source] BoxError),
     /// There is no such index.
-    #[error("there is no MedicalImageIndex {name} in namespace {namespace}; kubectl medindex status -A lists all")]
+    #[error(
+        "there is no MedicalImageIndex {name} in namespace {namespace}; kubectl medindex status -A lists all"
+    )]
     FindIndex {
         /// Its name.
         name: String,

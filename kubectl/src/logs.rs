@@ -71,7 +71,8 @@ pub async fn logs(access: &Access, name: &str, options: LogOptions) -> Result<()
     }
     let pods = pods(access, name, &options.components).await?;
     if pods.is_empty() {
-        let advice = format!("no such pod of {name} has begun; kubectl medindex status {name} shows what it has");
+        let advice =
+            format!("no such pod of {name} has begun; kubectl medindex status {name} shows what it has");
         return Err(PluginError::Refuse(advice));
     }
     let api: Api<Pod> = Api::namespaced(access.client.clone(), &access.namespace);

@@ -56,7 +56,8 @@ async fn make_plan(
 ) -> Result<Vec<String>, PluginError> {
     // Offline no kubeconfig is needed.
     let access = if file.offline { None } else { Some(Access::connect(arguments).await?) };
-    let named = arguments.namespace.clone().or_else(|| access.as_ref().map(|access| access.namespace.clone()));
+    let named =
+        arguments.namespace.clone().or_else(|| access.as_ref().map(|access| access.namespace.clone()));
     let plan_arguments = file.in_namespace(named.unwrap_or_else(|| "default".to_owned()));
     let connect = async || access.map(|access| access.client).ok_or_else(|| "offline".into());
     Ok(plan(&plan_arguments, connect).await?)

@@ -13,7 +13,10 @@ pub const REDACTED: &str = "REDACTED";
 
 /// Names of variables and fields whose values are secret.
 static SECRET_NAME: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r"(?i)(passw(or)?d|passphrase|secret|token|credential|api[-_]?key|access[-_]?key|private[-_]?key)").ok()
+    Regex::new(
+        r"(?i)(passw(or)?d|passphrase|secret|token|credential|api[-_]?key|access[-_]?key|private[-_]?key)",
+    )
+    .ok()
 });
 /// `scheme://user:password@`.
 static LOGIN_IN_ADDRESS: LazyLock<Option<Regex>> =
@@ -97,7 +100,10 @@ mod tests {
             ("Authorization: Bearer eyJhbGciOi.J9", "Authorization: REDACTED"),
             ("a -----BEGIN RSA PRIVATE KEY-----\nMII\n-----END RSA PRIVATE KEY----- b", "a REDACTED b"),
             ("a -----BEGIN PRIVATE KEY-----\ncut off", "a REDACTED"),
-            ("http://radiology-gateway.imaging.svc:80/status", "http://radiology-gateway.imaging.svc:80/status"),
+            (
+                "http://radiology-gateway.imaging.svc:80/status",
+                "http://radiology-gateway.imaging.svc:80/status",
+            ),
             ("tokens are counted, 3 passwords expired", "tokens are counted, 3 passwords expired"),
         ] {
             assert_eq!(text(before), after);

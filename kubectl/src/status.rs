@@ -15,13 +15,18 @@ use crate::tree::{Shown, tree};
 ///
 /// # Errors
 /// [`PluginError`].
-pub async fn status(access: &Access, name: Option<&str>, everywhere: bool) -> Result<Vec<String>, PluginError> {
+pub async fn status(
+    access: &Access,
+    name: Option<&str>,
+    everywhere: bool,
+) -> Result<Vec<String>, PluginError> {
     let indexes = match name {
         Some(name) => vec![access.index(name).await?],
         None => list(access, everywhere).await?,
     };
     if indexes.is_empty() {
-        let place = if everywhere { "the cluster".to_owned() } else { format!("namespace {}", access.namespace) };
+        let place =
+            if everywhere { "the cluster".to_owned() } else { format!("namespace {}", access.namespace) };
         return Ok(vec![format!("there is no MedicalImageIndex in {place}")]);
     }
     let mut lines = Vec::new();

@@ -65,7 +65,12 @@ pub fn tree(shown: &Shown<'_>) -> Vec<String> {
     ] {
         root.children.push(part(shown, condition, component.name(), pods(shown, component)));
     }
-    root.children.push(part(shown, condition_types::QUANTIZER_READY, "quantizer", jobs(shown, Component::Trainer)));
+    root.children.push(part(
+        shown,
+        condition_types::QUANTIZER_READY,
+        "quantizer",
+        jobs(shown, Component::Trainer),
+    ));
     root.children.extend(imports(shown));
     root.children.extend(events(shown.events));
     let mut lines = Vec::new();

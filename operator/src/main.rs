@@ -17,7 +17,10 @@ async fn main() -> ExitCode {
         Command::Crd => definition_yaml().map_err(Into::into).and_then(|text| print(&text)),
         Command::Plan(arguments) => {
             let connect = async || Client::try_default().await.map_err(Into::into);
-            plan(&arguments, connect).await.map_err(Into::into).and_then(|lines| print(&(lines.join("\n") + "\n")))
+            plan(&arguments, connect)
+                .await
+                .map_err(Into::into)
+                .and_then(|lines| print(&(lines.join("\n") + "\n")))
         }
         Command::Run(arguments) => match log::start(&arguments.log) {
             Ok(level) => run(arguments, level).await.map_err(Into::into),

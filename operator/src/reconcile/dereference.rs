@@ -76,8 +76,7 @@ pub async fn dereference(
     let selector = selector_text(&index_labels(name));
     let mut found = Dereferenced::default();
     for kind in KINDS {
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(client.clone(), namespace, &kind.resource());
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind.resource());
         // Version 0: the API server answers out of its cache.
         let parameters = ListParams::default().labels(&selector).match_any();
         let listed = match read(&kind.resource().plural, api.list(&parameters)).await {

@@ -238,7 +238,10 @@ mod tests {
         let embedder = RemoteEmbedder::new(targets, "digest", Duration::from_secs(10));
         embedder.refresh().await;
         let error = embedder.describe().await.unwrap_err();
-        assert!(matches!(&error, EmbeddingError::Ask { reason } if reason.contains(&address.to_string())), "{error:?}");
+        assert!(
+            matches!(&error, EmbeddingError::Ask { reason } if reason.contains(&address.to_string())),
+            "{error:?}"
+        );
     }
 
     #[test]
