@@ -101,12 +101,6 @@ pub fn validate(
     }
     check_quantity("spec.search.disk", &spec.search.disk.0, &mut errors);
     check_imports(spec, &mut errors);
-    if spec.hbase.tls.is_some() {
-        errors.push(error(
-            "spec.hbase.tls",
-            "is not spoken to Thrift 2 servers by this release: leave it out, and keep their network closed",
-        ));
-    }
     let train_generation = train_generation(index).unwrap_or_else(|wrong| {
         errors.push(wrong);
         None

@@ -157,7 +157,7 @@ fn config(access: &KafkaAccess) -> ClientConfig {
         .set("socket.timeout.ms", "10000")
         // A cluster that is away is asked again by the reconcile, not by a hot loop of the client.
         .set("reconnect.backoff.max.ms", "5000");
-    let protocol = match (access.tls, access.login.is_some()) {
+    let protocol = match (access.tls.is_some(), access.login.is_some()) {
         (false, false) => "PLAINTEXT",
         (false, true) => "SASL_PLAINTEXT",
         (true, false) => "SSL",
@@ -170,10 +170,11 @@ fn config(access: &KafkaAccess) -> ClientConfig {
             .set("sasl.username", user)
             .set("sasl.password", password);
     }
-    if let Some(authorities) = &access.authorities {
+    let certificates = access.tls.clone().unwrap_or_default();
+    if let Some(authorities) = &certificates.authorities {
         config.set("ssl.ca.pem", authorities);
     }
-    if let Some((certificate, key)) = &access.client {
+    if let Some((certificate, key)) = &certificates.client {
         config.set("ssl.certificate.pem", certificate).set("ssl.key.pem", key);
     }
     config

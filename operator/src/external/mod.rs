@@ -7,6 +7,7 @@ pub mod gateway;
 mod kafka;
 pub mod network;
 pub mod tables;
+mod tls;
 pub mod topics;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use medindex_hbase_admin::{HbaseAdminError, TableDescription, TableName, TableSt
 
 pub use self::gateway::IndexStatus;
 use self::tables::TableChange;
+pub use self::tls::Certificates;
 use self::topics::{ObservedTopic, TopicChange};
 
 /// The longest that one call to a backend may take.
@@ -64,12 +66,8 @@ pub enum ExternalError {
 pub struct KafkaAccess {
     /// Brokers, joined by commas.
     pub servers: String,
-    /// Whether to speak TLS.
-    pub tls: bool,
-    /// Authorities, as PEM; the system's when `None`.
-    pub authorities: Option<String>,
-    /// Certificate and key, as PEM.
-    pub client: Option<(String, String)>,
+    /// Speak TLS, with these.
+    pub tls: Option<Certificates>,
     /// User and password for SCRAM-SHA-512.
     pub login: Option<(String, String)>,
 }
@@ -79,8 +77,10 @@ pub struct KafkaAccess {
 pub struct Access {
     /// Kafka.
     pub kafka: KafkaAccess,
-    /// Thrift 2 servers, tried in order.
+    /// Thrift 2 servers, or the proxies before them, tried in order.
     pub hbase: Vec<String>,
+    /// Speak TLS to those, with these.
+    pub hbase_tls: Option<Certificates>,
     /// The gateway's own address, `http://host:port`.
     pub gateway: String,
 }

@@ -95,13 +95,17 @@ async fn administer<T: Send + 'static>(
     limit: Duration,
     work: impl Fn(&mut HbaseAdmin) -> Result<T, HbaseAdminError> + Send + 'static,
 ) -> Result<T, ExternalError> {
-    let servers = access.hbase.clone();
+    let (servers, tls) = (access.hbase.clone(), access.hbase_tls.clone());
     let limits = TimeLimits { connect: CONNECT_WITHIN, answer: limit };
     let all = move || {
         let mut servers = servers.into_iter().peekable();
         loop {
             let server = servers.next().unwrap_or_default();
-            match work(&mut HbaseAdmin::new(server, limits)) {
+            let mut admin = HbaseAdmin::new(server, limits);
+            if let Some(tls) = tls.clone() {
+                admin = admin.with_tls(move || tls.client_config());
+            }
+            match work(&mut admin) {
                 Err(HbaseAdminError::Connect { .. }) if servers.peek().is_some() => {}
                 outcome => return outcome,
             }

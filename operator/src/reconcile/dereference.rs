@@ -10,7 +10,7 @@ use super::call::{CallError, bounded};
 use super::objects::{KINDS, Kind, Live, POD_MONITOR, SCALED_OBJECT};
 use crate::api::{SecretKey, TlsSpec};
 use crate::build::{Surroundings, gateway_host};
-use crate::external::{Access, KafkaAccess};
+use crate::external::{Access, Certificates, KafkaAccess};
 use crate::names::{index_labels, selector_text};
 use crate::validate::ValidatedIndex;
 
@@ -110,18 +110,14 @@ pub async fn access(client: &Client, index: &ValidatedIndex) -> Result<Access, D
         access.login =
             Some((secrets.text(path, secret, "user").await?, secrets.text(path, secret, "password").await?));
     }
-    if let Some(TlsSpec { authorities, client_secret }) = &kafka.tls {
-        access.tls = true;
-        if let Some(SecretKey { name, key }) = authorities {
-            access.authorities = Some(secrets.text("spec.kafka.tls.authorities", name, key).await?);
-        }
-        if let Some(secret) = client_secret {
-            let path = "spec.kafka.tls.clientSecret";
-            access.client = Some((
-                secrets.text(path, secret, "tls.crt").await?,
-                secrets.text(path, secret, "tls.key").await?,
-            ));
-        }
+    if let Some(tls) = &kafka.tls {
+        let paths = ["spec.kafka.tls.authorities", "spec.kafka.tls.clientSecret"];
+        access.tls = Some(secrets.certificates(paths, tls).await?);
+    }
+    let mut hbase_tls = None;
+    if let Some(tls) = &index.spec.hbase.tls {
+        let paths = ["spec.hbase.tls.authorities", "spec.hbase.tls.clientSecret"];
+        hbase_tls = Some(secrets.certificates(paths, tls).await?);
     }
     // Not read by the operator, but pods that name a missing secret hang without a word: better told here.
     secrets.text("spec.catalog.loginSecret", &index.spec.catalog.login_secret, "user").await?;
@@ -132,6 +128,7 @@ pub async fn access(client: &Client, index: &ValidatedIndex) -> Result<Access, D
     Ok(Access {
         kafka: access,
         hbase: index.spec.hbase.thrift2_servers.clone(),
+        hbase_tls,
         gateway: format!("http://{}", gateway_host(index)),
     })
 }
@@ -144,6 +141,25 @@ struct Secrets<'a> {
 }
 
 impl Secrets<'_> {
+    /// What a connection needs; `paths` are the fields that name authorities and the client's secret.
+    async fn certificates(
+        &mut self,
+        paths: [&'static str; 2],
+        tls: &TlsSpec,
+    ) -> Result<Certificates, DereferenceError> {
+        let mut certificates = Certificates::default();
+        if let Some(SecretKey { name, key }) = &tls.authorities {
+            certificates.authorities = Some(self.text(paths[0], name, key).await?);
+        }
+        if let Some(secret) = &tls.client_secret {
+            certificates.client = Some((
+                self.text(paths[1], secret, "tls.crt").await?,
+                self.text(paths[1], secret, "tls.key").await?,
+            ));
+        }
+        Ok(certificates)
+    }
+
     async fn text(&mut self, path: &'static str, name: &str, key: &str) -> Result<String, DereferenceError> {
         if !self.read.contains_key(name) {
             let found = read(&format!("Secret {name}"), self.api.get_opt(name)).await?;

@@ -231,6 +231,24 @@ async fn a_missing_secret_is_named() {
 }
 
 #[tokio::test]
+async fn certificates_for_hbase_are_read_and_a_missing_one_is_named() {
+    let world = World::new();
+    world.edit("/spec/hbase/tls", json!({"clientSecret": "radiology-hbase"}));
+    world.settle().await;
+    let (_, reason, message) = world.condition("Stalled");
+    assert_eq!(reason, "SecretMissing");
+    assert!(
+        message.contains("spec.hbase.tls.clientSecret names the Secret \"radiology-hbase\""),
+        "{message}"
+    );
+    let secret =
+        json!({"metadata": {"name": "radiology-hbase"}, "data": {"tls.crt": "YQ==", "tls.key": "Yg=="}});
+    world.cluster.put("/api/v1/namespaces/imaging/secrets/radiology-hbase", secret);
+    world.settle().await;
+    assert_eq!(world.condition("TableReady").0, "True");
+}
+
+#[tokio::test]
 async fn errors_of_the_api_server_are_told_and_tried_again() {
     let world = World::new();
     world.settle().await;

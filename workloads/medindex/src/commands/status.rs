@@ -83,7 +83,8 @@ fn render(json: &str) -> Result<String, Failure> {
     line("partitions", view.partitions.to_string());
     line("index", describe_index(&view.index));
     for alarm in &view.alarms {
-        line("alarm", format!("{} {}: {}", alarm.kind, alarm.subject, alarm.detail));
+        let kind_and_subject = format!("{} {}", alarm.kind, alarm.subject);
+        line("alarm", format!("{}: {}", kind_and_subject.trim_end(), alarm.detail));
     }
     let _ = writeln!(text, "{}", view.intended_use);
     Ok(text)
