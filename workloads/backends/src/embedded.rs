@@ -17,6 +17,7 @@ mod image_store;
 mod log;
 mod memory_cache;
 mod mended;
+mod ordered;
 mod overlay;
 mod pieces;
 mod queue;

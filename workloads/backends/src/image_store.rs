@@ -296,6 +296,13 @@ pub trait ImageStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<(RowKey, ImageRow)>>;
 
+    /// Keys of up to `limit` rows of a partition in their order, those after `after`. Where a store can, it reads no value: then a
+    /// row with damaged values keeps no other back.
+    async fn keys(&self, partition: u32, after: Option<&RowKey>, limit: usize) -> Result<Vec<RowKey>> {
+        let rows = self.scan(partition, Columns::META, after, limit).await?;
+        Ok(rows.into_iter().map(|(row, _)| row).collect())
+    }
+
     /// Writes a blob whole, replacing one of the same name; readers see the old or the new, never a mixture.
     async fn put_blob(&self, name: &str, bytes: Bytes) -> Result<()>;
 

@@ -188,6 +188,43 @@ async fn a_store_with_a_damaged_header_loses_at_most_its_last_commit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_store_full_of_wrong_bytes_is_salvaged_in_bounded_time_and_gives_no_wrong_file() {
+    let original = tempfile::tempdir().unwrap();
+    let rows = filled(original.path()).await;
+    let mut whole = 0;
+    for seed in 0..20 {
+        let mut rng = Pcg64::seed_from_u64(seed);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(STORE_FILE);
+        let mut bytes = fs::read(original.path().join(STORE_FILE)).unwrap();
+        for _ in 0..[300, 3_000, 8_000][seed as usize % 3] {
+            let at = rng.random_range(0..bytes.len());
+            bytes[at] = rng.random();
+        }
+        fs::write(&path, &bytes).unwrap();
+        if find_damage(folder.path()).await.is_some() {
+            let known = rows.iter().map(|(key, _)| key.clone()).collect();
+            EmbeddedStore::salvage(folder.path(), StoreOptions::default(), known).await.unwrap();
+        }
+        assert_eq!(find_damage(folder.path()).await, None);
+        let store = EmbeddedStore::open(folder.path()).await.unwrap();
+        for (key, row) in &rows {
+            if let Ok(Some(read)) = store.get(key, Columns::BYTES).await {
+                assert!(read.bytes == row.bytes, "seed {seed}: the file of {key} was changed");
+                whole += 1;
+            }
+        }
+        for partition in 0..PARTITIONS {
+            let keys = store.keys(partition, None, 2 * ROWS).await.unwrap();
+            assert!(keys.is_sorted() && keys.len() <= ROWS);
+        }
+        store.close().await;
+    }
+    println!("{whole} files of {} are whole", 20 * ROWS);
+    assert!(whole > 1_000, "{whole}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_whole_store_is_called_whole_and_a_salvage_of_it_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let rows = filled(folder.path()).await;

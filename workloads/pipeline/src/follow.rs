@@ -25,7 +25,7 @@ use crate::catalog_row::index_attributes;
 use crate::change::{ChangeError, changes_of, entries, removal_of};
 use crate::dead_letter::{DeadImage, bury};
 use crate::retry::Backoff;
-use crate::salvage::{Read, scan_past_damage};
+use crate::salvage::{Read, lacks_vectors, scan_past_damage};
 use crate::shard::Shard;
 
 /// Messages applied to the index at once.
@@ -241,6 +241,7 @@ pub(crate) async fn page_changes(
 ) -> Result<(Vec<Change>, u64), BackendError> {
     let ids: Vec<ImageId> = page.iter().map(|(row_key, _)| row_key.image_id()).collect();
     let records = shard.ports.catalog.images(&ids).await?;
+    let dimension = shard.core.model().embedding.dimension;
     let (mut changes, mut unknown) = (Vec::new(), 0);
     for ((row_key, row), record) in page.iter().zip(records) {
         let Some(record) = record else {
@@ -251,7 +252,12 @@ pub(crate) async fn page_changes(
         if matches!(record.status, ImageStatus::Failed | ImageStatus::Deleting) {
             continue;
         }
-        let row = match row {
+        let row = match row.as_ref().map_err(String::clone).and_then(|row| {
+            match lacks_vectors(row, dimension) {
+                None => Ok(row),
+                Some(damage) => Err(damage),
+            }
+        }) {
             Ok(row) => row,
             // The folder is refused, or the repair says so, where the catalog calls the image indexed.
             Err(reason) => {

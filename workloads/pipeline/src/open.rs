@@ -189,7 +189,7 @@ async fn repair_parts(
     open_index(folder.join(INDEX_FOLDER), &core, LogPositions::new(), IndexStart::Anew).await?;
     // Deletions that were recorded and not yet written to the catalog count.
     operations::drain(&core).await?;
-    let repaired = repair::repair(&core.ports, core.partitions, &core.settings).await?;
+    let repaired = repair::repair(&core).await?;
     let shard = open_shard(core, folder, IndexStart::Anew).await?;
     maintain::snapshot(&shard).await?;
     shard.ports.catalog.close().await;

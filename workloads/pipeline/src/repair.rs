@@ -23,13 +23,12 @@ use serde::Serialize;
 
 use crate::backend_error::BackendError;
 use crate::catalog_row::describe;
-use crate::core::{Ports, now_ms};
+use crate::core::{Core, Ports, now_ms};
 use crate::digest::digest_content;
 use crate::ingest::embed::GROUP;
 use crate::operations::{Action, outcome};
 use crate::row_meta::RowMeta;
-use crate::salvage::{Read, get_past_damage, scan_past_damage};
-use crate::settings::Settings;
+use crate::salvage::{Read, get_past_damage, lacks_vectors, scan_past_damage};
 use crate::sidecar::Sidecar;
 
 /// Records looked at together.
@@ -79,13 +78,12 @@ pub(crate) async fn known_rows(catalog: &dyn Catalog) -> Result<Vec<RowKey>, Bac
 }
 
 /// Makes catalog and image store fit each other.
-pub(crate) async fn repair(
-    ports: &Ports,
-    partitions: u32,
-    settings: &Settings,
-) -> Result<RepairReport, BackendError> {
+pub(crate) async fn repair(core: &Core) -> Result<RepairReport, BackendError> {
+    let (ports, partitions, settings) = (&core.ports, core.partitions, &core.settings);
     let deleted = deleted_images(ports).await?;
-    let mut repair = Repair { ports, limits: settings.limits, deleted, report: RepairReport::default() };
+    let dimension = core.model().embedding.dimension;
+    let report = RepairReport::default();
+    let mut repair = Repair { ports, limits: settings.limits, dimension, deleted, report };
     repair.recall_uploads().await?;
     for partition in 0..partitions {
         repair.recall_rows(partition).await?;
@@ -113,6 +111,8 @@ async fn deleted_images(ports: &Ports) -> Result<HashSet<String>, BackendError> 
 struct Repair<'a> {
     ports: &'a Ports,
     limits: Limits,
+    /// Components of a vector.
+    dimension: usize,
     deleted: HashSet<String>,
     report: RepairReport,
 }
@@ -176,11 +176,11 @@ impl Repair<'_> {
     async fn recall(&mut self, keys: &[RowKey]) -> Result<(), BackendError> {
         let store = self.ports.store.as_ref();
         let rows = get_past_damage(store, keys, Columns::BYTES | Columns::INFORMATION).await?;
-        let (keys, limits) = (keys.to_vec(), self.limits);
+        let (keys, limits, dimension) = (keys.to_vec(), self.limits, self.dimension);
         let read = tokio::task::spawn_blocking(move || -> Vec<Result<Found, LostImage>> {
             let rows = keys.into_par_iter().zip(rows);
             rows.map(|(row_key, row)| match row {
-                Ok(row) => read_row(row_key, row.unwrap_or_default(), &limits),
+                Ok(row) => read_row(row_key, row.unwrap_or_default(), &limits, dimension),
                 Err(found) => {
                     let reason = format!("{found}; upload it again");
                     Err(LostImage { id: row_key.image_id(), name: String::new(), reason })
@@ -223,10 +223,10 @@ impl Repair<'_> {
     ) -> Result<Vec<Compared>, BackendError> {
         let columns = Columns::BYTES | Columns::INFORMATION;
         let rows = get_past_damage(self.ports.store.as_ref(), keys, columns).await?;
-        let expected = expected.to_vec();
+        let (expected, dimension) = (expected.to_vec(), self.dimension);
         let compared = tokio::task::spawn_blocking(move || {
             let rows = rows.into_par_iter().zip(expected);
-            rows.map(|(row, expected)| Compared::of(row, &expected)).collect()
+            rows.map(|(row, expected)| Compared::of(row, &expected, dimension)).collect()
         });
         Ok(compared.await?)
     }
@@ -277,7 +277,12 @@ enum Compared {
 }
 
 impl Compared {
-    fn of(row: Read<Option<ImageRow>>, expected: &[u8; 32]) -> Self {
+    fn of(row: Read<Option<ImageRow>>, expected: &[u8; 32], dimension: usize) -> Self {
+        if let Ok(Some(row)) = &row
+            && let Some(damage) = lacks_vectors(row, dimension)
+        {
+            return Self::Unreadable(damage);
+        }
         match row {
             Ok(Some(ImageRow { bytes: Some(bytes), information: Some(_) })) => {
                 if digest_content(&bytes).sha256 == *expected {
@@ -323,9 +328,12 @@ struct Found {
     generation: u64,
 }
 
-fn read_row(row_key: RowKey, row: ImageRow, limits: &Limits) -> Result<Found, LostImage> {
+fn read_row(row_key: RowKey, row: ImageRow, limits: &Limits, dimension: usize) -> Result<Found, LostImage> {
     let id = row_key.image_id();
     let lost = |name: &str, reason: String| LostImage { id, name: name.to_owned(), reason };
+    if let Some(damage) = lacks_vectors(&row, dimension) {
+        return Err(lost("", format!("{damage}; upload it again")));
+    }
     let information = row.information.unwrap_or_default();
     let meta = RowMeta::read(&information.meta_json)
         .map_err(|error| lost("", format!("its column MI:meta cannot be read: {error}")))?;

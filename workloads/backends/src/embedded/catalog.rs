@@ -168,9 +168,13 @@ fn classify_sqlite(place: &str, error: &dyn DatabaseError) -> Option<Fault> {
     match code & 0xff {
         // BUSY, LOCKED
         5 | 6 => Some(Fault::Unavailable { place, source }),
-        // FULL, and IOERR_WRITE: SQLite reports a file-size limit so
+        // FULL, and IOERR_WRITE and IOERR_SHMSIZE: SQLite reports a file-size limit and a full disk so
         13 => Some(Fault::DiskFull { place, source }),
-        10 if code == 778 => Some(Fault::DiskFull { place, source }),
+        10 if matches!(code, 778 | 4874) => Some(Fault::DiskFull { place, source }),
+        // IOERR_SHORT_READ, IOERR_DATA, IOERR_CORRUPTFS
+        10 if matches!(code, 522 | 8202 | 8458) => Some(Fault::Corrupted { place, source }),
+        // What else the disk does not do is no damage of the file.
+        10 => Some(Fault::Inaccessible { place, source }),
         // CORRUPT, NOTADB
         11 | 26 => Some(Fault::Corrupted { place, source }),
         // PERM, READONLY, CANTOPEN, AUTH

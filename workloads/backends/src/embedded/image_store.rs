@@ -1,6 +1,6 @@
 //! The image store over the embedded store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -8,6 +8,7 @@ use medindex_proto::{RowKey, identity::row_prefix};
 use redb::{ReadOnlyTable, ReadTransaction, StorageError};
 
 use super::database::Problem;
+use super::ordered::{Ascending, AscendingKeys};
 use super::pieces::{PIECE_BYTES, piece_key, pieces, read_piece_key, remove_row, row_bounds, seal, unseal};
 use super::store::EmbeddedStore;
 use super::tables::{BLOB_LENGTHS, BLOBS, DATA, INFORMATION, Tables};
@@ -81,6 +82,21 @@ impl ImageStore for EmbeddedStore {
             join_row(&row, cells).map(|values| values.map(|values| (row, values))).transpose()
         });
         joined.collect()
+    }
+
+    async fn keys(&self, partition: u32, after: Option<&RowKey>, limit: usize) -> Result<Vec<RowKey>> {
+        let start = after.map(|row| row_bounds(row.as_str()).1);
+        self.read(move |transaction| {
+            let prefix = row_prefix(partition);
+            let start = start.unwrap_or_else(|| prefix.clone().into_bytes());
+            let mut rows = BTreeSet::new();
+            for table in [DATA, INFORMATION] {
+                rows.extend(next_rows(&transaction.open_table(table)?, &prefix, start.clone(), limit)?);
+            }
+            Ok(rows.into_iter().take(limit).collect())
+        })
+        .await
+        .map_err(|source| ImageStoreError::ScanRows { partition, source })
     }
 
     async fn put_blob(&self, name: &str, bytes: Bytes) -> Result<()> {
@@ -163,9 +179,10 @@ impl RowReader {
     fn cells(&self, row: &RowKey) -> Result<RowCells, Problem> {
         let (first, end) = row_bounds(row.as_str());
         let read = |table: &CellTable, is_needed: &dyn Fn(&str) -> bool| -> Result<Vec<Cell>, Problem> {
-            let mut cells = CellReader::default();
+            let (mut cells, mut order) = (CellReader::default(), AscendingKeys::new(&first, &end));
             for entry in table.range(first.as_slice()..end.as_slice())? {
                 let (key, value) = entry?;
+                order.check(key.value())?;
                 let (_, qualifier, piece) = read_piece_key(key.value())?;
                 if is_needed(qualifier) {
                     cells.push(row.as_str(), qualifier, piece, value.value())?;
@@ -223,8 +240,10 @@ impl RowReader {
         let mut current = String::new();
         let mut cells = CellReader::default();
         let past = past_prefix(prefix);
+        let mut order = AscendingKeys::new(start, &past);
         for entry in table.range(start..past.as_slice())? {
             let (key, value) = entry?;
+            order.check(key.value())?;
             let (row, qualifier, piece) = match read_piece_key(key.value()) {
                 Ok(parts) => parts,
                 Err(damage) => {
@@ -282,9 +301,10 @@ fn next_rows(
 ) -> Result<Vec<RowKey>, Problem> {
     let mut rows = Vec::new();
     let past = past_prefix(prefix);
-    while rows.len() < limit {
+    while rows.len() < limit && start < past {
         let Some(entry) = table.range(start.as_slice()..past.as_slice())?.next() else { break };
         let (key, _) = entry?;
+        AscendingKeys::new(&start, &past).check(key.value())?;
         match read_piece_key(key.value()).and_then(|(row, ..)| Ok((parse_row(row)?, row_bounds(row).1))) {
             Ok((row, next)) => {
                 rows.push(row);
@@ -383,9 +403,10 @@ fn read_blob(
 
 fn list_blobs(transaction: &ReadTransaction, prefix: &str) -> Result<Vec<BlobInfo>, Problem> {
     let table = transaction.open_table(BLOB_LENGTHS)?;
-    let mut blobs = Vec::new();
+    let (mut blobs, mut order) = (Vec::new(), Ascending::new());
     for entry in table.range(prefix..)? {
         let (name, bytes) = entry?;
+        order.check(name.value().to_owned())?;
         if !name.value().starts_with(prefix) {
             break;
         }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, StorageError};
 
 use super::database::Problem;
+use super::ordered::Ascending;
 use super::pieces::{seal, unseal};
 use super::tables::{MESSAGES, OFFSETS, POSITIONS, TOPICS, Tables};
 use crate::queue::{Delivery, Message, Positions, QueueError};
@@ -208,9 +209,12 @@ impl LogReader {
             return Ok(());
         }
         let topic = &*self.topic;
-        for entry in self.messages.range((topic, partition, offset)..=(topic, partition, u64::MAX))? {
+        let (range, mut order) =
+            ((topic, partition, offset)..=(topic, partition, u64::MAX), Ascending::new());
+        for entry in self.messages.range(range)? {
             let (key, value) = entry?;
             let offset = key.value().2;
+            order.check(offset)?;
             let what = || format!("message {offset} of topic {topic}, partition {partition}");
             let content = unseal(value.value(), what)?;
             let (published_at_ms, key, payload) = decode(content)

@@ -115,7 +115,7 @@ fn slots(path: &Path) -> io::Result<[usize; 2]> {
     let overlay = Overlay::open(path)?;
     let number = |slot: usize| -> io::Result<u64> {
         let mut bytes = [0; 8];
-        read_padded(&overlay, (SLOTS_AT[slot] + TRANSACTION_AT) as u64, &mut bytes)?;
+        overlay.read((SLOTS_AT[slot] + TRANSACTION_AT) as u64, &mut bytes)?;
         Ok(u64::from_le_bytes(bytes))
     };
     Ok(if number(1)? > number(0)? { [1, 0] } else { [0, 1] })
@@ -125,7 +125,7 @@ fn slots(path: &Path) -> io::Result<[usize; 2]> {
 fn mended(path: &Path, slot: usize) -> io::Result<Overlay> {
     let overlay = Overlay::open(path)?;
     let mut header = [0; SLOTS_AT[0]];
-    read_padded(&overlay, 0, &mut header)?;
+    overlay.read(0, &mut header)?;
     let length = overlay.len()?;
     let rounded = length.next_multiple_of(u64::from(PAGE));
     let described = described_length(&header);
@@ -151,12 +151,6 @@ fn described_length(header: &[u8]) -> u64 {
     };
     let pages = number(LAYOUT_AT) * u64::from(REGION[1]) + number(LAYOUT_AT + 4);
     (1 + pages).saturating_mul(u64::from(PAGE))
-}
-
-/// Reads what a file has, with zeros behind its end.
-fn read_padded(overlay: &Overlay, offset: u64, out: &mut [u8]) -> io::Result<()> {
-    let there = overlay.len()?.saturating_sub(offset).min(out.len() as u64) as usize;
-    overlay.read(offset, &mut out[..there])
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use redb::{
 use super::aside::set_aside;
 use super::database::{Problem, guard, io_fault, open_or_create, remove_if_there, sync_folder};
 use super::mended::{discard, open_mended, open_unchanged};
+use super::ordered::{Ascending, AscendingKeys};
 use super::pieces::{read_piece_key, row_bounds};
 use super::store::{EmbeddedStore, STORE_FILE, StoreOptions, lock_folder, run_blocking};
 use super::tables::{BLOB_LENGTHS, BLOBS, DATA, INFORMATION, MESSAGES, OFFSETS, POSITIONS, TOPICS, Tables};
@@ -234,26 +235,32 @@ impl Copy<'_> {
     fn queue(&mut self) -> Result<(), Problem> {
         let mut topics: Vec<(String, u32)> = Vec::new();
         self.read_on(|old| {
+            let mut order = Ascending::new();
             for entry in old.open_table(TOPICS)?.iter()? {
                 let (name, partitions) = entry?;
+                order.check(name.value().to_owned())?;
                 topics.push((name.value().to_owned(), partitions.value()));
             }
             Ok(())
         })?;
         let mut offsets: Vec<(String, u32, (u64, u64))> = Vec::new();
         self.read_on(|old| {
+            let mut order = Ascending::new();
             for entry in old.open_table(OFFSETS)?.iter()? {
                 let (key, extent) = entry?;
                 let (topic, partition) = key.value();
+                order.check((topic.to_owned(), partition))?;
                 offsets.push((topic.to_owned(), partition, extent.value()));
             }
             Ok(())
         })?;
         let mut positions: Vec<(String, String, u32, u64)> = Vec::new();
         self.read_on(|old| {
+            let mut order = Ascending::new();
             for entry in old.open_table(POSITIONS)?.iter()? {
                 let (key, position) = entry?;
                 let (topic, group, partition) = key.value();
+                order.check((topic.to_owned(), group.to_owned(), partition))?;
                 positions.push((topic.to_owned(), group.to_owned(), partition, position.value()));
             }
             Ok(())
@@ -314,9 +321,10 @@ impl Copy<'_> {
         let Ok(table) = guard(|| Ok(self.old.open_table(MESSAGES)?)) else { return Ok(()) };
         let read = |from: u64, to: u64| {
             guard(|| {
-                let mut found = Vec::new();
+                let (mut found, mut order) = (Vec::new(), Ascending::new());
                 for entry in table.range((topic, partition, from)..(topic, partition, to))? {
                     let (key, value) = entry?;
+                    order.check(key.value().2)?;
                     found.push((key.value().2, value.value().to_vec()));
                 }
                 Ok(found)
@@ -355,8 +363,10 @@ impl Copy<'_> {
     fn blobs(&mut self) -> Result<(), Problem> {
         let mut names: Vec<(String, u64)> = Vec::new();
         self.read_on(|old| {
+            let mut order = Ascending::new();
             for entry in old.open_table(BLOB_LENGTHS)?.iter()? {
                 let (name, length) = entry?;
+                order.check(name.value().to_owned())?;
                 names.push((name.value().to_owned(), length.value()));
             }
             Ok(())
@@ -364,9 +374,10 @@ impl Copy<'_> {
         for (name, length) in names {
             let mut pieces: Vec<(u64, Vec<u8>)> = Vec::new();
             let read = guard(|| {
-                let table = self.old.open_table(BLOBS)?;
+                let (table, mut order) = (self.old.open_table(BLOBS)?, Ascending::new());
                 for entry in table.range((name.as_str(), 0)..=(name.as_str(), u64::MAX))? {
                     let (key, value) = entry?;
+                    order.check(key.value().1)?;
                     pieces.push((key.value().1, value.value().to_vec()));
                 }
                 Ok(())
@@ -390,9 +401,10 @@ impl Copy<'_> {
 /// Every piece of a row in a table.
 fn raw_cells(table: &CellTable, row: &str) -> Result<RawCells, Problem> {
     let (first, end) = row_bounds(row);
-    let mut cells = Vec::new();
+    let (mut cells, mut order) = (Vec::new(), AscendingKeys::new(&first, &end));
     for entry in table.range(first.as_slice()..end.as_slice())? {
         let (key, value) = entry?;
+        order.check(key.value())?;
         cells.push((key.value().to_vec(), value.value().to_vec()));
     }
     Ok(cells)
@@ -402,6 +414,10 @@ fn raw_cells(table: &CellTable, row: &str) -> Result<RawCells, Problem> {
 fn find_rows(table: &CellTable, rows: &mut BTreeSet<String>) {
     let mut start: Vec<u8> = Vec::new();
     while let Ok(Some(key)) = guard(|| Ok(table.range(start.as_slice()..)?.next().transpose()?.map(key_of))) {
+        // Pages that lead back would lead round for ever.
+        if key < start {
+            break;
+        }
         start = match row_of(&key) {
             Some(row) => {
                 let next = row_bounds(&row).1;
@@ -421,6 +437,9 @@ fn find_rows(table: &CellTable, rows: &mut BTreeSet<String>) {
             Ok(last.transpose()?.map(key_of))
         });
         let Ok(Some(key)) = last else { return };
+        if key < start || end.as_ref().is_some_and(|end| key >= *end) {
+            return;
+        }
         end = Some(match row_of(&key) {
             Some(row) => {
                 let first = row_bounds(&row).0;
