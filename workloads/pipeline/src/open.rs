@@ -8,7 +8,7 @@ use medindex_backends::embedded::{
     CATALOG_FILE, EmbeddedStore, MemoryCache, STORE_FILE, StoreOptions, open_catalog,
     set_damaged_catalog_aside,
 };
-use medindex_backends::{Fault, Queue as _};
+use medindex_backends::{CatalogError, Fault, Queue as _};
 use medindex_embedding::{Embedder, Manifest};
 use medindex_index::{Index, IndexError, IndexOptions, LogPositions};
 use medindex_proto::names::{
@@ -199,6 +199,9 @@ async fn repair_parts(
 /// Damage of what a repair can make again or pass over is told with that cure, and not as the damage of a server would be.
 fn with_cure<T>(outcome: Result<T, OpenError>, folder: &Path) -> Result<T, OpenError> {
     outcome.map_err(|error| match &error {
+        OpenError::Backend(BackendError::Catalog(found @ CatalogError::Decode { .. })) => {
+            parts::refuse(folder, format!("{CATALOG_FILE} cannot be read ({found})"))
+        }
         OpenError::Backend(backend @ (BackendError::Catalog(_) | BackendError::Store(_))) => {
             match (backend, backend.fault()) {
                 (BackendError::Catalog(_), Some(Fault::Corrupted { source, .. })) => {
@@ -272,6 +275,13 @@ async fn open_core(
             if restored > 0 {
                 tracing::warn!(topic, restored, "offsets of partitions were lost and are written again");
             }
+        }
+    }
+    if check == Check::Leave {
+        let passed = store.pass_lost(TOPIC_IMAGE_UPLOAD, embed::GROUP).await;
+        let passed = passed.map_err(|source| no_store(folder, source))?;
+        if passed > 0 {
+            tracing::warn!(passed, "uploads at the ends of partitions were lost and are not waited for");
         }
     }
     match check {

@@ -141,6 +141,23 @@ pub(super) fn restore_offsets(tables: &mut Tables<'_>, topic: &str) -> Result<u3
     Ok(restored)
 }
 
+/// Moves a group past messages that damage took at the end of partitions, which would be waited for for ever; returns of how many partitions.
+pub(super) fn pass_lost(tables: &mut Tables<'_>, topic: &str, group: &str) -> Result<u32, StorageError> {
+    let Some(partitions) = tables.topics.get(topic)?.map(|found| found.value()) else { return Ok(0) };
+    let mut passed = 0;
+    for partition in 0..partitions {
+        let end = tables.offsets.get((topic, partition))?.map_or(0, |extent| extent.value().1);
+        let key = (topic, group, partition);
+        let position = tables.positions.get(key)?.map_or(0, |position| position.value());
+        let rest = (topic, partition, position)..=(topic, partition, u64::MAX);
+        if position < end && tables.messages.range(rest)?.next().is_none() {
+            tables.positions.insert(key, end)?;
+            passed += 1;
+        }
+    }
+    Ok(passed)
+}
+
 /// Number of partitions of a topic.
 pub(super) fn partitions(
     transaction: &ReadTransaction,

@@ -80,6 +80,15 @@ impl EmbeddedStore {
         self.write(64, move |tables| log::restore_offsets(tables, &topic), |_| ()).await
     }
 
+    /// Moves a group past messages that damage took at the ends of a topic's partitions; returns of how many partitions. Nobody may consume meanwhile.
+    ///
+    /// # Errors
+    /// [`Fault`] when the store cannot be read or written.
+    pub async fn pass_lost(&self, topic: &str, group: &str) -> Result<u32, Fault> {
+        let (topic, group) = (topic.to_owned(), group.to_owned());
+        self.write(64, move |tables| log::pass_lost(tables, &topic, &group), |_| ()).await
+    }
+
     /// The first damage that a read or a write met since the store was opened.
     pub fn damage(&self) -> Option<String> {
         self.shared.slot.damage().map(str::to_owned)

@@ -56,6 +56,10 @@ impl Dialect {
             },
             sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => Fault::Closed { place },
             sqlx::Error::Tls(source) => Fault::Inaccessible { place, source: tls_failed(&source).into() },
+            // What was written as one type is there as another.
+            error @ (sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)) => {
+                Fault::Corrupted { place, source: Box::new(error) }
+            }
             other => Fault::Failed { place, source: Box::new(other) },
         }
     }
