@@ -173,12 +173,10 @@ fn classify_sqlite(place: &str, error: &dyn DatabaseError) -> Option<Fault> {
         10 if matches!(code, 778 | 4874) => Some(Fault::DiskFull { place, source }),
         // IOERR_SHORT_READ, IOERR_DATA, IOERR_CORRUPTFS
         10 if matches!(code, 522 | 8202 | 8458) => Some(Fault::Corrupted { place, source }),
-        // What else the disk does not do is no damage of the file.
-        10 => Some(Fault::Inaccessible { place, source }),
         // CORRUPT, NOTADB
         11 | 26 => Some(Fault::Corrupted { place, source }),
-        // PERM, READONLY, CANTOPEN, AUTH
-        3 | 8 | 14 | 23 => Some(Fault::Inaccessible { place, source }),
+        // PERM, READONLY, CANTOPEN, AUTH; and IOERR: what else the disk does not do is no damage of the file
+        3 | 8 | 10 | 14 | 23 => Some(Fault::Inaccessible { place, source }),
         _ => None,
     }
 }
