@@ -6,7 +6,7 @@ use medindex_operator::names::TRAIN_GENERATION;
 use medindex_operator::reconcile::call::bounded;
 use medindex_operator::reconcile::dereference::dereference;
 use medindex_operator::reconcile::objects::Live;
-use medindex_operator::reconcile::training::{JobState, job_state, newest_of};
+use medindex_operator::reconcile::training::{JobState, job_state, newest};
 use serde_json::{Value, json};
 
 use crate::access::Access;
@@ -66,8 +66,7 @@ fn next_training(index: &MedicalImageIndex, live: &[Live]) -> Result<i64, String
     if status.images.is_some_and(|images| images.indexed == 0) {
         return Err(format!("{name} has no searchable image to learn from yet"));
     }
-    let newest = newest_of(name, live);
-    match newest {
+    match newest(name, live) {
         Some((generation, job)) if job_state(job) == JobState::Running => Err(format!(
             "training {generation} runs already: kubectl medindex logs {name} -c trainer -f follows it"
         )),

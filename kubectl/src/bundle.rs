@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::api::core::v1::{Event, Node, Pod};
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{DynamicObject, ListParams, LogParams};
+use kube::api::{ListParams, LogParams};
 use kube::{Api, ResourceExt as _};
 use medindex_operator::reconcile::call::bounded;
 use medindex_operator::reconcile::dereference::dereference;
@@ -195,9 +195,7 @@ async fn add_operator(contents: &mut Contents, access: &Access, tail: i64) {
 
 /// Nodes: what they have and what keeps pods from them.
 async fn add_nodes(contents: &mut Contents, access: &Access) {
-    let kind = kube::api::GroupVersionKind::gvk("", "v1", "Node");
-    let resource = kube::api::ApiResource::from_gvk_with_plural(&kind, "nodes");
-    let api: Api<DynamicObject> = Api::all_with(access.client.clone(), &resource);
+    let api: Api<Node> = Api::all(access.client.clone());
     match bounded(api.list(&ListParams::default())).await {
         Ok(listed) => contents.object("nodes.yaml", &listed.items),
         Err(error) => contents.missing("nodes", error),

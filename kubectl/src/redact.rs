@@ -49,7 +49,7 @@ pub fn object(value: &mut Value) {
             fields.remove("kubectl.kubernetes.io/last-applied-configuration");
             let is_secret_variable = fields.get("name").and_then(Value::as_str).is_some_and(is_secret_name);
             for (name, field) in fields.iter_mut() {
-                let is_secret = is_secret_variable && name == "value" || is_value_of_secret(name, field);
+                let is_secret = is_secret_variable && name == "value" || holds_secret(name);
                 if is_secret && field.is_string() {
                     *field = REDACTED.into();
                 } else {
@@ -64,12 +64,8 @@ pub fn object(value: &mut Value) {
 }
 
 /// Fields whose name says that they hold a secret. Those that name a Secret (`loginSecret: radiology-kafka`) say where to look and stay.
-fn is_value_of_secret(name: &str, value: &Value) -> bool {
-    is_secret_name(name)
-        && value.is_string()
-        && !name.ends_with("Secret")
-        && !name.ends_with("secretName")
-        && !name.ends_with("Name")
+fn holds_secret(name: &str) -> bool {
+    is_secret_name(name) && !name.ends_with("Secret") && !name.ends_with("Name")
 }
 
 fn is_secret_name(name: &str) -> bool {

@@ -10,7 +10,6 @@
 //! ```
 
 use k8s_openapi::api::core::v1::Event;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use medindex_operator::api::{MedicalImageIndex, condition_types};
 use medindex_operator::names::{Component, selector_labels};
 use medindex_operator::reconcile::objects::Live;
@@ -78,14 +77,6 @@ pub fn tree(shown: &Shown<'_>) -> Vec<String> {
     lines
 }
 
-fn conditions(index: &MedicalImageIndex) -> &[Condition] {
-    index.status.as_ref().map_or(&[], |status| &status.conditions)
-}
-
-fn condition<'a>(index: &'a MedicalImageIndex, name: &str) -> Option<&'a Condition> {
-    conditions(index).iter().find(|condition| condition.type_ == name)
-}
-
 fn mark(status: Option<&str>) -> &'static str {
     match status {
         Some("True") => "✓",
@@ -97,7 +88,7 @@ fn mark(status: Option<&str>) -> &'static str {
 fn headline(index: &MedicalImageIndex) -> String {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let name = format!("{}/{}", text(&index.metadata.namespace), text(&index.metadata.name));
-    let ready = condition(index, condition_types::READY);
+    let ready = index.condition(condition_types::READY);
     let told = ready.map_or_else(
         || "no operator has looked at it yet".to_owned(),
         |ready| format!("{}, {}", ready.reason, ready.message),
@@ -110,11 +101,11 @@ fn headline(index: &MedicalImageIndex) -> String {
 fn exceptions(index: &MedicalImageIndex) -> Vec<Node> {
     let mut nodes = Vec::new();
     for (name, word) in [(condition_types::STALLED, "stalled"), (condition_types::DEGRADED, "degraded")] {
-        if let Some(found) = condition(index, name).filter(|found| found.status == "True") {
+        if let Some(found) = index.condition(name).filter(|found| found.status == "True") {
             nodes.push(Node::leaf(format!("! {word}: {}: {}", found.reason, found.message)));
         }
     }
-    let reconciling = condition(index, condition_types::RECONCILING);
+    let reconciling = index.condition(condition_types::RECONCILING);
     if let Some(found) = reconciling.filter(|found| found.reason == "ReconcileFailed") {
         nodes.push(Node::leaf(format!("! the last reconcile failed: {}", found.message)));
     }
@@ -160,21 +151,20 @@ fn numbers(index: &MedicalImageIndex) -> Vec<Node> {
 
 /// A part of the index by its condition, with what it is made of.
 fn part(shown: &Shown<'_>, name: &str, word: &str, children: Vec<Node>) -> Node {
-    let found = condition(shown.index, name);
+    let found = shown.index.condition(name);
     let told = found.map_or_else(String::new, |found| format!("{}: {}", found.reason, found.message));
     let text = format!("{} {word:<9} {told}", mark(found.map(|found| found.status.as_str())));
     Node { text: text.trim_end().to_owned(), children }
 }
 
-fn is_of(live: &Live, index: &MedicalImageIndex, component: Component) -> bool {
-    let labels = selector_labels(index.metadata.name.as_deref().unwrap_or_default(), component);
-    let found = live.object.metadata.labels.clone().unwrap_or_default();
-    labels.iter().all(|(key, value)| found.get(key) == Some(value))
+/// Objects of a kind that belong to a component.
+fn objects<'a>(shown: &Shown<'a>, kind: &str, component: Component) -> impl Iterator<Item = &'a Live> {
+    let labels = selector_labels(shown.index.metadata.name.as_deref().unwrap_or_default(), component);
+    shown.live.iter().filter(move |live| live.kind.kind == kind && live.has_labels(&labels))
 }
 
 fn pods(shown: &Shown<'_>, component: Component) -> Vec<Node> {
-    let of_it = |live: &&Live| live.kind.kind == "Pod" && is_of(live, shown.index, component);
-    let mut pods: Vec<&Live> = shown.live.iter().filter(of_it).collect();
+    let mut pods: Vec<&Live> = objects(shown, "Pod", component).collect();
     // search-10 comes after search-9.
     pods.sort_by_key(|pod| (pod.name().len(), pod.name().to_owned()));
     pods.into_iter().map(|pod| Node::leaf(pod_line(pod))).collect()
@@ -209,8 +199,7 @@ fn pod_line(pod: &Live) -> String {
 }
 
 fn jobs(shown: &Shown<'_>, component: Component) -> Vec<Node> {
-    let of_it = |live: &&Live| live.kind.kind == "Job" && is_of(live, shown.index, component);
-    let jobs = shown.live.iter().filter(of_it);
+    let jobs = objects(shown, "Job", component);
     jobs.map(|job| Node::leaf(format!("{}  {:?}", job.name(), job_state(job)))).collect()
 }
 

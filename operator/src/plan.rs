@@ -87,7 +87,8 @@ pub async fn plan(
 
 async fn kubernetes(client: &Client, index: &ValidatedIndex) -> Result<Vec<String>, PlanError> {
     let found = dereference::dereference(client, &index.namespace, &index.name).await?;
-    let training = crate::reconcile::training::newest(index, &found.live).map(|(generation, _)| generation);
+    let training =
+        crate::reconcile::training::newest(&index.name, &found.live).map(|(generation, _)| generation);
     let desired = build(index, &Surroundings { training, ..found.surroundings })?;
     let mut lines = vec!["Kubernetes:".to_owned()];
     for object in &desired {

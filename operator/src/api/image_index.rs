@@ -1,5 +1,6 @@
 //! The resource itself: its parts, its rules across parts, and how `kubectl get` shows it.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -117,6 +118,11 @@ fn default_organisation() -> String {
 }
 
 impl MedicalImageIndex {
+    /// A condition of its status, by its type.
+    pub fn condition(&self, name: &str) -> Option<&Condition> {
+        self.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == name)
+    }
+
     /// Name of the index in the backends: what its topics begin with, and its HBase namespace unless another is given.
     pub fn index_name(&self) -> &str {
         let named = self.spec.kafka.prefix.as_deref();

@@ -1,6 +1,7 @@
 //! Tables through HBase's Thrift 2 servers, and the real [`Backends`].
 
 use std::collections::BTreeMap;
+use std::io;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -95,7 +96,9 @@ async fn administer<T: Send + 'static>(
     limit: Duration,
     work: impl Fn(&mut HbaseAdmin) -> Result<T, HbaseAdminError> + Send + 'static,
 ) -> Result<T, ExternalError> {
-    let (servers, tls) = (access.hbase.clone(), access.hbase_tls.clone());
+    let servers = access.hbase.clone();
+    // Made once: a connection made with another configuration is not used again.
+    let tls = access.hbase_tls.as_ref().map(|tls| tls.client_config().map_err(|error| error.to_string()));
     let limits = TimeLimits { connect: CONNECT_WITHIN, answer: limit };
     let all = move || {
         let mut servers = servers.into_iter().peekable();
@@ -103,7 +106,7 @@ async fn administer<T: Send + 'static>(
             let server = servers.next().unwrap_or_default();
             let mut admin = HbaseAdmin::new(server, limits);
             if let Some(tls) = tls.clone() {
-                admin = admin.with_tls(move || tls.client_config());
+                admin = admin.with_tls(move || tls.clone().map_err(io::Error::other));
             }
             match work(&mut admin) {
                 Err(HbaseAdminError::Connect { .. }) if servers.peek().is_some() => {}

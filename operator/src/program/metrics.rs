@@ -10,7 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::api::{MedicalImageIndex, condition_types};
+use crate::api::condition_types;
 use crate::reconcile::watched::{Guarded, readable};
 
 /// Upper bounds of the buckets, in seconds.
@@ -105,7 +105,7 @@ impl Metrics {
         let mut counts = [[0; STATUSES.len()]; condition_types::ALL.len()];
         for index in readable(all) {
             for (condition, counts) in condition_types::ALL.into_iter().zip(&mut counts) {
-                let status = status_of(index, condition);
+                let status = index.condition(condition).map_or("Unknown", |found| found.status.as_str());
                 let place = STATUSES.iter().position(|known| *known == status);
                 counts[place.unwrap_or(UNKNOWN)] += 1;
             }
@@ -126,12 +126,6 @@ impl Metrics {
         text::encode(&mut text, &self.registry)?;
         Ok(text)
     }
-}
-
-/// The status of a condition, as the resource tells it.
-fn status_of<'a>(index: &'a MedicalImageIndex, condition: &str) -> &'a str {
-    let mut conditions = index.status.iter().flat_map(|status| &status.conditions);
-    conditions.find(|known| known.type_ == condition).map_or("Unknown", |known| known.status.as_str())
 }
 
 fn outcome(succeeded: bool) -> &'static str {

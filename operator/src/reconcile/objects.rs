@@ -1,5 +1,7 @@
 //! The kinds of objects that the operator makes, and how a live object is compared with what it shall be.
 
+use std::collections::BTreeMap;
+
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::Value;
 
@@ -80,6 +82,12 @@ impl Live {
     /// Whether it is the object that `object` describes: of its kind and name.
     pub fn is(&self, object: &Value) -> bool {
         Kind::of(object) == Some(self.kind) && object["metadata"]["name"] == self.name()
+    }
+
+    /// Whether it has all of these labels.
+    pub fn has_labels(&self, labels: &BTreeMap<String, String>) -> bool {
+        let found = self.object.metadata.labels.as_ref();
+        labels.iter().all(|(key, value)| found.is_some_and(|found| found.get(key) == Some(value)))
     }
 
     /// The whole object as JSON, for comparison.

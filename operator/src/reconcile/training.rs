@@ -32,12 +32,7 @@ pub fn job_state(job: &Live) -> JobState {
 }
 
 /// The newest training that there is: its generation and its Job.
-pub fn newest<'a>(index: &ValidatedIndex, live: &'a [Live]) -> Option<(i64, &'a Live)> {
-    newest_of(&index.name, live)
-}
-
-/// The same for an index of which only the name is known.
-pub fn newest_of<'a>(index: &str, live: &'a [Live]) -> Option<(i64, &'a Live)> {
+pub fn newest<'a>(index: &str, live: &'a [Live]) -> Option<(i64, &'a Live)> {
     let prefix = training_name(index, 0);
     let prefix = prefix.trim_end_matches('0');
     let number = |job: &Live| job.name().strip_prefix(prefix)?.parse::<i64>().ok();
@@ -47,7 +42,7 @@ pub fn newest_of<'a>(index: &str, live: &'a [Live]) -> Option<(i64, &'a Live)> {
 
 /// The generation that has to be trained or kept as the newest Job; `None` when there never was one and none is due.
 pub fn wanted(index: &ValidatedIndex, status: Option<&IndexStatus>, live: &[Live]) -> Option<i64> {
-    let newest = newest(index, live);
+    let newest = newest(&index.name, live);
     if let Some(requested) = requested(index, newest.as_ref()) {
         return Some(requested);
     }
@@ -117,7 +112,7 @@ pub fn part(index: &ValidatedIndex, status: Option<&IndexStatus>, live: &[Live])
             ),
         );
     }
-    if let Some((generation, job)) = newest(index, live) {
+    if let Some((generation, job)) = newest(&index.name, live) {
         match job_state(job) {
             JobState::Running => {
                 return Part::ready(

@@ -56,10 +56,7 @@ fn workload<'a>(index: &ValidatedIndex, component: Component, live: &'a [Live]) 
 /// Why the first pod that is not ready is not: scheduling, images, containers.
 fn trouble(index: &ValidatedIndex, component: Component, live: &[Live]) -> Option<(&'static str, String)> {
     let labels = selector_labels(&index.name, component);
-    let is_pod_of_it = |live: &&Live| {
-        let found = live.object.metadata.labels.clone().unwrap_or_default();
-        live.kind.kind == "Pod" && labels.iter().all(|(key, value)| found.get(key) == Some(value))
-    };
+    let is_pod_of_it = |live: &&Live| live.kind.kind == "Pod" && live.has_labels(&labels);
     live.iter().filter(is_pod_of_it).find_map(|pod| pod_trouble(pod.name(), &pod.object.data))
 }
 

@@ -252,12 +252,11 @@ pub(crate) async fn page_changes(
         if matches!(record.status, ImageStatus::Failed | ImageStatus::Deleting) {
             continue;
         }
-        let row = match row.as_ref().map_err(String::clone).and_then(|row| {
-            match lacks_vectors(row, dimension) {
-                None => Ok(row),
-                Some(damage) => Err(damage),
-            }
-        }) {
+        let whole = match row {
+            Ok(row) => lacks_vectors(row, dimension).map_or(Ok(row), Err),
+            Err(damage) => Err(damage.clone()),
+        };
+        let row = match whole {
             Ok(row) => row,
             // The folder is refused, or the repair says so, where the catalog calls the image indexed.
             Err(reason) => {

@@ -37,7 +37,7 @@ use crate::search::{self, SearchError, SearchRequest, SearchResponse};
 use crate::searcher::Searcher;
 use crate::settings::Settings;
 use crate::train::{self, TrainError, TrainingStage};
-use crate::{generations, maintain, operations, previews, status};
+use crate::{follow, generations, maintain, operations, previews, status};
 
 /// All flows over one set of backends. Cheap to clone; clones share everything.
 #[derive(Clone)]
@@ -290,6 +290,19 @@ impl Pipeline {
     /// What became of the operations that this process recorded.
     pub fn operation_counts(&self) -> OperationLogCounts {
         self.context.operation_counts()
+    }
+
+    /// Uploads and changes that are not in this process' own index yet.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    pub async fn waiting(&self) -> Result<u64, BackendError> {
+        let uploads = ingest::embed::lag(&self.context).await?;
+        let changes = match &self.context.shard {
+            Some(shard) => follow::lag(shard).await?,
+            None => 0,
+        };
+        Ok(uploads + changes)
     }
 
     /// How the system stands.

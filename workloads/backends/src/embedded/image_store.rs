@@ -8,7 +8,7 @@ use medindex_proto::{RowKey, identity::row_prefix};
 use redb::{ReadOnlyTable, ReadTransaction, StorageError};
 
 use super::database::Problem;
-use super::ordered::{Ascending, AscendingKeys};
+use super::ordered::{Ascending, AscendingKeys, out_of_order};
 use super::pieces::{PIECE_BYTES, piece_key, pieces, read_piece_key, remove_row, row_bounds, seal, unseal};
 use super::store::EmbeddedStore;
 use super::tables::{BLOB_LENGTHS, BLOBS, DATA, INFORMATION, Tables};
@@ -304,7 +304,9 @@ fn next_rows(
     while rows.len() < limit && start < past {
         let Some(entry) = table.range(start.as_slice()..past.as_slice())?.next() else { break };
         let (key, _) = entry?;
-        AscendingKeys::new(&start, &past).check(key.value())?;
+        if !(start.as_slice()..past.as_slice()).contains(&key.value()) {
+            return Err(out_of_order().into());
+        }
         match read_piece_key(key.value()).and_then(|(row, ..)| Ok((parse_row(row)?, row_bounds(row).1))) {
             Ok((row, next)) => {
                 rows.push(row);

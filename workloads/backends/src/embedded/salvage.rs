@@ -12,12 +12,13 @@ use std::path::{Path, PathBuf};
 use medindex_proto::RowKey;
 use redb::{
     Database, DatabaseError, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, StorageError,
+    TableDefinition,
 };
 
 use super::aside::set_aside;
 use super::database::{Problem, guard, io_fault, open_or_create, remove_if_there, sync_folder};
 use super::mended::{discard, open_mended, open_unchanged};
-use super::ordered::{Ascending, AscendingKeys};
+use super::ordered::{Ascending, AscendingKeys, out_of_order};
 use super::pieces::{read_piece_key, row_bounds};
 use super::store::{EmbeddedStore, STORE_FILE, StoreOptions, lock_folder, run_blocking};
 use super::tables::{BLOB_LENGTHS, BLOBS, DATA, INFORMATION, MESSAGES, OFFSETS, POSITIONS, TOPICS, Tables};
@@ -233,52 +234,24 @@ impl Copy<'_> {
 
     /// Copies topics, positions and messages. Offsets of partitions that cannot be read are made again from the messages when the store is repaired.
     fn queue(&mut self) -> Result<(), Problem> {
-        let mut topics: Vec<(String, u32)> = Vec::new();
-        self.read_on(|old| {
-            let mut order = Ascending::new();
-            for entry in old.open_table(TOPICS)?.iter()? {
-                let (name, partitions) = entry?;
-                order.check(name.value().to_owned())?;
-                topics.push((name.value().to_owned(), partitions.value()));
-            }
-            Ok(())
-        })?;
-        let mut offsets: Vec<(String, u32, (u64, u64))> = Vec::new();
-        self.read_on(|old| {
-            let mut order = Ascending::new();
-            for entry in old.open_table(OFFSETS)?.iter()? {
-                let (key, extent) = entry?;
-                let (topic, partition) = key.value();
-                order.check((topic.to_owned(), partition))?;
-                offsets.push((topic.to_owned(), partition, extent.value()));
-            }
-            Ok(())
-        })?;
-        let mut positions: Vec<(String, String, u32, u64)> = Vec::new();
-        self.read_on(|old| {
-            let mut order = Ascending::new();
-            for entry in old.open_table(POSITIONS)?.iter()? {
-                let (key, position) = entry?;
-                let (topic, group, partition) = key.value();
-                order.check((topic.to_owned(), group.to_owned(), partition))?;
-                positions.push((topic.to_owned(), group.to_owned(), partition, position.value()));
-            }
-            Ok(())
+        let topics = self.entries(TOPICS, |name, partitions| (name.to_owned(), partitions))?;
+        let mut extents =
+            self.entries(OFFSETS, |(topic, partition), extent| ((topic.to_owned(), partition), extent))?;
+        let positions = self.entries(POSITIONS, |(topic, group, partition), position| {
+            ((topic.to_owned(), group.to_owned(), partition), position)
         })?;
         self.write(|tables| {
             for (name, partitions) in &topics {
                 tables.topics.insert(name.as_str(), partitions)?;
             }
-            for (topic, partition, extent) in &offsets {
+            for ((topic, partition), extent) in &extents {
                 tables.offsets.insert((topic.as_str(), *partition), *extent)?;
             }
-            for (topic, group, partition, position) in &positions {
+            for ((topic, group, partition), position) in &positions {
                 tables.positions.insert((topic.as_str(), group.as_str(), *partition), position)?;
             }
             Ok(())
         })?;
-        let mut extents: BTreeMap<(String, u32), (u64, u64)> =
-            offsets.into_iter().map(|(topic, partition, extent)| ((topic, partition), extent)).collect();
         for (topic, partitions) in topics {
             for partition in 0..partitions {
                 if let Entry::Vacant(place) = extents.entry((topic.clone(), partition)) {
@@ -308,11 +281,32 @@ impl Copy<'_> {
         }
     }
 
-    /// Reads until the end or until damage; what was read before that counts.
-    fn read_on(&self, work: impl FnOnce(&ReadTransaction) -> Result<(), Problem>) -> Result<(), Problem> {
-        match guard(|| work(&self.old)) {
+    /// The entries of a small table until its end or until damage; what was read before that counts.
+    fn entries<K, V, Name, Content>(
+        &self,
+        table: TableDefinition<'static, K, V>,
+        own: impl for<'a> Fn(K::SelfType<'a>, V::SelfType<'a>) -> (Name, Content),
+    ) -> Result<BTreeMap<Name, Content>, Problem>
+    where
+        K: redb::Key + 'static,
+        V: redb::Value + 'static,
+        Name: Ord,
+    {
+        let mut found = BTreeMap::new();
+        let read = guard(|| {
+            for entry in self.old.open_table(table)?.iter()? {
+                let (name, content) = entry?;
+                let (name, content) = own(name.value(), content.value());
+                if found.last_key_value().is_some_and(|(last, _)| *last >= name) {
+                    return Err(out_of_order().into());
+                }
+                found.insert(name, content);
+            }
+            Ok(())
+        });
+        match read {
             Err(problem) if !problem.is_damage() => Err(problem),
-            _ => Ok(()),
+            _ => Ok(found),
         }
     }
 
@@ -361,16 +355,7 @@ impl Copy<'_> {
 
     /// Copies the blobs that are whole.
     fn blobs(&mut self) -> Result<(), Problem> {
-        let mut names: Vec<(String, u64)> = Vec::new();
-        self.read_on(|old| {
-            let mut order = Ascending::new();
-            for entry in old.open_table(BLOB_LENGTHS)?.iter()? {
-                let (name, length) = entry?;
-                order.check(name.value().to_owned())?;
-                names.push((name.value().to_owned(), length.value()));
-            }
-            Ok(())
-        })?;
+        let names = self.entries(BLOB_LENGTHS, |name, length| (name.to_owned(), length))?;
         for (name, length) in names {
             let mut pieces: Vec<(u64, Vec<u8>)> = Vec::new();
             let read = guard(|| {

@@ -64,13 +64,6 @@ struct View {
     explain: Option<serde_json::Value>,
 }
 
-/// What of a status says that images are on their way.
-#[derive(Deserialize)]
-struct Waiting {
-    upload_lag: u64,
-    index_lag: u64,
-}
-
 #[derive(Deserialize)]
 struct Row {
     rank: usize,
@@ -87,12 +80,9 @@ pub(crate) async fn run(context: &Context, asked: &SearchArguments) -> Result<()
     let question = asked.question()?;
     let service = Service::open_existing(&context.options).await?;
     let outcome = service.search(&question).await;
-    // A status that cannot be had takes nothing away from the answer.
-    let status = if outcome.is_ok() { service.status().await.ok() } else { None };
+    let waits = outcome.is_ok() && service.waits().await;
     let json = service.finish(outcome).await?;
-    if let Some(waiting) = status.as_deref().map(from_json::<Waiting>).transpose()?
-        && waiting.upload_lag + waiting.index_lag > 0
-    {
+    if waits {
         note(
             "medindex: not all accepted images are searchable yet, so they are in no answer; medindex status says how many wait",
         );

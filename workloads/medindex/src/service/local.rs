@@ -39,6 +39,17 @@ impl Local {
         to_json(&self.pipeline.status().await.map_err(|error| Failure::flow(&error))?)
     }
 
+    pub(crate) async fn waits(&self) -> bool {
+        match self.pipeline.waiting().await {
+            Ok(waiting) => waiting > 0,
+            // An answer to something else is not lost over this.
+            Err(error) => {
+                tracing::warn!(%error, "it is not known whether images are on their way to the index");
+                false
+            }
+        }
+    }
+
     pub(crate) async fn train(&self) -> Result<String, Failure> {
         let progress = |stage: TrainingStage| note(words(stage));
         to_json(&self.pipeline.train(&progress).await.map_err(|error| Failure::flow(&error))?)

@@ -107,6 +107,14 @@ impl Service {
         }
     }
 
+    /// Whether accepted images are on their way to the index of a folder. A server is not asked: its work goes on without this command.
+    pub(crate) async fn waits(&self) -> bool {
+        match self {
+            Self::Local(local) => local.waits().await,
+            Self::Remote(_) => false,
+        }
+    }
+
     /// Trains a new generation.
     pub(crate) async fn train(&self) -> Result<String, Failure> {
         match self {
