@@ -153,6 +153,11 @@ pub(crate) fn region(text: &str) -> Result<Region, Problem> {
 }
 
 fn filter(text: &str) -> Result<Filter, Problem> {
+    if text.trim().is_empty() {
+        return Err(Problem::bad_request(
+            "filter is empty: write a condition like modality=CT, or leave it out",
+        ));
+    }
     parse_filter(text).map_err(|refused| Problem::bad_request(format!("filter: {refused}")))
 }
 

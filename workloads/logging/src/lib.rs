@@ -21,8 +21,13 @@ pub fn parse_filter(text: &str) -> Result<EnvFilter, LevelError> {
     if !text.split(',').all(names_level) {
         return Err(wrong());
     }
-    EnvFilter::try_new(text).map_err(|_| wrong())
+    let quiet = DEPENDENCIES.iter().filter(|(target, _)| !text.contains(target));
+    let directives = quiet.map(|(target, level)| format!("{target}={level},")).collect::<String>() + text;
+    EnvFilter::try_new(directives).map_err(|_| wrong())
 }
+
+/// Libraries that log what they also return as an error, or what is of no use to who runs the program. Naming a target in the level gives it back.
+const DEPENDENCIES: [(&str, &str); 1] = [("jpeg2k", "off")];
 
 /// Whether a directive ends in a level.
 fn names_level(directive: &str) -> bool {

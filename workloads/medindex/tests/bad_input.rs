@@ -9,7 +9,7 @@ use common::{Data, finish, medindex, picture, run, sample};
 
 #[test]
 fn the_command_line_is_checked_before_anything_is_opened() {
-    let cases: [(&[&str], &str); 28] = [
+    let cases: [(&[&str], &str); 29] = [
         (&["import", ""], "PATH is empty"),
         (&["delete", "--patient", ""], "--patient is empty"),
         (&["status", "--server", "https://127.0.0.1:1"], "HTTPS"),
@@ -20,6 +20,7 @@ fn the_command_line_is_checked_before_anything_is_opened() {
         (&["search", "x.png", "-k", "-1"], "at least 1 result"),
         (&["search", "x.png", "-k", "many"], "not a whole number"),
         (&["search", "x.png", "--probes", "0"], "at least 1 list"),
+        (&["search", "x.png", "--frame", "-1"], "frames are counted from 0"),
         (&["search", "x.png", "--roi", "-1,0,5,5"], "x,y,width,height"),
         (&["status", "--max-pixels", "0"], "0 is not in 1.."),
         (&["status", "--max-frames", "5000000000"], "5000000000 is not in 1.."),

@@ -25,6 +25,7 @@ use crate::flight::SingleFlight;
 use crate::folder::{FOLDER_FORMAT, FolderDescription, FolderError, prepare_folder};
 use crate::hot_results::Caches;
 use crate::ingest::embed;
+use crate::ingest::sweep::Uploaders;
 use crate::repair::{self, RepairReport};
 use crate::searcher::Searcher;
 use crate::settings::Settings;
@@ -406,7 +407,7 @@ async fn start(
     core.tasks.spawn(maintain::run(Arc::clone(shard)));
     core.tasks.spawn(mend::run(Arc::clone(shard)));
     core.tasks.spawn(read_through::run(Arc::clone(&core)));
-    core.tasks.spawn(ingest::sweep::run(Arc::clone(&core)));
+    core.tasks.spawn(ingest::sweep::run(Arc::clone(&core), Uploaders::Here));
     core.tasks.spawn(operations::consume(Arc::clone(&core)));
     core.add_check(UploadLagCheck::default());
     core.add_check(IndexLagCheck::new(shard));

@@ -22,6 +22,7 @@ use crate::flight::SingleFlight;
 use crate::hot_results::{CacheCounts, Caches};
 use crate::ingest::direct::{Direct, Elsewhere};
 use crate::ingest::import::ProgressCallback;
+use crate::ingest::sweep::Uploaders;
 use crate::ingest::{
     self, DirectOptions, EmbedWorker, ImportError, ImportItem, ImportSummary, IngestError, Upload,
 };
@@ -56,7 +57,7 @@ impl Pipeline {
 
     /// The flows of a gateway: accepts uploads, asks embedders and search shards, sends again what got stuck. The others run elsewhere.
     pub fn connect(core: Arc<Core>, embedding: Arc<dyn Embedding>, searcher: Arc<dyn Searcher>) -> Self {
-        core.tasks.spawn(ingest::sweep::run(Arc::clone(&core)));
+        core.tasks.spawn(ingest::sweep::run(Arc::clone(&core), Uploaders::Anywhere));
         core.tasks.spawn(operations::consume(Arc::clone(&core)));
         core.add_check(UploadLagCheck::default());
         core.add_check(MissingShardCheck::new(Arc::clone(&searcher)));

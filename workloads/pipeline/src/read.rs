@@ -53,6 +53,16 @@ pub enum ReadError {
         /// What was asked for.
         limit: usize,
     },
+    /// A name that nothing in the log has.
+    #[error("{field}: there is no '{name}'; use one of {known}")]
+    CheckName {
+        /// What is named.
+        field: &'static str,
+        /// What was asked for.
+        name: String,
+        /// All names.
+        known: String,
+    },
     /// Where to go on in a list was not understood.
     #[error("'{0}' does not say where to go on; use the `next` of the page before")]
     ParseCursor(String),
@@ -73,6 +83,7 @@ impl Classified for ReadError {
             Self::AwaitFile(_) | Self::FindFile(_) => ErrorKind::Conflict,
             Self::CheckEdge { .. }
             | Self::CheckLimit { .. }
+            | Self::CheckName { .. }
             | Self::ParseCursor(_)
             | Self::Decode(ImagingError::NoSuchFrame { .. }) => ErrorKind::BadRequest,
             Self::Decode(error) => imaging_kind(error),

@@ -1,4 +1,4 @@
-//! Stopping an import, and repairing a folder while uploads still wait in its queue.
+//! Stopping an import, giving up an upload that was cut off, and repairing a folder while uploads still wait in its queue.
 
 #![allow(clippy::unwrap_used)]
 
@@ -7,7 +7,11 @@ mod support;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use medindex_pipeline::{ErrorKind, ImportItem, OpenError, Pipeline, Settings};
+use medindex_backends::Catalog as _;
+use medindex_backends::catalog::{Acceptance, NewImage};
+use medindex_backends::embedded::open_catalog;
+use medindex_pipeline::{ErrorKind, ImageStatus, ImportItem, OpenError, Pipeline, Settings};
+use medindex_proto::identity::{ImageId, RowKey};
 use support::{DEADLINE, embedder, open, pattern};
 use tokio_util::sync::CancellationToken;
 
@@ -50,6 +54,31 @@ async fn an_import_that_is_told_to_stop_returns_and_keeps_what_it_accepted() {
     drop(pipeline);
     let pipeline = open(folder.path()).await;
     wait_for_all(&pipeline, summary.stored + summary.waiting).await;
+    pipeline.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_a_killed_process_left_incomplete_is_given_up_at_once_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipeline = open(folder.path()).await;
+    let whole = pipeline.accept(pattern(1)).await.unwrap().id;
+    wait_for_all(&pipeline, 1).await;
+    pipeline.shutdown().await.unwrap();
+    drop(pipeline);
+    // A process that is killed between the two leaves the row without the message.
+    let catalog = open_catalog(folder.path()).await.unwrap();
+    let row = catalog.image(&whole).await.unwrap().unwrap().image;
+    let id = ImageId::new();
+    let row_key = RowKey::new(&id, Settings::default().partitions);
+    let cut_off = NewImage { id, row_key, sha256: [7; 32], md5: [7; 16], ..row };
+    assert_eq!(catalog.accept_image(cut_off).await.unwrap(), Acceptance::New(id));
+    catalog.close().await;
+    drop(catalog);
+    let pipeline = open(folder.path()).await;
+    wait_for_all(&pipeline, 1).await;
+    let given_up = pipeline.image(&id).await.unwrap();
+    assert!(given_up.reason.unwrap().contains("upload it again"));
+    assert_eq!(pipeline.image(&whole).await.unwrap().status, ImageStatus::Indexed);
     pipeline.shutdown().await.unwrap();
 }
 

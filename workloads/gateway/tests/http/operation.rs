@@ -94,6 +94,10 @@ async fn what_was_done_is_listed_latest_first_and_found_by_filter() {
     assert_eq!(second["operations"][0], all["operations"][1]);
     house.get("/api/v1/operations?limit=0").await.problem(400, "bad-request");
     house.get("/api/v1/operations?who=me").await.problem(400, "bad-request");
+    for misspelt in ["outcome=zz", "action=image.remove"] {
+        let refused = house.get(&format!("/api/v1/operations?{misspelt}")).await;
+        assert!(refused.problem(400, "bad-request").contains("use one of"), "{misspelt}");
+    }
     house.get("/api/v1/alarms?raised=perhaps").await.problem(400, "bad-request");
     assert!(house.get("/api/v1/alarms?raised=false").await.json()["alarms"].is_array());
 }

@@ -33,6 +33,8 @@ async fn a_stored_image_is_not_its_own_result_and_json_answers_like_the_form() {
     assert_eq!(ids_of(&form).len(), 3);
     assert!(!ids_of(&form).contains(&id.as_str()));
     assert_eq!(ids_of(&form)[0], ids[2].to_string(), "the same picture in another encoding is nearest");
+    let empty = house.post_json("/api/v1/search", &json!({ "id": id, "filter": " " })).await;
+    assert!(empty.problem(400, "bad-request").contains("filter is empty"));
 }
 
 #[tokio::test]

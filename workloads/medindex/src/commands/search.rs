@@ -36,7 +36,7 @@ pub(crate) struct SearchArguments {
     #[arg(long, value_name = "WINDOW", allow_hyphen_values = true)]
     window: Option<String>,
     /// Frame of a multi-frame example, from 0; the middle one when left out.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_frame, allow_negative_numbers = true)]
     frame: Option<u32>,
     /// Lists of the index to probe; more finds more, more slowly.
     #[arg(long, value_name = "N", value_parser = parse_probes, allow_negative_numbers = true)]
@@ -150,6 +150,10 @@ fn parse_count(text: &str, too_few: &str) -> Result<usize, String> {
         Ok(count) => usize::try_from(count).map_err(|error| error.to_string()),
         Err(_) => Err("not a whole number".to_owned()),
     }
+}
+
+fn parse_frame(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| "frames are counted from 0 in whole numbers".to_owned())
 }
 
 fn parse_region(text: &str) -> Result<Box, String> {

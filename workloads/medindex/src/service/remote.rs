@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use medindex_imaging::Limits;
+use medindex_pipeline::DeleteError;
 use medindex_proto::identity::ImageId;
 use medindex_sources::file_name;
 use serde::{Deserialize, Serialize};
@@ -121,10 +122,8 @@ impl Remote {
         self.blocking(move |remote| {
             let ids = remote.images_of_patient(&patient)?;
             if ids.is_empty() {
-                return Err(Failure::new(
-                    Code::NotFound,
-                    format!("there are no images of the patient {patient}"),
-                ));
+                let unknown = DeleteError::FindPatient(patient);
+                return Err(Failure::new(Code::NotFound, unknown.to_string()));
             }
             let mut deleted = Deleted { ids: Vec::new() };
             for id in ids {

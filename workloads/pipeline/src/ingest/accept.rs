@@ -16,6 +16,7 @@ use medindex_proto::identity::{ImageId, RowKey};
 use medindex_proto::message::Message;
 use medindex_proto::messages::{ImageUpload, image_upload};
 use medindex_proto::names::TOPIC_IMAGE_UPLOAD;
+use tokio::sync::MutexGuard;
 
 use crate::alarms::AlarmKind;
 use crate::backend_error::BackendError;
@@ -116,6 +117,7 @@ async fn enter_and_send(
         files.push(examined.upload.bytes);
     }
     let acceptances = accept_rows(context, &images).await?;
+    let _guards = lock_known(context, &acceptances).await;
     let (mut sending, mut labels, mut events) = (Vec::new(), Vec::new(), Vec::new());
     for (((place, image), bytes), acceptance) in places.into_iter().zip(images).zip(files).zip(acceptances) {
         match acceptance {
@@ -156,6 +158,24 @@ async fn enter_and_send(
     sent.and(recorded)?;
     set_labels(context, labels).await?;
     Ok(answers)
+}
+
+/// The locks of images that were here before, so that none is given up as cut off while it is sent again. Where this process embeds, what is sent
+/// waits for its embedding, which takes the same locks; and nothing is given up there.
+async fn lock_known<'a>(
+    context: &'a Context,
+    acceptances: &[Result<Acceptance, CatalogError>],
+) -> Vec<MutexGuard<'a, ()>> {
+    if context.direct.is_some() {
+        return Vec::new();
+    }
+    let known: Vec<ImageId> = acceptances
+        .iter()
+        .flatten()
+        .filter(|acceptance| matches!(acceptance, Acceptance::Duplicate(_)))
+        .map(|acceptance| acceptance.id())
+        .collect();
+    context.locks.lock(&known).await
 }
 
 fn accepted_event(context: &Context, id: &ImageId, name: &str) -> Event {

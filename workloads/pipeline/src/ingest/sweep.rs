@@ -1,5 +1,5 @@
-//! The sweeper: sends accepted images again that are still not searchable, finishes deletions that were cut off, and once a day has the image store
-//! delete what crashed writers of blobs left behind.
+//! The sweeper: sends accepted images again that are still not searchable, gives up uploads that were cut off before they were complete, finishes
+//! deletions that were cut off, and once a day has the image store delete what crashed writers of blobs left behind.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,8 +26,18 @@ const PAGE: usize = 256;
 /// After this many times the age at which images are sent again, one that has no bytes anywhere is given up.
 const LOST_AFTER: u32 = 10;
 
+/// Who else may be in the middle of an upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Uploaders {
+    /// Only this process, as in a data folder, which is locked: what an upload left incomplete before it began is of a process that died.
+    Here,
+    /// Others too: an incomplete upload is given up when it did not go on for long.
+    Anywhere,
+}
+
 /// Runs until the context stops.
-pub(crate) async fn run(core: Arc<Core>) {
+pub(crate) async fn run(core: Arc<Core>, uploaders: Uploaders) {
+    let mut left_behind = (uploaders == Uploaders::Here).then(now_ms);
     let mut period = tokio::time::interval(PERIOD);
     let first = BLOBS_PERIOD.mul_f64(rand::random());
     let mut blobs_period = tokio::time::interval_at(Instant::now() + first, BLOBS_PERIOD);
@@ -36,8 +46,10 @@ pub(crate) async fn run(core: Arc<Core>) {
         tokio::select! {
             () = core.stop.cancelled() => return,
             _ = blobs_period.tick() => sweep_blobs(&core).await,
-            _ = period.tick() => if let Err(error) = sweep(&core, &mut watched).await {
-                tracing::error!(%error, "sweeping is interrupted and will be tried again");
+            _ = period.tick() => match sweep(&core, &mut watched, left_behind).await {
+                Ok(Swept::Nothing) => {}
+                Ok(Swept::All) => left_behind = None,
+                Err(error) => tracing::error!(%error, "sweeping is interrupted and will be tried again"),
             }
         }
     }
@@ -54,15 +66,26 @@ async fn sweep_blobs(core: &Core) {
 /// Images without bytes, and when this process saw each of them first. The times in their rows are those of other clocks.
 type Watched = HashMap<ImageId, Instant>;
 
-/// One round. Images are only looked at while nothing waits in the queue: what waits there is not lost.
-async fn sweep(core: &Core, watched: &mut Watched) -> Result<(), BackendError> {
+/// What a round got through.
+#[derive(PartialEq, Eq)]
+enum Swept {
+    /// Uploads wait in the queue, so that no image was looked at; or there are more of them than one round takes.
+    Nothing,
+    /// All images that were due.
+    All,
+}
+
+/// One round. Images are only looked at while nothing waits in the queue: what waits there is not lost. What was received before `left_behind` and
+/// has no bytes is of a process that died, and is given up at once.
+async fn sweep(core: &Core, watched: &mut Watched, left_behind: Option<i64>) -> Result<Swept, BackendError> {
     finish_deletions(core).await?;
     if lag(core).await? > 0 {
-        return Ok(());
+        return Ok(Swept::Nothing);
     }
     let resend_after = core.settings.resend_after;
-    let before = now_ms() - resend_after.as_millis() as i64;
+    let before = left_behind.unwrap_or_else(|| now_ms() - resend_after.as_millis() as i64);
     let stale = core.ports.catalog.stale_received(before, PAGE).await?;
+    let swept = if stale.len() < PAGE { Swept::All } else { Swept::Nothing };
     let (mut messages, mut resent, mut lost) = (Vec::new(), Vec::new(), Vec::new());
     let seen = std::mem::take(watched);
     for record in stale {
@@ -74,18 +97,11 @@ async fn sweep(core: &Core, watched: &mut Watched) -> Result<(), BackendError> {
         let since = seen.get(&record.image.id).copied().unwrap_or_else(Instant::now);
         watched.insert(record.image.id, since);
         // A bulk import may be embedding what is in no store yet, or be waiting for one; and its clock may be late.
-        if since.elapsed() >= resend_after * (LOST_AFTER - 1) {
-            let reason = "its upload was cut off before it was complete; upload it again".to_owned();
-            lost.push(FailedImage { id: record.image.id, reason });
+        if left_behind.is_some() || since.elapsed() >= resend_after * (LOST_AFTER - 1) {
+            lost.push(record.image.id);
         }
     }
-    if !lost.is_empty() {
-        for image in &lost {
-            let event = Event::new(core, Action::Fail, image.id.to_string(), outcome::FAILED);
-            note(core, event.detail(&image.reason));
-        }
-        mark_failed(core, lost).await?;
-    }
+    give_up(core, &lost).await?;
     if !messages.is_empty() {
         tracing::info!(images = messages.len(), "sending images again that were not embedded");
         core.ports.queue.publish_many(TOPIC_IMAGE_UPLOAD, messages).await?;
@@ -93,7 +109,28 @@ async fn sweep(core: &Core, watched: &mut Watched) -> Result<(), BackendError> {
             note(core, Event::new(core, Action::Resend, id, outcome::DONE));
         }
     }
-    Ok(())
+    Ok(swept)
+}
+
+/// Marks images failed whose uploads were cut off, unless they are being sent again just now: accepting a known file holds its lock from the look
+/// at its status until its message is in the queue.
+async fn give_up(core: &Core, lost: &[ImageId]) -> Result<(), BackendError> {
+    if lost.is_empty() {
+        return Ok(());
+    }
+    let _guards = core.locks.lock(lost).await;
+    if lag(core).await? > 0 {
+        return Ok(());
+    }
+    let records = core.ports.catalog.images(lost).await?;
+    let mut failed = Vec::with_capacity(lost.len());
+    for record in records.into_iter().flatten().filter(|record| record.status == ImageStatus::Received) {
+        let reason = "its upload was cut off before it was complete; upload it again".to_owned();
+        let event = Event::new(core, Action::Fail, record.image.id.to_string(), outcome::FAILED);
+        note(core, event.detail(&reason));
+        failed.push(FailedImage { id: record.image.id, reason });
+    }
+    mark_failed(core, failed).await
 }
 
 async fn has_bytes(core: &Core, record: &ImageRecord) -> Result<bool, BackendError> {

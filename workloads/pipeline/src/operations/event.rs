@@ -106,6 +106,10 @@ pub(crate) mod outcome {
     pub(crate) const CACHED: &str = "cached";
     pub(crate) const DELETED: &str = "deleted";
     pub(crate) const DONE: &str = "done";
+
+    /// All of them.
+    pub(crate) const ALL: [&str; 9] =
+        [ACCEPTED, DUPLICATE, REFUSED, FAILED, ANSWERED, PARTIAL, CACHED, DELETED, DONE];
 }
 
 /// An event on its way into the log.

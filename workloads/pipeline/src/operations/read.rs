@@ -6,6 +6,7 @@ use medindex_backends::catalog::{Cursor, Operation, OperationFilter};
 use serde::Serialize;
 
 use crate::context::Context;
+use crate::operations::event::{ACTIONS, outcome};
 use crate::read::{MAX_LIST, ReadError};
 
 /// Which operations to list.
@@ -72,6 +73,9 @@ pub(crate) async fn list(
         None => None,
         Some(text) => Some(text.parse::<Cursor>().map_err(|_| ReadError::ParseCursor(text.clone()))?),
     };
+    let actions = ACTIONS.map(|description| description.name);
+    check_known("action", request.action.as_deref(), &actions)?;
+    check_known("outcome", request.outcome.as_deref(), &outcome::ALL)?;
     let filter = OperationFilter {
         actor: request.actor.clone(),
         action: request.action.clone(),
@@ -86,6 +90,16 @@ pub(crate) async fn list(
         operations: page.items.into_iter().map(shown).collect(),
         next: page.next.map(|cursor| cursor.to_string()),
     })
+}
+
+/// A misspelt name would find nothing, which looks like nothing having happened.
+fn check_known(field: &'static str, asked: Option<&str>, known: &[&str]) -> Result<(), ReadError> {
+    match asked {
+        Some(name) if !known.contains(&name) => {
+            Err(ReadError::CheckName { field, name: name.to_owned(), known: known.join(", ") })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn shown(operation: Operation) -> OperationEntry {
