@@ -2,7 +2,8 @@
 # Checks the Helm chart and the manifests, and writes the files that are copies of others.
 #
 #   tools/chart.sh          everything below but copy
-#   tools/chart.sh copy     writes what is made of other files: the resource type in chart and base, the base's operator, dashboards, argocd-cm
+#   tools/chart.sh copy     writes what is made of other files: the resource type in chart and base, the base's operator, dashboards, argocd-cm,
+#                           docs/resource.md
 #   tools/chart.sh drift    those are as `copy` would write them
 #   tools/chart.sh lint     helm lint, and every rendering and kustomization against the schemas of Kubernetes and of the resource type
 #   tools/chart.sh rights   the operator's rights against what its code makes and watches
@@ -59,7 +60,7 @@ render() { run helm template medindex "$CHART" --namespace medindex-system --kub
 copy() {
     local out=$1
     [ -f "$CRD" ] || fail "$CRD is not there: it is written by medindex-operator crd"
-    mkdir -p "$out/$CHART/files/dashboards" "$out/manifests/base" "$out/manifests/argocd"
+    mkdir -p "$out/$CHART/files/dashboards" "$out/manifests/base" "$out/manifests/argocd" "$out/docs"
     cp "$CRD" "$out/$CHART/files/medicalimageindexes.yaml"
     cp "$CRD" "$out/manifests/base/medicalimageindexes.yaml"
     python3 tools/chart/dashboards.py "$out/$CHART/files/dashboards"
@@ -73,7 +74,12 @@ copy() {
         printf '  resource.customizations.health.medindex.dev_MedicalImageIndex: |\n'
         sed 's/^\(.\)/    \1/' manifests/argocd/health.lua
     } >"$out/manifests/argocd/argocd-cm.yaml"
+    type_as_json >"$WORK/type.json"
+    python3 tools/chart/reference.py "$WORK/type.json" >"$out/docs/resource.md"
 }
+
+# The resource type as JSON, with kubectl as a reader of YAML; no cluster is asked.
+type_as_json() { run kubectl label --local --filename "$CRD" --output json checked=yes; }
 
 check_drift() {
     local file
