@@ -38,7 +38,7 @@ pub enum ReadError {
     AwaitFile(ImageId),
     /// Its file should be stored and is not.
     #[error(
-        "the file of image {0} is not in the image store: it was lost, or never could be read; upload it again"
+        "the file of image {0} is not in the image store: it was lost, or never could be read; delete the image, and upload the file again"
     )]
     FindFile(ImageId),
     /// A size that previews do not have.

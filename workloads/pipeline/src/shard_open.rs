@@ -108,7 +108,8 @@ async fn load(shard: &Arc<Shard>) -> Result<(), String> {
     let queue = &shard.ports.queue;
     let ends = queue.end_offsets(TOPIC_IMAGE_INDEXED).await.map_err(|error| told(error.into()))?;
     let first = queue.first_offsets(TOPIC_IMAGE_INDEXED).await.map_err(|error| told(error.into()))?;
-    if !must_rebuild(shard, &first, &ends) {
+    let rebuild = must_rebuild(shard, &first, &ends) || log_was_lost(shard).await.map_err(told)?;
+    if !rebuild {
         shard.memory.check(shard.index.row_count() as u64).map_err(|error| error.to_string())?;
         generations::bring_up_to_date(shard).await.map_err(|error| error.to_string())?;
         let positions = shard.index.log_positions();
@@ -142,6 +143,16 @@ fn must_rebuild(shard: &Shard, first: &Positions, ends: &Positions) -> bool {
         let Some(&applied) = applied.get(&partition) else { return of(ends, partition) > 0 };
         applied < of(first, partition) || applied > of(ends, partition)
     })
+}
+
+/// Whether the index has never read a part of the log while the catalog has searchable images: a change is in the log before its image is
+/// searchable, so where [`must_rebuild`] found the log empty, it was lost, or restored without its messages.
+async fn log_was_lost(shard: &Shard) -> Result<bool, BackendError> {
+    let applied = shard.index.log_positions();
+    if shard.held.iter().all(|partition| applied.contains_key(partition)) {
+        return Ok(false);
+    }
+    Ok(shard.ports.catalog.counts().await?.of_status(ImageStatus::Indexed) > 0)
 }
 
 /// Refuses to load more than fits.

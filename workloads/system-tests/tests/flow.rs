@@ -167,7 +167,7 @@ async fn a_generation_is_trained_published_and_taken_up_while_queries_go_on() {
         return;
     }
     let servers = Servers::start(1).await;
-    let cluster = Cluster::start(&servers, Shape { gateways: 1, embedders: 1, shards: 3, replicas: 1 });
+    let mut cluster = Cluster::start(&servers, Shape { gateways: 1, embedders: 1, shards: 3, replicas: 1 });
     let client = cluster.client(0);
     let (pictures, _) = pictures(400);
     let ids = upload_all(&client, &pictures);
@@ -196,4 +196,25 @@ async fn a_generation_is_trained_published_and_taken_up_while_queries_go_on() {
         drop(finish);
         println!("{} queries meanwhile, none failed", asking.join().unwrap());
     });
+    start_a_replica_from_segments(&mut cluster);
+}
+
+/// A new replica with an empty disk takes what the first one published to `HBase`.
+fn start_a_replica_from_segments(cluster: &mut Cluster) {
+    let entries = |shard: &Process| metrics::value(&shard.metrics(), "medindex_search_entries") as u64;
+    Servers::wait_until("the first shard to publish its segments", PATIENCE, || {
+        metrics::value(&cluster.shards[0].metrics(), "medindex_search_publications") > 0.0
+    });
+    cluster.add_shard(3, 3);
+    let begun = Instant::now();
+    cluster.shards[3].start();
+    cluster.shards[3].wait_until_ready();
+    let told = cluster.shards[3].metrics();
+    println!(
+        "a replica with an empty disk ready after {:.1} s; it took {} bytes of segments out of HBase",
+        begun.elapsed().as_secs_f64(),
+        metrics::value(&cluster.shards[0].metrics(), "medindex_search_published_bytes")
+    );
+    assert!(told.contains("medindex_search_loaded_from{source=\"segments\"} 1"), "{told}");
+    assert_eq!(entries(&cluster.shards[3]), entries(&cluster.shards[0]));
 }

@@ -117,7 +117,7 @@ async fn enter_and_send(
         files.push(examined.upload.bytes);
     }
     let acceptances = accept_rows(context, &images).await?;
-    let _guards = lock_known(context, &acceptances).await;
+    let guards = lock_known(context, &acceptances).await;
     let (mut sending, mut labels, mut events) = (Vec::new(), Vec::new(), Vec::new());
     for (((place, image), bytes), acceptance) in places.into_iter().zip(images).zip(files).zip(acceptances) {
         match acceptance {
@@ -156,6 +156,8 @@ async fn enter_and_send(
         }
     }
     sent.and(recorded)?;
+    // Labelling takes the same locks.
+    drop(guards);
     set_labels(context, labels).await?;
     Ok(answers)
 }

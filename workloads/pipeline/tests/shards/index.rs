@@ -1,11 +1,11 @@
 //! An index on embedded backends with a real embedder: the processes of a cluster as cores of their own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use medindex_backends::embedded::{EmbeddedStore, MemoryCache, open_catalog};
-use medindex_backends::{ImageStore, Queue as _};
+use medindex_backends::{ImageStore, Queue};
 use medindex_embedding::{BatchingOptions, Embedder, Model, RuntimeOptions, find_model, models_folder};
 use medindex_index::{Hit, SearchRequest};
 use medindex_pipeline::{
@@ -34,14 +34,20 @@ pub(crate) struct Running {
     pub(crate) shard: Arc<Shard>,
 }
 
+async fn store_with_topics(folder: &Path) -> EmbeddedStore {
+    std::fs::create_dir_all(folder).unwrap();
+    let store = EmbeddedStore::open(folder).await.unwrap();
+    for topic in [TOPIC_IMAGE_UPLOAD, TOPIC_IMAGE_INDEXED, TOPIC_DEAD_LETTER, TOPIC_OPERATION_LOG] {
+        store.create_topic(topic, PARTITIONS).await.unwrap();
+    }
+    store
+}
+
 impl TestIndex {
     /// An empty index, with an embedder that takes uploads.
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = EmbeddedStore::open(folder.path()).await.unwrap();
-        for topic in [TOPIC_IMAGE_UPLOAD, TOPIC_IMAGE_INDEXED, TOPIC_DEAD_LETTER, TOPIC_OPERATION_LOG] {
-            store.create_topic(topic, PARTITIONS).await.unwrap();
-        }
+        let store = store_with_topics(folder.path()).await;
         let ports = Ports {
             store: Arc::new(store.clone()),
             queue: Arc::new(store),
@@ -58,6 +64,11 @@ impl TestIndex {
         let embedding = Arc::new(index.embedder.clone());
         EmbedWorker { core, embedding, quantizers }.start().await.unwrap();
         index
+    }
+
+    /// A queue without a message.
+    pub(crate) async fn empty_queue(&self, name: &str) -> Arc<dyn Queue> {
+        Arc::new(store_with_topics(&self.subfolder(name)).await)
     }
 
     pub(crate) fn store(&self) -> &dyn ImageStore {

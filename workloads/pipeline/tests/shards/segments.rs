@@ -60,6 +60,27 @@ async fn a_fresh_shard_answers_from_published_segments_as_one_that_scanned_and_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_fresh_shard_reads_the_rows_where_the_log_was_lost_with_all_its_messages() {
+    let index = TestIndex::new().await;
+    let first = index.publishing_shard("first", &[0, 1, 2, 3, 4, 5]).await;
+    let ids = index.upload(&first.shard, 0..20).await;
+    first.published().await;
+    // As after a restore of everything but the queue.
+    let queue = index.empty_queue("another queue").await;
+    let over_a_new_log = || Ports { queue: Arc::clone(&queue), ..index.ports.clone() };
+    let options = index.options("fresh", &[0, 1, 2, 3, 4, 5]);
+    let fresh = index.open_over(over_a_new_log(), options).await;
+    assert_eq!((fresh.source(), fresh.shard.index().len()), (Some(LoadSource::Scan), ids.len()));
+    assert_eq!(
+        index.answers(&fresh.shard, &first.shard).await,
+        index.answers(&first.shard, &first.shard).await
+    );
+    fresh.close().await;
+    let again = index.open_over(over_a_new_log(), index.options("fresh", &[0, 1, 2, 3, 4, 5])).await;
+    assert_eq!(again.source(), Some(LoadSource::Disk), "its rows are read once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_number_of_shards_takes_its_rows_out_of_what_the_former_published() {
     let index = TestIndex::new().await;
     let even = index.publishing_shard("even", &[0, 2, 4]).await;
