@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use thrift::TransportErrorKind;
 use thrift::protocol::{TBinaryInputProtocol, TBinaryOutputProtocol};
 
 use crate::error::{HbaseAdminError, Result};
@@ -82,6 +83,15 @@ pub(crate) fn connect(address: &str, limits: TimeLimits, tls: Option<&Arc<Client
         Ok(_) => Err(wrong("it is the Thrift 1 server".to_owned())),
         // The other side says only now what it thinks of our certificate.
         Err(error @ thrift::Error::Transport(_)) if tls.is_some() => Err(refused(io::Error::other(error))),
+        // What hangs takes connections all the same; a read that takes too long has no kind of its own in Thrift.
+        Err(thrift::Error::Transport(error))
+            if matches!(error.kind, TransportErrorKind::TimedOut | TransportErrorKind::Unknown) =>
+        {
+            Err(refused(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "it takes the connection and does not answer",
+            )))
+        }
         // A framed server reads the first bytes as a length that cannot be, and hangs up.
         Err(error) => Err(wrong(format!("it answers with {error}"))),
     }

@@ -22,8 +22,9 @@ pub fn parse_filter(text: &str) -> Result<EnvFilter, LevelError> {
         return Err(wrong());
     }
     let quiet = DEPENDENCIES.iter().filter(|(target, _)| !text.contains(target));
-    let directives = quiet.map(|(target, level)| format!("{target}={level},")).collect::<String>() + text;
-    EnvFilter::try_new(directives).map_err(|_| wrong())
+    let quiet = quiet.map(|(target, level)| format!("{target}={level}"));
+    let directives: Vec<String> = quiet.chain([text.to_owned()]).collect();
+    EnvFilter::try_new(directives.join(",")).map_err(|_| wrong())
 }
 
 /// Libraries that log what they also return as an error, or what is of no use to who runs the program. Naming a target in the level gives it back.
