@@ -6,6 +6,9 @@
 #[path = "../../operator/tests/reconcile/cluster.rs"]
 #[allow(dead_code)]
 mod cluster;
+#[path = "../../operator/tests/reconcile/cut.rs"]
+#[allow(dead_code)]
+mod cut;
 #[path = "../../operator/tests/sample/mod.rs"]
 mod sample;
 
@@ -32,9 +35,9 @@ fn status_of_the_index() -> Value {
         "observedGeneration": 1,
         "conditions": [
             condition("Ready", "False", "PodsMissing", "SearchReady: 1 of 2 pods are ready"),
-            condition("TopicsReady", "True", "TopicsUpToDate", "4 topics are as wanted"),
+            condition("TopicsReady", "True", "TopicsAsWanted", "4 topics are as wanted"),
             condition("SearchReady", "False", "Crashing", "1 of 2 pods are ready"),
-            condition("Degraded", "True", "FewerReplicas", "topics have 1 copy of 3"),
+            condition("Degraded", "True", "Degraded", "topics have 1 copy of 3"),
         ],
         "images": {"stored": 20134, "indexed": 20130, "lag": 4},
         "generation": {"number": 3, "recall": "0.9912", "previous": 2},
@@ -93,10 +96,10 @@ async fn the_tree_shows_what_is_wrong_before_what_it_is_made_of() {
     let lines = status::status(&access, Some("radiology"), false).await.unwrap();
     let expected = [
         "✗ MedicalImageIndex imaging/radiology: PodsMissing, SearchReady: 1 of 2 pods are ready",
-        "├─ ! degraded: FewerReplicas: topics have 1 copy of 3",
+        "├─ ! degraded: Degraded: topics have 1 copy of 3",
         "├─ images      20,134 stored, 20,130 searchable, lag 4",
         "├─ generation  3, recall@10 0.9912, back to 2 with spec.quantizer.rollbackTo",
-        "├─ ✓ Kafka     TopicsUpToDate: 4 topics are as wanted",
+        "├─ ✓ Kafka     TopicsAsWanted: 4 topics are as wanted",
         "├─ ? HBase",
         "├─ ? embedder",
         "├─ ✗ search    Crashing: 1 of 2 pods are ready",

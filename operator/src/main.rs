@@ -3,18 +3,24 @@
 use std::error::Error;
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser as _;
 use kube::Client;
 use medindex_operator::definition::definition_yaml;
+use medindex_operator::external::network::NetworkBackends;
 use medindex_operator::plan::plan;
 use medindex_operator::program::arguments::{Arguments, Command};
-use medindex_operator::program::{log, run};
+use medindex_operator::program::{calls, log, run};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let outcome: Result<(), Box<dyn Error>> = match Arguments::parse().command {
         Command::Crd => definition_yaml().map_err(Into::into).and_then(|text| print(&text)),
+        Command::Calls => {
+            let names: Vec<&str> = calls::all().iter().map(String::as_str).collect();
+            print(&(names.join("\n") + "\n"))
+        }
         Command::Plan(arguments) => {
             let connect = async || Client::try_default().await.map_err(Into::into);
             plan(&arguments, connect)
@@ -23,7 +29,7 @@ async fn main() -> ExitCode {
                 .and_then(|lines| print(&(lines.join("\n") + "\n")))
         }
         Command::Run(arguments) => match log::start(&arguments.log) {
-            Ok(level) => run(arguments, level).await.map_err(Into::into),
+            Ok(level) => run(arguments, level, Arc::new(NetworkBackends)).await.map_err(Into::into),
             Err(error) => Err(error.into()),
         },
     };

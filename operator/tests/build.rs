@@ -183,6 +183,8 @@ fn overrides_are_merged_over_the_pods() {
 #[test]
 fn what_no_schema_can_tell_is_refused_with_the_field_and_the_remedy() {
     let cases = [
+        // The rules of the schema hold here too.
+        ("/spec/search/shards", json!(12), "shards"),
         ("/spec/search/disk", json!("much"), "spec.search.disk: \"much\" is no quantity"),
         ("/spec/search/requests", json!({"memory": "2 Gi"}), "spec.search.requests[memory]"),
         ("/spec/gateway/podOverrides", json!({"containers": []}), "put it under metadata or spec"),

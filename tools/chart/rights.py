@@ -1,4 +1,4 @@
-"""Compares the operator's rights with its code: `rights.py ROLE.json`. What it makes (reconcile/objects.rs) and watches (program/mod.rs) is what it may
+"""Compares the operator's rights with its code: `rights.py ROLE.json`. What it makes (reconcile/objects.rs) and watches (program/watches.rs) is what it may
 make and watch, and nothing else."""
 
 import json
@@ -7,7 +7,7 @@ import re
 import sys
 
 OBJECTS = pathlib.Path("operator/src/reconcile/objects.rs")
-PROGRAM = pathlib.Path("operator/src/program/mod.rs")
+PROGRAM = pathlib.Path("operator/src/program/watches.rs")
 MADE = {"get", "list", "create", "patch", "delete"}
 # What is read or written beside the objects of an index, and where in the code.
 BESIDE = {
@@ -21,7 +21,7 @@ BESIDE = {
 
 def wanted():
     kinds = re.findall(r'kind\("([^"]*)", "[^"]+", "(\w+)", "([a-z]+)"\)', OBJECTS.read_text(encoding="utf-8"))
-    watched = set(re.findall(r"\.owns\(api::<(\w+)>", PROGRAM.read_text(encoding="utf-8")))
+    watched = set(re.findall(r"children\.watch::<(\w+)>", PROGRAM.read_text(encoding="utf-8")))
     if not kinds or not watched or watched - {kind for _, kind, _ in kinds}:
         sys.exit(f"{OBJECTS} and {PROGRAM} are not written as this check reads them: mend the check")
     rights = dict(BESIDE)

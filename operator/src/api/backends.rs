@@ -59,7 +59,7 @@ pub struct KafkaSpec {
     pub retention_hours: i32,
     /// Further settings of all topics, as Kafka names them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 32))]
+    #[schemars(extend("maxProperties" = 32))]
     #[x_kube(validation = Rule::new("!self.exists(key, key in ['cleanup.policy', 'min.insync.replicas', 'retention.ms', 'max.message.bytes'])")
         .message("spec.kafka.topicSettings must leave out cleanup.policy and max.message.bytes, which the index depends on, and min.insync.replicas and retention.ms, which have fields of their own"))]
     pub topic_settings: BTreeMap<String, String>,

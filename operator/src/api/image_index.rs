@@ -93,7 +93,7 @@ pub struct MedicalImageIndexSpec {
     /// What users and programs talk to.
     #[serde(default)]
     pub gateway: GatewaySpec,
-    /// The jobs that train and migrate.
+    /// The jobs that train.
     #[serde(default)]
     pub trainer: TrainerSpec,
     /// Data sets to import, each by a Job that goes on where it was cut off.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub struct NodePool {
     /// Labels that nodes of the pool have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(extend("maxProperties" = 16))]
     pub node_selector: BTreeMap<String, String>,
     /// Taints of the pool that pods tolerate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

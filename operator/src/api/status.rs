@@ -23,7 +23,7 @@ pub mod condition_types {
     pub const QUANTIZER_READY: &str = "QuantizerReady";
     /// Enough embedders are ready.
     pub const EMBEDDER_READY: &str = "EmbedderReady";
-    /// Every shard has a ready replica.
+    /// All replicas of all shards are ready.
     pub const SEARCH_READY: &str = "SearchReady";
     /// Enough gateways are ready.
     pub const GATEWAY_READY: &str = "GatewayReady";

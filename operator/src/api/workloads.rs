@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::KubeSchema;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -20,11 +20,11 @@ pub struct WorkloadSpec {
     pub image: Option<String>,
     /// What each pod asks the scheduler for, as in a container's `resources.requests`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 8))]
+    #[schemars(schema_with = "quantities")]
     pub requests: BTreeMap<String, Quantity>,
     /// What each pod may not exceed, as in a container's `resources.limits`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 8))]
+    #[schemars(schema_with = "quantities")]
     pub limits: BTreeMap<String, Quantity>,
     /// The nodes that it runs on.
     #[serde(default)]
@@ -136,7 +136,7 @@ pub struct IngressSpec {
     pub tls_secret: Option<String>,
 }
 
-/// The jobs that train generations and migrate the catalog.
+/// The jobs that train generations.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TrainerSpec {
@@ -184,6 +184,15 @@ fn default_cpu() -> i32 {
 
 fn default_lag() -> i32 {
     200
+}
+
+/// Without the two kilobytes of description that Kubernetes' own type brings into every field.
+fn quantities(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 8,
+        "additionalProperties": {"x-kubernetes-int-or-string": true},
+    })
 }
 
 fn default_disk() -> Quantity {

@@ -1,13 +1,15 @@
 //! Kafka and HBase: reconciled like objects of Kubernetes, observed, compared and corrected, and never destroyed unless the resource says so.
 //!
 //! [`topics`] and [`tables`] say what has to be done and are pure; [`network`] does it. [`Backends`] is what the reconcile sees, so
-//! that its tests can stand in for servers that fail.
+//! that tests and benchmarks can do without servers ([`simulated`]) and stand between ([`told`]).
 
 pub mod gateway;
 mod kafka;
 pub mod network;
+pub mod simulated;
 pub mod tables;
 mod tls;
+pub mod told;
 pub mod topics;
 
 use std::collections::BTreeMap;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::calls::AbortAt;
 use crate::release::Release;
 
 /// The operator of MedIndex: makes and keeps what MedicalImageIndex resources ask for.
@@ -23,6 +24,8 @@ pub enum Command {
     Run(RunArguments),
     /// Print the definition of the resource type, for `kubectl apply --server-side -f -`.
     Crd,
+    /// Print the names of all calls to the API server and the backends, as they are counted and as `--abort-at` takes them.
+    Calls,
     /// Say what a resource would change in Kubernetes, Kafka and HBase, and change nothing.
     Plan(PlanArguments),
 }
@@ -69,6 +72,9 @@ pub struct RunArguments {
     /// Log level (off, error, warn, info, debug, trace) or filter directives; `PUT /log` changes it while it runs.
     #[arg(long, env = "MEDINDEX_LOG", default_value = "info")]
     pub log: String,
+    /// For tests: end at once, as if killed, before or after a call, such as `after:patch deployments`.
+    #[arg(long, env = "MEDINDEX_ABORT_AT", hide = true)]
+    pub abort_at: Option<AbortAt>,
     /// Images.
     #[command(flatten)]
     pub images: ImageArguments,

@@ -14,7 +14,7 @@ use crate::api::condition_types;
 use crate::reconcile::watched::{Guarded, readable};
 
 /// Upper bounds of the buckets, in seconds.
-const BUCKETS: [f64; 10] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+const BUCKETS: [f64; 13] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 60.0];
 
 /// What a condition's status may be.
 const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
@@ -33,6 +33,12 @@ struct CallLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ApiCallLabels {
+    call: String,
+    code: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ConditionLabels {
     condition: &'static str,
     status: &'static str,
@@ -44,6 +50,7 @@ pub struct Metrics {
     reconciles: Family<OutcomeLabel, Counter>,
     reconcile_seconds: Histogram,
     calls: Family<CallLabels, Counter>,
+    api_calls: Family<ApiCallLabels, Counter>,
     leads: Gauge,
     resources: Gauge,
     conditions: Family<ConditionLabels, Gauge>,
@@ -68,6 +75,12 @@ impl Default for Metrics {
             "Calls to Kafka, HBase and gateways, by call and outcome",
             calls.clone(),
         );
+        let api_calls = Family::default();
+        registry.register(
+            "api_calls",
+            "Calls to the API server, by verb and resource and by the status of HTTP; 0 without an answer",
+            api_calls.clone(),
+        );
         let leads = Gauge::default();
         registry.register("leader", "1 while this operator leads", leads.clone());
         let resources = Gauge::default();
@@ -78,7 +91,7 @@ impl Default for Metrics {
             "Resources by condition and its status; those whose status was not written yet count as Unknown",
             conditions.clone(),
         );
-        Self { reconciles, reconcile_seconds, calls, leads, resources, conditions, registry }
+        Self { reconciles, reconcile_seconds, calls, api_calls, leads, resources, conditions, registry }
     }
 }
 
@@ -92,6 +105,11 @@ impl Metrics {
     /// Counts a call to a backend.
     pub fn call(&self, call: &'static str, succeeded: bool) {
         self.calls.get_or_create(&CallLabels { call, outcome: outcome(succeeded) }).inc();
+    }
+
+    /// Counts a call to the API server, with the status that it was answered with.
+    pub fn api_call(&self, call: String, code: Option<u16>) {
+        self.api_calls.get_or_create(&ApiCallLabels { call, code: code.unwrap_or(0) }).inc();
     }
 
     /// Notes whether this operator leads.

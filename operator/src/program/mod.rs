@@ -8,42 +8,42 @@
 
 pub mod arguments;
 pub mod backoff;
-mod counted;
+pub mod calls;
 pub mod log;
 pub mod metrics;
 mod operation;
+mod watches;
 
-use std::fmt::Debug;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use futures::StreamExt as _;
-use futures::stream::select_all;
-use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
-use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
-use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::runtime::controller::{Action, Config, Controller};
+use futures::stream::{self, select_all};
+use futures::{FutureExt as _, StreamExt as _};
+use kube::client::ClientBuilder;
+use kube::runtime::applier;
+use kube::runtime::controller::{Action, Config as ControllerConfig};
 use kube::runtime::events::{Recorder, Reporter};
-use kube::runtime::watcher;
-use kube::{Api, Client, Resource, ResourceExt as _};
+use kube::{Client, Config, ResourceExt as _};
 use kube_lease_manager::LeaseManagerBuilder;
-use serde::de::DeserializeOwned;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 
 use self::arguments::RunArguments;
 use self::backoff::Backoff;
-use self::counted::Counted;
+use self::calls::{CallLayer, Calls};
 use self::log::Level;
 use self::metrics::Metrics;
 use self::operation::Operation;
-use crate::external::network::NetworkBackends;
+use self::watches::Watches;
+use crate::external::Backends;
+use crate::external::told::Told;
 use crate::names::MANAGER;
+use crate::reconcile::ignored::Ignored;
 use crate::reconcile::watched::{Guarded, Watched};
 use crate::reconcile::{Context, ReconcileError, reconcile};
 
@@ -51,6 +51,8 @@ use crate::reconcile::{Context, ReconcileError, reconcile};
 const LEASE_SECONDS: u64 = 15;
 /// It is renewed so long before that, in seconds.
 const LEASE_GRACE_SECONDS: u64 = 5;
+/// Changes of a resource and its objects within this make one reconcile.
+const DEBOUNCE: Duration = Duration::from_millis(500);
 /// Reconciles that run may take so long after SIGTERM; Kubernetes waits 30 seconds.
 const FINISH_WITHIN: Duration = Duration::from_secs(20);
 
@@ -93,14 +95,20 @@ pub enum ProgramError {
 ///
 /// # Errors
 /// [`ProgramError`].
-pub async fn run(arguments: RunArguments, level: Level) -> Result<(), ProgramError> {
-    let client = Client::try_default().await.map_err(|error| ProgramError::Connect(Box::new(error)))?;
+pub async fn run(
+    arguments: RunArguments,
+    level: Level,
+    backends: Arc<dyn Backends>,
+) -> Result<(), ProgramError> {
     let stop = stop_on_signals()?;
     let (metrics, ready) = (Arc::new(Metrics::default()), Arc::new(AtomicBool::new(false)));
     let operation = Operation { metrics: Arc::clone(&metrics), level, ready: Arc::clone(&ready) };
+    let calls = Calls::new(Arc::clone(&metrics), arguments.abort_at.clone());
+    let client = connect(&calls).await?;
+    let backends = Arc::new(Told { backends, observer: calls });
     let served = tokio::spawn(operation::serve(arguments.operation_listen, operation, stop.clone()));
     let outcome = tokio::select! {
-        outcome = lead(&arguments, client, &metrics, &ready, &stop) => outcome,
+        outcome = lead(&arguments, Outside { client, backends }, &metrics, &ready, &stop) => outcome,
         // It ends before the rest only when it cannot listen.
         Ok(Err(source)) = served => Err(ProgramError::Prepare {
             action: format!("listening on {}", arguments.operation_listen),
@@ -111,10 +119,25 @@ pub async fn run(arguments: RunArguments, level: Level) -> Result<(), ProgramErr
     outcome
 }
 
+/// What is outside of the process.
+#[derive(Clone)]
+struct Outside {
+    client: Client,
+    backends: Arc<dyn Backends>,
+}
+
+/// A client of the API server whose calls are told.
+async fn connect(calls: &Calls) -> Result<Client, ProgramError> {
+    let failed = |error| ProgramError::Connect(Box::new(error));
+    let settings = Config::infer().await.map_err(|error| failed(kube::Error::InferConfig(error)))?;
+    let builder = ClientBuilder::try_from(settings).map_err(failed)?;
+    Ok(builder.with_layer(&CallLayer(calls.clone())).build())
+}
+
 /// Waits for the lease, reconciles while it is held, and gives it back.
 async fn lead(
     arguments: &RunArguments,
-    client: Client,
+    outside: Outside,
     metrics: &Arc<Metrics>,
     ready: &Arc<AtomicBool>,
     stop: &CancellationToken,
@@ -124,7 +147,7 @@ async fn lead(
         name: arguments.lease.clone(),
         source: Box::new(source),
     };
-    let mut builder = LeaseManagerBuilder::new(client.clone(), arguments.lease.clone())
+    let mut builder = LeaseManagerBuilder::new(outside.client.clone(), arguments.lease.clone())
         .with_namespace(arguments.lease_namespace.clone())
         .with_duration(LEASE_SECONDS)
         .with_grace(LEASE_GRACE_SECONDS);
@@ -141,7 +164,7 @@ async fn lead(
         () = until(&mut leads, true) => {
             metrics.lead(true);
             tracing::info!("this operator leads");
-            control(arguments, client, metrics, &mut leads, stop).await
+            control(arguments, outside, metrics, &mut leads, stop).await
         }
     };
     metrics.lead(false);
@@ -175,7 +198,7 @@ async fn until(leads: &mut watch::Receiver<bool>, wanted: bool) {
 /// Reconciles until told to stop or deposed.
 async fn control(
     arguments: &RunArguments,
-    client: Client,
+    outside: Outside,
     metrics: &Arc<Metrics>,
     leads: &mut watch::Receiver<bool>,
     stop: &CancellationToken,
@@ -185,15 +208,13 @@ async fn control(
         [] => vec![None],
         namespaces => namespaces.iter().map(|namespace| Some(namespace.as_str())).collect(),
     };
-    let controllers: Vec<_> = namespaces
-        .into_iter()
-        .map(|namespace| controller(arguments.concurrency, &client, namespace, &finish))
-        .collect();
+    let watches: Vec<_> =
+        namespaces.into_iter().map(|namespace| Watches::begin(&outside.client, namespace)).collect();
     // Two namespaces may claim the same topics.
-    let watched = Arc::new(Watched::new(controllers.iter().map(Controller::store).collect()));
-    let reconciled = controllers.into_iter().map(|controller| {
-        let context = context(arguments, &client, metrics, Arc::clone(&watched));
-        run_controller(controller, context, metrics).boxed()
+    let watched = Arc::new(Watched::new(watches.iter().map(|watches| watches.store.clone()).collect()));
+    let reconciled = watches.into_iter().map(|watches| {
+        let context = context(arguments, &outside, Arc::clone(&watched));
+        applied(watches, arguments.concurrency, context, metrics, finish.clone()).boxed()
     });
     let mut reconciled = select_all(reconciled);
     let work = async {
@@ -217,78 +238,59 @@ async fn control(
     }
 }
 
-/// What a controller shares with its reconciles.
+/// What all reconciles of a namespace share.
 struct Shared {
     context: Arc<Context>,
     metrics: Arc<Metrics>,
     backoff: Backoff,
 }
 
-/// What is watched of one namespace, or of all.
-fn controller(
-    concurrency: u16,
-    client: &Client,
-    namespace: Option<&str>,
-    finish: &CancellationToken,
-) -> Controller<Guarded> {
-    let (resources, own) = (api::<Guarded>(client, namespace), watcher::Config::default());
-    let children = || watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
-    let finish = finish.clone();
-    Controller::new(resources, own)
-        .owns(api::<Deployment>(client, namespace), children())
-        .owns(api::<StatefulSet>(client, namespace), children())
-        .owns(api::<Job>(client, namespace), children())
-        .owns(api::<Service>(client, namespace), children())
-        .owns(api::<ConfigMap>(client, namespace), children())
-        .owns(api::<ServiceAccount>(client, namespace), children())
-        .owns(api::<NetworkPolicy>(client, namespace), children())
-        .owns(api::<PodDisruptionBudget>(client, namespace), children())
-        .owns(api::<Ingress>(client, namespace), children())
-        .owns(api::<HorizontalPodAutoscaler>(client, namespace), children())
-        .with_config(Config::default().concurrency(concurrency).debounce(Duration::from_millis(500)))
-        .graceful_shutdown_on(async move { finish.cancelled().await })
-}
-
-fn context(
-    arguments: &RunArguments,
-    client: &Client,
-    metrics: &Arc<Metrics>,
-    watched: Arc<Watched>,
-) -> Context {
+fn context(arguments: &RunArguments, outside: &Outside, watched: Arc<Watched>) -> Context {
     let reporter = Reporter { controller: MANAGER.to_owned(), instance: arguments.identity.clone() };
     Context {
-        client: client.clone(),
-        backends: Arc::new(Counted { backends: NetworkBackends, metrics: Arc::clone(metrics) }),
+        client: outside.client.clone(),
+        backends: Arc::clone(&outside.backends),
         release: arguments.images.release(),
-        recorder: Recorder::new(client.clone(), reporter),
+        recorder: Recorder::new(outside.client.clone(), reporter),
         watched,
+        ignored: Ignored::default(),
     }
 }
 
-/// The reconciles of a controller.
-fn run_controller(
-    controller: Controller<Guarded>,
+/// Reconciles what the watches tell of, and what asked to be looked at again, until told to finish.
+fn applied(
+    watches: Watches,
+    concurrency: u16,
     context: Context,
     metrics: &Arc<Metrics>,
+    finish: CancellationToken,
 ) -> impl futures::Stream<Item = Result<(), String>> + Send + 'static {
     let shared =
         Shared { context: Arc::new(context), metrics: Arc::clone(metrics), backoff: Backoff::default() };
-    controller
-        .run(reconcile_guarded, after_failure, Arc::new(shared))
-        .map(|outcome| outcome.map(drop).map_err(|error| error.to_string()))
+    let config = ControllerConfig::default().concurrency(concurrency).debounce(DEBOUNCE);
+    let Watches { store, mut touched, tasks } = watches;
+    let touched = stream::poll_fn(move |context| {
+        // They run as long as anybody listens.
+        let _running = &tasks;
+        touched.poll_recv(context)
+    })
+    .map(Ok::<_, Infallible>)
+    .take_until(finish.cancelled_owned());
+    applier(
+        |resource, shared| spawned(resource, shared).boxed(),
+        after_failure,
+        Arc::new(shared),
+        store,
+        touched,
+        config,
+    )
+    .map(|outcome| outcome.map(drop).map_err(|error| error.to_string()))
 }
 
-fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
-where
-    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + Debug,
-{
-    match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    }
+/// A reconcile in a task of its own, which ends when nobody waits for it.
+async fn spawned(resource: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, ReconcileError> {
+    let work = reconcile_guarded(resource, shared).in_current_span();
+    AbortOnDropHandle::new(tokio::spawn(work)).await?
 }
 
 /// A resource that cannot be read (written under another schema) waits until it is changed, and holds up no other.

@@ -8,7 +8,8 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 
 use super::call::{CallError, bounded};
-use super::objects::{Kind, Live, holds};
+use super::ignored::Ignored;
+use super::objects::{Kind, Live, differences};
 use crate::names::MANAGER;
 use crate::validate::ValidatedIndex;
 
@@ -52,7 +53,16 @@ pub struct Written {
     pub object: String,
 }
 
-/// Applies what differs; returns what was written.
+/// What became of the objects of an index.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// What was written.
+    pub written: Vec<Written>,
+    /// What the API server does not keep, as `spec.replicas of Deployment radiology-gateway`.
+    pub ignored: Vec<String>,
+}
+
+/// Applies what differs, but for what is known to be ignored.
 ///
 /// # Errors
 /// [`ApplyError`] of the first object that cannot be applied; those before it are as they shall be.
@@ -61,8 +71,9 @@ pub async fn apply(
     index: &ValidatedIndex,
     desired: &[Value],
     live: &[Live],
-) -> Result<Vec<Written>, ApplyError> {
-    let mut written = Vec::new();
+    ignored: &Ignored,
+) -> Result<Applied, ApplyError> {
+    let mut applied = Applied::default();
     for object in desired {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         let kind =
@@ -75,27 +86,46 @@ pub async fn apply(
             if listed.is_none() { call("reading", kind, name, api.get_opt(name)).await? } else { None };
         let unlisted = unlisted.map(|object| Live { kind, object });
         let found = listed.or(unlisted.as_ref());
+        let known_as = format!("{}/{} {name}", index.namespace, kind.kind);
+        let lacks = found.map(|found| missing(found, object)).unwrap_or_default();
         let verb = match found {
             None => "Created",
             Some(found) if !is_owned(found, index) => {
                 return Err(ApplyError::Owned { kind: kind.kind, name: name.to_owned() });
             }
-            Some(found) if is_as_wanted(found, object) => continue,
+            Some(_) if lacks.is_empty() => continue,
+            Some(_) if ignored.knows(&known_as, &lacks) => {
+                applied.ignored.extend(told(&lacks, kind, name));
+                continue;
+            }
             Some(_) => "Corrected",
         };
         let (patch, parameters) = match (kind.kind, found) {
             ("Job", Some(_)) => (Patch::Merge(changeable(kind, object)), PatchParams::default()),
             _ => (Patch::Apply(object.clone()), PatchParams::apply(MANAGER).force()),
         };
-        call("applying", kind, name, api.patch(name, &parameters, &patch)).await?;
-        written.push(Written { verb, object: format!("{} {name}", kind.kind) });
+        let answer = call("applying", kind, name, api.patch(name, &parameters, &patch)).await?;
+        applied.written.push(Written { verb, object: format!("{} {name}", kind.kind) });
+        let lacks = missing(&Live { kind, object: answer }, object);
+        ignored.note(&known_as, &lacks);
+        applied.ignored.extend(told(&lacks, kind, name));
     }
-    Ok(written)
+    Ok(applied)
+}
+
+/// Fields of an object that the API server does not keep, in words: the first, which the others lie beside.
+fn told(fields: &[String], kind: Kind, name: &str) -> Option<String> {
+    fields.first().map(|field| format!("{field} of {} {name}", kind.kind))
 }
 
 /// Whether applying the object would change nothing.
 pub fn is_as_wanted(live: &Live, object: &Value) -> bool {
-    holds(&live.json(), &changeable(live.kind, object))
+    missing(live, object).is_empty()
+}
+
+/// Where a live object is not as it shall be.
+fn missing(live: &Live, object: &Value) -> Vec<String> {
+    differences(&live.json(), &changeable(live.kind, object))
 }
 
 /// What of an object can be changed after it was made.

@@ -20,6 +20,7 @@ pub mod conditions;
 pub mod conflicts;
 pub mod dereference;
 pub mod external_state;
+pub mod ignored;
 pub mod objects;
 pub mod status;
 pub mod training;
@@ -35,11 +36,12 @@ use kube::runtime::events::{Event as Occurrence, EventType, Recorder};
 use kube::runtime::finalizer::{Event, finalizer};
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 
-use self::apply::{ApplyError, Written};
+use self::apply::{Applied, ApplyError};
 use self::cleanup::Cleanup;
 use self::conditions::Findings;
 use self::dereference::{DereferenceError, Dereferenced};
 use self::external_state::Corrected;
+use self::ignored::Ignored;
 use self::status::StatusError;
 use self::watched::{Watched, readable};
 use crate::api::{MedicalImageIndex, MedicalImageIndexStatus};
@@ -66,6 +68,8 @@ pub struct Context {
     pub recorder: Recorder,
     /// All resources that are watched.
     pub watched: Arc<Watched>,
+    /// What this API server does not keep.
+    pub ignored: Ignored,
 }
 
 /// Why a reconcile could not be finished; it is tried again, ever more slowly.
@@ -93,6 +97,9 @@ pub enum ReconcileError {
         "the resource is not valid, so what it has at the backends is not known: {0}; mend it, or set the annotation {FORCE_DELETION}=true"
     )]
     CleanupOf(String),
+    /// The work was cut off.
+    #[error("the reconcile was cut off: {0}")]
+    Join(#[from] tokio::task::JoinError),
     /// The finalizer could not be set or removed.
     #[error("the finalizer cannot be changed: {0}")]
     Finalizer(#[source] Box<kube::runtime::finalizer::Error<ReconcileError>>),
@@ -157,16 +164,18 @@ async fn bring_about(resource: &MedicalImageIndex, context: &Context) -> Result<
     let told = ask_gateway(&index, &access, &found, context).await;
     let stalled = topics.stalled.clone().or_else(|| tables.stalled.clone());
     // Workloads over topics or tables that are wrong would only make it worse.
-    let written = if paused || stalled.is_some() {
-        Vec::new()
+    let applied = if paused || stalled.is_some() {
+        Applied::default()
     } else {
         make_objects(&index, &found, told.as_ref(), context).await?
     };
     let notes: Vec<String> =
-        written.iter().map(|written| format!("{} {}", written.verb, written.object)).collect();
+        applied.written.iter().map(|written| format!("{} {}", written.verb, written.object)).collect();
     tell(context, resource, "ObjectWritten", &notes).await;
-    let changed = !written.is_empty() || !(paused || topics.done.is_empty() && tables.done.is_empty());
-    let findings = conclude(&index, &found, told.as_ref(), topics, tables, changed);
+    let changed =
+        !applied.written.is_empty() || !(paused || topics.done.is_empty() && tables.done.is_empty());
+    let mut findings = conclude(&index, &found, told.as_ref(), topics, tables, changed);
+    findings.stalled = findings.stalled.or_else(|| ignored_fields(&applied));
     let next = if findings.changed || !is_settled(&findings) { SOON } else { PERIOD };
     let new = status::status(resource, &index, &findings, &found.live, told.as_ref());
     announce(context, resource, &new).await;
@@ -179,13 +188,25 @@ async fn make_objects(
     found: &Dereferenced,
     told: Option<&IndexStatus>,
     context: &Context,
-) -> Result<Vec<Written>, ReconcileError> {
+) -> Result<Applied, ReconcileError> {
     let training = training::wanted(index, told, &found.live);
     let surroundings = Surroundings { training, ..found.surroundings.clone() };
     let desired = build(index, &surroundings)?;
-    let mut written = apply::apply(&context.client, index, &desired, &found.live).await?;
-    written.extend(apply::prune(&context.client, index, &desired, &found.live).await?);
-    Ok(written)
+    let mut applied = apply::apply(&context.client, index, &desired, &found.live, &context.ignored).await?;
+    applied.written.extend(apply::prune(&context.client, index, &desired, &found.live).await?);
+    Ok(applied)
+}
+
+/// What the cluster cannot give, and what to do.
+fn ignored_fields(applied: &Applied) -> Option<(&'static str, String)> {
+    (!applied.ignored.is_empty()).then(|| {
+        let message = format!(
+            "the API server does not keep {}: this Kubernetes lacks a feature that the resource asks for (an image as volume wants the feature gate ImageVolume), \
+             or something changes the object on its way; ask for less (spec.embedding.model.claim instead of image), or mend that",
+            applied.ignored.join(", ")
+        );
+        ("FieldIgnored", message)
+    })
 }
 
 /// How the index is, by its gateway, where one is ready; and the rollback that the user asks for.

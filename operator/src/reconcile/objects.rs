@@ -100,24 +100,43 @@ impl Live {
     }
 }
 
-/// Whether everything of `desired` is in `live`: then applying it would change nothing. The API server adds defaults, and writes quantities in
-/// a form of its own.
+/// Whether everything of `desired` is in `live`: then applying it would change nothing.
 pub fn holds(live: &Value, desired: &Value) -> bool {
+    differences(live, desired).is_empty()
+}
+
+/// Where `live` lacks something of `desired`, as `spec.replicas`. The API server adds defaults, and writes quantities in a form of its own.
+pub fn differences(live: &Value, desired: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    compare(live, desired, "", &mut found);
+    found
+}
+
+fn compare(live: &Value, desired: &Value, path: &str, found: &mut Vec<String>) {
+    let inner = |field: &str| if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") };
     match (live, desired) {
         (Value::Object(live), Value::Object(desired)) => {
-            desired.iter().all(|(field, value)| match field.as_str() {
-                // An object knows its type by where it was asked for.
-                "apiVersion" | "kind" if !live.contains_key(field) => true,
-                _ => {
-                    live.get(field).is_some_and(|found| holds(found, value))
-                        || is_empty(value) && !live.contains_key(field)
+            for (field, value) in desired {
+                match live.get(field) {
+                    Some(known) => compare(known, value, &inner(field), found),
+                    // An object knows its type by where it was asked for.
+                    None if matches!(field.as_str(), "apiVersion" | "kind") || is_empty(value) => {}
+                    None => found.push(inner(field)),
                 }
-            })
+            }
         }
-        (Value::Array(live), Value::Array(desired)) => {
-            live.len() == desired.len()
-                && live.iter().zip(desired).all(|(live, desired)| holds(live, desired))
+        (Value::Array(live), Value::Array(desired)) if live.len() == desired.len() => {
+            for (place, (live, desired)) in live.iter().zip(desired).enumerate() {
+                compare(live, desired, &format!("{path}[{place}]"), found);
+            }
         }
+        (live, desired) if is_same(live, desired) => {}
+        _ => found.push(path.to_owned()),
+    }
+}
+
+fn is_same(live: &Value, desired: &Value) -> bool {
+    match (live, desired) {
         (Value::String(live), Value::String(desired)) => {
             live == desired
                 || quantity::parse(desired).is_some_and(|value| quantity::parse(live) == Some(value))
@@ -162,6 +181,10 @@ mod tests {
             *other.pointer_mut(pointer).unwrap() = value;
             assert!(!holds(&live, &other), "{other}");
         }
+        let mut other = desired;
+        *other.pointer_mut("/spec/ports/0/port").unwrap() = json!(81);
+        *other.pointer_mut("/spec/limits/cpu").unwrap() = json!("2");
+        assert_eq!(differences(&live, &other), ["spec.limits.cpu", "spec.ports[0].port"]);
     }
 
     #[test]

@@ -9,7 +9,10 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use kube::Client;
 use kube::client::Body;
+use medindex_operator::program::calls;
 use serde_json::{Value, json};
+
+use crate::cut::Cut;
 
 /// A write, as `PATCH deployments/radiology-gateway`.
 pub(crate) type Write = String;
@@ -23,15 +26,27 @@ struct State {
     next_version: u64,
     /// Answers with this status instead, for paths that contain the text.
     failure: Option<(String, StatusCode)>,
+    /// Never answers, for paths that contain the text.
+    silence: Option<String>,
+    /// A field of volumes that it takes and does not keep.
+    dropped: Option<&'static str>,
     /// Resource types that are not installed.
     unknown: Vec<&'static str>,
 }
 
 /// The server.
 #[derive(Clone, Default)]
-pub(crate) struct FakeCluster(Arc<Mutex<State>>);
+pub(crate) struct FakeCluster {
+    state: Arc<Mutex<State>>,
+    cut: Arc<Cut>,
+}
 
 impl FakeCluster {
+    /// One at whose calls the operator can be cut off.
+    pub(crate) fn with_cut(cut: Arc<Cut>) -> Self {
+        Self { cut, ..Self::default() }
+    }
+
     pub(crate) fn client(&self) -> Client {
         let cluster = self.clone();
         let service = tower::service_fn(move |request: Request<Body>| {
@@ -42,44 +57,53 @@ impl FakeCluster {
     }
 
     pub(crate) fn put(&self, path: &str, object: Value) {
-        self.0.lock().unwrap().objects.insert(path.to_owned(), object);
+        self.state.lock().unwrap().objects.insert(path.to_owned(), object);
     }
 
     pub(crate) fn get(&self, path: &str) -> Option<Value> {
-        self.0.lock().unwrap().objects.get(path).cloned()
+        self.state.lock().unwrap().objects.get(path).cloned()
     }
 
     pub(crate) fn paths(&self) -> Vec<String> {
-        self.0.lock().unwrap().objects.keys().cloned().collect()
+        self.state.lock().unwrap().objects.keys().cloned().collect()
     }
 
     /// Changes an object as a person would, past the operator.
     pub(crate) fn edit(&self, path: &str, pointer: &str, value: Value) {
-        let mut state = self.0.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
         let object = state.objects.get_mut(path).unwrap_or_else(|| panic!("nothing at {path}"));
         *object.pointer_mut(pointer).unwrap_or_else(|| panic!("{path} has no {pointer}")) = value;
     }
 
     pub(crate) fn remove(&self, path: &str) {
-        self.0.lock().unwrap().objects.remove(path).unwrap_or_else(|| panic!("nothing at {path}"));
+        self.state.lock().unwrap().objects.remove(path).unwrap_or_else(|| panic!("nothing at {path}"));
     }
 
     /// Writes since this was last asked.
     pub(crate) fn take_writes(&self) -> Vec<Write> {
-        std::mem::take(&mut self.0.lock().unwrap().writes)
+        std::mem::take(&mut self.state.lock().unwrap().writes)
     }
 
     pub(crate) fn reads(&self) -> usize {
-        self.0.lock().unwrap().reads
+        self.state.lock().unwrap().reads
     }
 
     /// From now on requests for paths with `text` are answered with `status`; `None` ends it.
     pub(crate) fn fail(&self, failure: Option<(&str, StatusCode)>) {
-        self.0.lock().unwrap().failure = failure.map(|(text, status)| (text.to_owned(), status));
+        self.state.lock().unwrap().failure = failure.map(|(text, status)| (text.to_owned(), status));
+    }
+
+    /// From now on requests for paths with `text` are not answered; `None` ends it.
+    pub(crate) fn hang(&self, text: Option<&str>) {
+        self.state.lock().unwrap().silence = text.map(str::to_owned);
+    }
+
+    pub(crate) fn drops_from_volumes(&self, field: &'static str) {
+        self.state.lock().unwrap().dropped = Some(field);
     }
 
     pub(crate) fn lacks(&self, plural: &'static str) {
-        self.0.lock().unwrap().unknown.push(plural);
+        self.state.lock().unwrap().unknown.push(plural);
     }
 
     async fn answer(&self, request: Request<Body>) -> Response<Body> {
@@ -88,7 +112,16 @@ impl FakeCluster {
         let body: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         let path = parts.uri.path().to_owned();
         let query = parts.uri.query().unwrap_or_default().to_owned();
-        let mut state = self.0.lock().unwrap();
+        let call = calls::name(&parts.method, &path, &query);
+        let silence = self.state.lock().unwrap().silence.clone();
+        if silence.is_some_and(|text| path.contains(&text)) {
+            std::future::pending::<()>().await;
+        }
+        self.cut.around(&call, async { self.answer_now(&parts.method, &path, &query, &body) }).await
+    }
+
+    fn answer_now(&self, method: &Method, path: &str, query: &str, body: &Value) -> Response<Body> {
+        let mut state = self.state.lock().unwrap();
         if let Some((text, status)) = state.failure.clone().filter(|(text, _)| path.contains(text.as_str())) {
             drop(text);
             return refuse(status);
@@ -96,18 +129,18 @@ impl FakeCluster {
         if state.unknown.iter().any(|plural| path.ends_with(plural)) {
             return refuse(StatusCode::NOT_FOUND);
         }
-        match parts.method {
-            Method::GET => state.read(&path, &query),
-            Method::PATCH => state.patch(&path, &body),
-            Method::DELETE => state.delete(&path),
+        match *method {
+            Method::GET => state.read(path, query),
+            Method::PATCH => state.patch(path, body),
+            Method::DELETE => state.delete(path),
             Method::POST => {
                 // Events are told apart: they are news, not changes.
                 if !path.ends_with("/events") {
                     state.writes.push(format!("POST {path}"));
                 }
-                reply(StatusCode::CREATED, &body)
+                reply(StatusCode::CREATED, body)
             }
-            other => panic!("{other} {path}"),
+            ref other => panic!("{other} {path}"),
         }
     }
 }
@@ -168,6 +201,10 @@ impl State {
             object["status"] = body["status"].clone();
         } else {
             merge(object, body);
+        }
+        let volumes = object.pointer_mut("/spec/template/spec/volumes").and_then(Value::as_array_mut);
+        for volume in volumes.into_iter().flatten().filter_map(Value::as_object_mut) {
+            volume.retain(|field, _| Some(field.as_str()) != self.dropped);
         }
         object["metadata"]["resourceVersion"] = json!(version);
         if object["metadata"]["uid"].is_null() {

@@ -1,16 +1,17 @@
 //! Whole reconciles against an API server and backends in memory: what is written, what is told, and what happens when something fails.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where its ground gives way")]
 
-mod backends;
 mod cluster;
+mod cut;
+mod deaths;
 #[path = "../sample/mod.rs"]
 mod sample;
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
-use backends::FakeBackends;
 use cluster::FakeCluster;
+use cut::Cut;
 use http::StatusCode;
 use kube::core::DeserializeGuard;
 use kube::runtime::events::{Recorder, Reporter};
@@ -18,6 +19,9 @@ use kube::runtime::reflector;
 use kube::runtime::watcher;
 use medindex_operator::api::MedicalImageIndex;
 use medindex_operator::external::IndexStatus;
+use medindex_operator::external::simulated::SimulatedBackends;
+use medindex_operator::external::told::Told;
+use medindex_operator::reconcile::ignored::Ignored;
 use medindex_operator::reconcile::watched::Watched;
 use medindex_operator::reconcile::{Context, ReconcileError, reconcile};
 use medindex_operator::release::Release;
@@ -29,14 +33,25 @@ const SEARCH: &str = "/apis/apps/v1/namespaces/imaging/statefulsets/radiology-se
 
 struct World {
     cluster: FakeCluster,
-    backends: Arc<FakeBackends>,
+    backends: Arc<SimulatedBackends>,
     others: Vec<MedicalImageIndex>,
+    cut: Arc<Cut>,
+    /// What one operator remembers from one reconcile to the next.
+    ignored: Mutex<Ignored>,
 }
 
 impl World {
     /// The sample, with its secret, and a cluster without Prometheus and KEDA.
     fn new() -> Self {
-        let cluster = FakeCluster::default();
+        let world = Self::with_cut(Arc::default());
+        world.cluster.lacks("podmonitors");
+        world.cluster.lacks("scaledobjects");
+        world
+    }
+
+    /// The sample, with its secret, where the operator can be cut off.
+    fn with_cut(cut: Arc<Cut>) -> Self {
+        let cluster = FakeCluster::with_cut(Arc::clone(&cut));
         let mut index = sample::with(&[]);
         index["metadata"] = json!({
             "name": "radiology", "namespace": "imaging", "uid": "11111111-2222-3333-4444-555555555555", "generation": 1,
@@ -48,9 +63,7 @@ impl World {
             "data": {"user": "bWU=", "password": "c2VjcmV0"},
         });
         cluster.put("/api/v1/namespaces/imaging/secrets/radiology-catalog", secret);
-        cluster.lacks("podmonitors");
-        cluster.lacks("scaledobjects");
-        Self { cluster, backends: Arc::new(FakeBackends::default()), others: Vec::new() }
+        Self { cluster, backends: Arc::default(), others: Vec::new(), cut, ignored: Mutex::default() }
     }
 
     fn resource(&self) -> MedicalImageIndex {
@@ -67,21 +80,28 @@ impl World {
         writer.apply_watcher_event(&watcher::Event::InitDone);
         let context = Context {
             client: client.clone(),
-            backends: self.backends.clone(),
+            backends: Arc::new(Told { backends: self.backends.clone(), observer: Arc::clone(&self.cut) }),
             release: Release { image_prefix: String::new(), image_tag: "1".to_owned() },
             recorder: Recorder::new(client, Reporter { controller: "test".to_owned(), instance: None }),
             watched: Arc::new(Watched::new(vec![resources])),
+            ignored: std::mem::take(&mut *self.ignored.lock().unwrap()),
         };
-        reconcile(Arc::new(self.resource()), Arc::new(context)).await.map(drop)
+        let context = Arc::new(context);
+        let outcome = tokio::select! {
+            outcome = reconcile(Arc::new(self.resource()), Arc::clone(&context)) => outcome.map(drop),
+            () = self.cut.died() => Ok(()),
+        };
+        *self.ignored.lock().unwrap() = Arc::into_inner(context).unwrap().ignored;
+        outcome
     }
 
     /// Until nothing more is written, as the controller does.
     async fn settle(&self) {
         let mut writes = Vec::new();
-        for _ in 0..6 {
+        for _ in 0..8 {
             self.reconcile().await.unwrap();
             writes = self.cluster.take_writes();
-            if writes.is_empty() {
+            if !self.cut.revive() && writes.is_empty() {
                 return;
             }
         }
@@ -93,7 +113,7 @@ impl World {
         for path in self.cluster.paths() {
             if path.contains("/deployments/") || path.contains("/statefulsets/") {
                 let object = self.cluster.get(&path).unwrap();
-                let pods = object["spec"]["replicas"].clone();
+                let pods = object["spec"].get("replicas").cloned().unwrap_or(json!(1));
                 let mut up = object;
                 up["status"] = json!({"replicas": pods, "readyReplicas": pods, "updatedReplicas": pods});
                 self.cluster.put(&path, up);
@@ -120,10 +140,7 @@ impl World {
 async fn a_new_resource_gets_topics_tables_and_objects_and_then_nothing_is_written() {
     let world = World::new();
     world.settle().await;
-    assert_eq!(
-        (world.backends.topics.lock().unwrap().len(), world.backends.tables.lock().unwrap().len()),
-        (4, 2)
-    );
+    assert_eq!((world.backends.topics().len(), world.backends.tables().len()), (4, 2));
     assert_eq!(world.condition("Ready").0, "False");
     world.bring_pods_up();
     world.settle().await;
@@ -155,17 +172,15 @@ async fn drift_of_topics_and_tables_is_corrected() {
     let world = World::new();
     world.settle().await;
     world.backends.take_changes();
-    world.backends.topics.lock().unwrap().remove("radiology.operationlog");
+    world.backends.topics().remove("radiology.operationlog");
     world
         .backends
-        .topics
-        .lock()
-        .unwrap()
+        .topics()
         .get_mut("radiology.imageupload")
         .unwrap()
         .settings
         .insert("retention.ms".into(), "1".into());
-    world.backends.tables.lock().unwrap().get_mut("radiology:image_info").unwrap().families[0].versions = 9;
+    world.backends.tables().get_mut("radiology:image_info").unwrap().families[0].versions = 9;
     world.reconcile().await.unwrap();
     let changes = world.backends.take_changes();
     assert_eq!(changes.len(), 3, "{changes:?}");
@@ -178,7 +193,7 @@ async fn drift_of_topics_and_tables_is_corrected() {
 async fn what_cannot_be_put_right_stalls_and_stops_the_workloads_from_changing() {
     let world = World::new();
     world.settle().await;
-    world.backends.topics.lock().unwrap().get_mut("radiology.imageindexed").unwrap().partitions = 12;
+    world.backends.topics().get_mut("radiology.imageindexed").unwrap().partitions = 12;
     world.edit("/spec/gateway/replicas", json!(7));
     world.reconcile().await.unwrap();
     assert_eq!(world.condition("Stalled").1, "TopicIrreparable");
@@ -214,7 +229,7 @@ async fn the_older_of_two_resources_that_claim_the_same_has_it() {
     let (_, reason, message) = world.condition("Stalled");
     assert_eq!(reason, "ResourceConflict");
     assert!(message.contains("imaging/older"), "{message}");
-    assert!(world.backends.topics.lock().unwrap().is_empty());
+    assert!(world.backends.topics().is_empty());
 }
 
 #[tokio::test]
@@ -272,6 +287,39 @@ async fn errors_of_the_api_server_are_told_and_tried_again() {
     }
 }
 
+/// Takes the ten seconds that a call may take.
+#[tokio::test]
+async fn an_api_server_that_does_not_answer_is_given_up_and_told() {
+    let world = World::new();
+    world.settle().await;
+    world.cluster.hang(Some("statefulsets"));
+    let error = world.reconcile().await.unwrap_err().to_string();
+    assert!(error.contains("reading statefulsets failed") && error.contains("longer than 10 s"), "{error}");
+    assert_eq!(world.condition("Reconciling").1, "ReconcileFailed");
+    world.cluster.hang(None);
+    world.settle().await;
+    assert_ne!(world.condition("Reconciling").1, "ReconcileFailed");
+}
+
+#[tokio::test]
+async fn what_the_api_server_does_not_keep_is_told_and_not_applied_again_and_again() {
+    let world = World::new();
+    world.edit("/spec/embedding/model", json!({"image": "registry.example/models/vgg16:1"}));
+    world.cluster.drops_from_volumes("image");
+    world.settle().await;
+    let (status, reason, message) = world.condition("Stalled");
+    assert_eq!((status.as_str(), reason.as_str()), ("True", "FieldIgnored"));
+    assert!(message.contains("].image of Deployment radiology-embedder"), "{message}");
+    assert!(message.contains("spec.embedding.model.claim"), "{message}");
+    world.cluster.edit(GATEWAY, "/spec/template/spec/containers/0/image", json!("evil:1"));
+    world.reconcile().await.unwrap();
+    let writes = world.cluster.take_writes();
+    assert!(writes.contains(&"PATCH deployments/radiology-gateway".to_owned()), "{writes:?}");
+    world.edit("/spec/embedding/model", json!({"claim": "model"}));
+    world.settle().await;
+    assert_eq!(world.condition("Stalled").0, "False");
+}
+
 #[tokio::test]
 async fn an_object_of_somebody_else_is_not_taken_over() {
     let world = World::new();
@@ -295,7 +343,7 @@ async fn a_paused_resource_is_looked_at_and_left_alone() {
     let world = World::new();
     world.edit("/spec/paused", json!(true));
     world.settle().await;
-    assert!(world.backends.topics.lock().unwrap().is_empty() && world.cluster.get(GATEWAY).is_none());
+    assert!(world.backends.topics().is_empty() && world.cluster.get(GATEWAY).is_none());
     let (_, reason, message) = world.condition("TopicsReady");
     assert_eq!(reason, "Paused");
     assert!(message.contains("create topic radiology.imageupload"), "{message}");
@@ -323,7 +371,7 @@ async fn enough_images_begin_a_training_and_a_rollback_is_done_once() {
     world.bring_pods_up();
     let mut status = IndexStatus::default();
     status.images.indexed = 20_000;
-    *world.backends.status.lock().unwrap() = status.clone();
+    *world.backends.status() = status.clone();
     world.settle().await;
     let job = "/apis/batch/v1/namespaces/imaging/jobs/radiology-train-1";
     assert!(world.cluster.get(job).is_some());
@@ -337,7 +385,7 @@ async fn enough_images_begin_a_training_and_a_rollback_is_done_once() {
         json!({"generation": 1, "accepted": true, "vectors": 20_000, "recall_at_10": 0.97}),
     )
     .unwrap();
-    *world.backends.status.lock().unwrap() = status;
+    *world.backends.status() = status;
     world.settle().await;
     let told = world.cluster.get(RESOURCE).unwrap()["status"]["generation"].clone();
     assert_eq!(told, json!({"number": 1, "recall": "0.9700", "previous": 0}));
@@ -354,7 +402,7 @@ async fn a_person_has_a_generation_trained_once_whatever_the_policy_says() {
     world.bring_pods_up();
     let mut status = IndexStatus::default();
     status.images.indexed = 50;
-    *world.backends.status.lock().unwrap() = status;
+    *world.backends.status() = status;
     world.settle().await;
     let job = |number: u32| format!("/apis/batch/v1/namespaces/imaging/jobs/radiology-train-{number}");
     assert!(world.cluster.get(&job(1)).is_none());
@@ -400,7 +448,7 @@ async fn deleting_under_retain_asks_no_backend() {
     world.edit("/metadata/deletionTimestamp", json!("2026-02-01T00:00:00Z"));
     world.reconcile().await.unwrap();
     assert_eq!(world.cluster.get(RESOURCE).unwrap()["metadata"]["finalizers"], json!([]));
-    assert_eq!(world.backends.topics.lock().unwrap().len(), 4);
+    assert_eq!(world.backends.topics().len(), 4);
 }
 
 #[tokio::test]
@@ -422,7 +470,5 @@ async fn deleting_under_delete_waits_for_the_backend_and_can_be_forced() {
     forced.reconcile().await.unwrap();
     world.backends.hbase_is_away.store(false, Ordering::Relaxed);
     world.reconcile().await.unwrap();
-    assert!(
-        world.backends.topics.lock().unwrap().is_empty() && world.backends.tables.lock().unwrap().is_empty()
-    );
+    assert!(world.backends.topics().is_empty() && world.backends.tables().is_empty());
 }

@@ -1,0 +1,178 @@
+//! Backends in memory, which can be away: for tests, and for benchmarks of the operator alone.
+//!
+//! They do at once what they are asked; a table's regions begin at its split keys, a gateway tells what it was given. What is asked of a topic or a
+//! table that is not there is left undone.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use medindex_hbase_admin::{Region, TableDescription, TableName, TableState};
+
+use super::tables::TableChange;
+use super::topics::{DesiredTopic, ObservedTopic, TopicChange};
+use super::{Access, Backends, ExternalError, IndexStatus};
+
+/// Topics, tables and a gateway's answer.
+#[derive(Default)]
+pub struct SimulatedBackends {
+    topics: Mutex<BTreeMap<String, ObservedTopic>>,
+    tables: Mutex<BTreeMap<String, TableState>>,
+    status: Mutex<IndexStatus>,
+    changes: Mutex<Vec<String>>,
+    /// Kafka does not answer.
+    pub kafka_is_away: AtomicBool,
+    /// HBase does not answer.
+    pub hbase_is_away: AtomicBool,
+}
+
+/// Whoever held it before and failed left whole entries.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl SimulatedBackends {
+    /// The topics by their names, to look at and to change as a person would.
+    pub fn topics(&self) -> MutexGuard<'_, BTreeMap<String, ObservedTopic>> {
+        lock(&self.topics)
+    }
+
+    /// The tables by their names, to look at and to change as a person would.
+    pub fn tables(&self) -> MutexGuard<'_, BTreeMap<String, TableState>> {
+        lock(&self.tables)
+    }
+
+    /// What every gateway answers.
+    pub fn status(&self) -> MutexGuard<'_, IndexStatus> {
+        lock(&self.status)
+    }
+
+    /// What was changed since this was last asked, in words.
+    pub fn take_changes(&self) -> Vec<String> {
+        std::mem::take(&mut lock(&self.changes))
+    }
+
+    fn kafka(&self) -> Result<(), ExternalError> {
+        let failed = || ExternalError::Kafka {
+            action: "listing topics".to_owned(),
+            servers: "kafka:9092".to_owned(),
+            reason: "no broker answers".to_owned(),
+        };
+        if self.kafka_is_away.load(Ordering::Relaxed) { Err(failed()) } else { Ok(()) }
+    }
+
+    fn hbase(&self) -> Result<(), ExternalError> {
+        let failed =
+            || ExternalError::TimeOut { action: "listing tables".to_owned(), within: Duration::from_secs(1) };
+        if self.hbase_is_away.load(Ordering::Relaxed) { Err(failed()) } else { Ok(()) }
+    }
+
+    fn note(&self, change: String) {
+        lock(&self.changes).push(change);
+    }
+}
+
+fn made_topic(topic: &DesiredTopic) -> ObservedTopic {
+    ObservedTopic {
+        partitions: topic.partitions,
+        replication: topic.replication,
+        settings: topic.settings.clone(),
+        own_settings: topic.settings.keys().cloned().collect(),
+    }
+}
+
+fn made_table(table: &TableDescription) -> TableState {
+    let starts = std::iter::once("").chain(table.split_keys.iter().map(String::as_str));
+    let region =
+        |start: &str| Region { start_key: start.into(), end_key: Vec::new(), server: "one:1".to_owned() };
+    TableState { families: table.families.clone(), regions: starts.map(region).collect(), enabled: true }
+}
+
+#[async_trait]
+impl Backends for SimulatedBackends {
+    async fn topics(
+        &self,
+        _: &Access,
+        names: &[String],
+    ) -> Result<BTreeMap<String, ObservedTopic>, ExternalError> {
+        self.kafka()?;
+        let topics = self.topics();
+        Ok(names.iter().filter_map(|name| Some((name.clone(), topics.get(name)?.clone()))).collect())
+    }
+
+    async fn change_topic(&self, _: &Access, change: &TopicChange) -> Result<(), ExternalError> {
+        self.kafka()?;
+        self.note(change.to_string());
+        let mut topics = self.topics();
+        match change {
+            TopicChange::Create(topic) => _ = topics.insert(topic.name.clone(), made_topic(topic)),
+            TopicChange::Alter { name, settings, .. } => {
+                if let Some(topic) = topics.get_mut(name) {
+                    topic.settings.clone_from(settings);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn delete_topics(&self, _: &Access, names: &[String]) -> Result<(), ExternalError> {
+        self.kafka()?;
+        self.topics().retain(|name, _| !names.contains(name));
+        self.note("delete topics".to_owned());
+        Ok(())
+    }
+
+    async fn tables(
+        &self,
+        _: &Access,
+        tables: &[TableDescription],
+    ) -> Result<Vec<Option<TableState>>, ExternalError> {
+        self.hbase()?;
+        let known = self.tables();
+        Ok(tables.iter().map(|table| known.get(&table.name.to_string()).cloned()).collect())
+    }
+
+    async fn change_table(&self, _: &Access, change: &TableChange) -> Result<(), ExternalError> {
+        self.hbase()?;
+        self.note(change.to_string());
+        let mut tables = self.tables();
+        match change {
+            TableChange::Create(table) => _ = tables.insert(table.name.to_string(), made_table(table)),
+            TableChange::AlterFamily { table, family, .. } => {
+                let families = tables.get_mut(&table.to_string()).map(|table| &mut table.families);
+                for known in families.into_iter().flatten().filter(|known| known.name == family.name) {
+                    known.clone_from(family);
+                }
+            }
+            TableChange::Enable(table) => {
+                if let Some(table) = tables.get_mut(&table.to_string()) {
+                    table.enabled = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn delete_tables(&self, _: &Access, names: &[TableName]) -> Result<(), ExternalError> {
+        self.hbase()?;
+        let mut tables = self.tables();
+        for name in names {
+            tables.remove(&name.to_string());
+        }
+        self.note("delete tables".to_owned());
+        Ok(())
+    }
+
+    async fn index_status(&self, _: &Access) -> Result<IndexStatus, ExternalError> {
+        Ok(self.status().clone())
+    }
+
+    async fn roll_back(&self, _: &Access) -> Result<i64, ExternalError> {
+        let mut status = self.status();
+        status.index.generation = status.index.previous_generation.unwrap_or(0);
+        self.note(format!("roll back to {}", status.index.generation));
+        Ok(status.index.generation)
+    }
+}
