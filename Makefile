@@ -7,7 +7,7 @@ PORT ?= 8080
 KILLS ?= 100
 ROUNDS ?= 3
 
-.PHONY: help run setup test check chaos movement images images-test e2e chart lint bench-engine bench-ingest bench-retrieval bench-scatter bench-cache clean
+.PHONY: help run setup test check chaos movement images images-test e2e chart lint bench-engine bench-ingest bench-retrieval bench-scatter bench-cache bench-operator clean
 
 help: ## Show the jobs (the default)
 	@grep -hE '^[a-z0-9-]+:.*## ' Makefile | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
@@ -68,6 +68,10 @@ bench-scatter: setup ## Measure queries through 1, 3 and 9 shards beside the ind
 bench-cache: setup ## Measure what Redis saves, alone, with Sentinels and as a cluster
 	@tools/setup.sh native servers
 	@benchmarks/cluster/cache.sh
+
+bench-operator: setup ## Measure the operator over a thousand resources on a real API server (root)
+	@tools/setup.sh native kubernetes containers
+	@benchmarks/cluster/operator.sh
 
 clean: ## Remove what was built; data folders and the cache stay
 	cargo clean

@@ -2,6 +2,7 @@
 # A real Kubernetes of three nodes on this machine, without Docker, virtual machines or a network: for the end-to-end tests, and to try things.
 #
 #   e2e/cluster.sh up                  starts it, or leaves a running one alone; the first time after `tools/setup.sh kubernetes containers`
+#   e2e/cluster.sh api                 starts only etcd and the API server, without nodes and controllers
 #   e2e/cluster.sh kubectl ...         kubectl in it
 #   e2e/cluster.sh enter COMMAND...    a command in its network and with its DNS, as in a pod of node0, with KUBECONFIG set
 #   e2e/cluster.sh load [--node N] IMAGE...     brings images of buildah's store to one node or all
@@ -37,19 +38,26 @@ source "$HERE/cluster/down.sh"
 
 is_up() { [ -f "$STATE/complete" ] && kubectl get --raw /readyz >/dev/null 2>&1; }
 
+# Makes way, keys and network for a new one.
+begin() {
+    [ -x "$BIN/kubelet" ] || fail "the programs of Kubernetes are not in $BIN: run tools/setup.sh kubernetes containers"
+    down
+    mkdir -p "$STATE/log" "$STATE/run"
+    make_authority
+    make_network
+}
+
 up() {
     local began=$SECONDS
     if is_up; then
         say "the cluster runs already"
         return
     fi
-    [ -x "$BIN/kubelet" ] || fail "the programs of Kubernetes are not in $BIN: run tools/setup.sh kubernetes containers"
-    down
-    mkdir -p "$STATE/log" "$STATE/run"
+    begin
     make_images
-    make_authority
-    make_network
-    start_control_plane
+    start_data
+    start_api_server
+    start_controllers
     start_node 0 pool=backends ''
     start_node 1 pool=cpu ''
     start_node 2 pool=gpu '{key: nvidia.com/gpu, value: present, effect: NoSchedule}'
@@ -62,6 +70,13 @@ up() {
     kubectl -n kube-system rollout status deployment/coredns --timeout="${PATIENCE}s" >/dev/null
     touch "$STATE/complete"
     say "three nodes are ready after $((SECONDS - began)) s; KUBECONFIG=$STATE/pki/admin.conf in the network namespace $NETWORK"
+}
+
+api() {
+    if is_up; then fail "a cluster runs already: e2e/cluster.sh down"; fi
+    begin
+    start_data
+    start_api_server
 }
 
 all_ready() {
@@ -79,6 +94,7 @@ command=${1:-}
 [ $# -eq 0 ] || shift
 case $command in
 up) up ;;
+api) api ;;
 kubectl) kubectl "$@" ;;
 enter) enter "$@" ;;
 load) load "$@" ;;
@@ -90,5 +106,5 @@ thaw) in_containers "$@" resume ;;
 kill) in_containers "$@" kill --signal SIGKILL ;;
 restart-api) restart_api_server ;;
 down) down ;;
-*) fail "usage: e2e/cluster.sh up | kubectl ... | enter COMMAND... | load [--node N] IMAGE... | disks N | lose N | return N | freeze NAMESPACE POD | thaw NAMESPACE POD | kill NAMESPACE POD | restart-api | down" ;;
+*) fail "usage: e2e/cluster.sh up | api | kubectl ... | enter COMMAND... | load [--node N] IMAGE... | disks N | lose N | return N | freeze NAMESPACE POD | thaw NAMESPACE POD | kill NAMESPACE POD | restart-api | down" ;;
 esac

@@ -16,8 +16,7 @@ make_network() {
     inside 0 sysctl -qw net.bridge.bridge-nf-call-iptables=1 2>/dev/null || true
 }
 
-start_control_plane() {
-    local pki=$STATE/pki
+start_data() {
     mkdir -p "$STATE/etcd"
     chmod 700 "$STATE/etcd"
     # A test's cluster may lose its data with the machine: no waiting for the disk.
@@ -31,7 +30,10 @@ rules:
 - {level: Metadata, verbs: [create, update, patch, delete, deletecollection]}
 - {level: None}
 EOF
-    start_api_server
+}
+
+start_controllers() {
+    local pki=$STATE/pki
     launch 0 controllers "$BIN/kube-controller-manager" --kubeconfig="$pki/controllers.conf" --leader-elect=false \
         --service-account-private-key-file="$pki/service-accounts.key" --root-ca-file="$pki/ca.crt" --use-service-account-credentials \
         --allocate-node-cidrs=true --cluster-cidr=$PODS --node-monitor-grace-period=20s

@@ -3,6 +3,7 @@
 mod cache;
 mod error;
 mod machine;
+mod operator;
 mod scatter;
 mod statistics;
 
@@ -12,6 +13,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::cache::CacheArguments;
+use crate::operator::{OperateArguments, OperatorArguments};
 use crate::scatter::{ScatterArguments, ShardArguments};
 
 #[derive(Debug, Parser)]
@@ -29,6 +31,10 @@ enum Command {
     Shard(ShardArguments),
     /// Time recognitions, searches and previews with Redis in its three modes, and without.
     Cache(CacheArguments),
+    /// Time the operator's reconciles of many resources.
+    Operator(OperatorArguments),
+    /// Run the operator over backends in memory for `operator`.
+    Operate(OperateArguments),
 }
 
 #[tokio::main]
@@ -37,6 +43,8 @@ async fn main() -> ExitCode {
         Command::Scatter(arguments) => scatter::run(arguments).await,
         Command::Shard(arguments) => scatter::serve(arguments).await,
         Command::Cache(arguments) => cache::run(arguments).await,
+        Command::Operator(arguments) => operator::run(arguments).await,
+        Command::Operate(arguments) => operator::operate(arguments).await,
     };
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     eprintln!("error: {error}");
