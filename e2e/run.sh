@@ -13,6 +13,7 @@ ROOT=$(dirname "$HERE")
 # shellcheck source=e2e/cluster/lib.sh
 source "$HERE/cluster/lib.sh"
 PARTS=(kafka hbase mariadb redis)
+TESTS=(--test index --test scaling --test outages --test deaths --test plugin --test upgrade)
 OWN=yes
 [ -z "${KUBECONFIG:-}" ] || OWN=
 STARTED=
@@ -81,9 +82,11 @@ timed() {
 }
 
 "$ROOT/tools/setup.sh" toolchain native onnxruntime models samples java kafka hbase kubernetes containers
-cargo test --release --workspace --test index --test scaling --test outages --no-run
+cargo test --release --workspace "${TESTS[@]}" --no-run
 # With a test among the targets, dependencies are those of `make test` and are not built twice.
 export MEDINDEX_COMPILE_WITH="--test index"
+# The plugin, and the operator's program, which one of the tests runs beside the cluster.
+cargo build --release --workspace --bin kubectl-medindex --bin medindex-operator --test index
 timed "images" "$HERE/images.sh"
 VERSION=$(images_version)
 trap clean_up EXIT
@@ -97,4 +100,4 @@ else
 fi
 timed "backends" start_backends
 timed "operator" install_operator
-within env CARGO_NET_OFFLINE=true cargo test --release --workspace --test index --test scaling --test outages --no-fail-fast -- --ignored --nocapture --test-threads=1 "$@"
+within env CARGO_NET_OFFLINE=true cargo test --release --workspace "${TESTS[@]}" --no-fail-fast -- --ignored --nocapture --test-threads=1 "$@"

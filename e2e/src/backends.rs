@@ -79,3 +79,20 @@ pub fn family(table: &TableName, family: &str) -> FamilyDescription {
 pub fn alter_family(table: &TableName, family: &FamilyDescription) {
     hbase().alter_family(table, family).unwrap();
 }
+
+/// Topics whose names begin with an index' prefix.
+pub fn topics_of(prefix: &str) -> Vec<String> {
+    let admin = kafka();
+    let metadata = admin.inner().fetch_metadata(None, Duration::from_secs(10)).unwrap();
+    let names = metadata.topics().iter().map(|topic| topic.name().to_owned());
+    let mut names: Vec<String> = names.filter(|name| name.starts_with(&format!("{prefix}."))).collect();
+    names.sort();
+    names
+}
+
+/// Tables of a namespace of `HBase`.
+pub fn tables_of(namespace: &str) -> Vec<String> {
+    let known = [medindex_proto::names::TABLE_IMAGES, medindex_proto::names::TABLE_SEGMENTS];
+    let is_there = |name: &&str| hbase().table(&TableName::new(namespace, *name)).unwrap().is_some();
+    known.into_iter().filter(is_there).map(str::to_owned).collect()
+}

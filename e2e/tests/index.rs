@@ -119,7 +119,7 @@ fn what_drifts_in_the_backends_is_put_right() {
     let wanted = backends::family(&table, "MI");
     let begun = Instant::now();
     backends::alter_family(&table, &FamilyDescription { versions: wanted.versions + 2, ..wanted.clone() });
-    assert_ne!(backends::family(&table, "MI"), wanted, "the family was not altered");
+    // It may be as it was before anyone looks: the event tells that it was altered.
     put_right("a column family altered by hand", begun, || backends::family(&table, "MI") == wanted);
 
     event_tells("BackendCorrected", &created);

@@ -113,6 +113,13 @@ fn the_node_of_the_gpu_pool_is_lost_and_comes_back() {
     // No upload meanwhile: gateways are not ready without one embedder (docs/end-to-end.md, open).
     cluster(&["return", "2"]);
     println!("the node is back: ready after {:.1} s", settle().as_secs_f64());
+    // The kubelet tells the readiness of before until it has started the pod again.
+    let (picture, _) = &images[0];
+    let answers = wait_until("a search by a file to be answered", PATIENCE, || {
+        gateway.client.try_search(&picture.bytes, &[]).is_ok_and(|answer| answer.status == 200)
+    });
+    println!("searches by a file are answered after another {:.1} s", answers.as_secs_f64());
+    settle();
     check_images(&gateway, &images);
 }
 

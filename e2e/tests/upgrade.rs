@@ -1,0 +1,120 @@
+//! From the chart of an earlier version to this one, while users search. `make e2e` runs this.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use medindex_e2e::index::{self, NAMESPACE, PATIENCE};
+use medindex_e2e::kubectl::{get, wait_until};
+use medindex_e2e::load::Query;
+use medindex_e2e::{Gateway, QueryLoad, cluster};
+use serde_json::Value;
+
+/// The commit that has the earlier chart: the first one that was complete. Nothing was released yet; the first release takes its place.
+const EARLIER: &str = "5127940";
+const OPERATOR_NAMESPACE: &str = "medindex-system";
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// The earlier chart, out of the repository's history; `None`, and said, in a clone without it.
+fn earlier_chart() -> Option<PathBuf> {
+    let folder = std::env::temp_dir().join(format!("medindex-e2e-chart-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let mut archive = Command::new("git");
+    archive.args(["-C", &repository().display().to_string(), "archive", EARLIER, "helm/medindex"]);
+    let mut archive = archive.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let unpacked = Command::new("tar")
+        .arg("--extract")
+        .arg("--directory")
+        .arg(&folder)
+        .stdin(archive.stdout.take().unwrap())
+        .status();
+    if archive.wait().unwrap().success() && unpacked.unwrap().success() {
+        return Some(folder.join("helm/medindex"));
+    }
+    println!("NOT CHECKED: this clone has no commit {EARLIER}");
+    None
+}
+
+/// Installs a chart over the one that is there, with the settings that it was installed with.
+fn upgrade(chart: &Path) {
+    let chart = chart.display().to_string();
+    let known = ["get", "values", "medindex", "--output", "json", "--namespace", OPERATOR_NAMESPACE];
+    let values = Command::new("helm").args(known).output().unwrap();
+    assert!(values.status.success(), "{}", String::from_utf8_lossy(&values.stderr));
+    let file = std::env::temp_dir().join(format!("medindex-e2e-values-{}.json", std::process::id()));
+    std::fs::write(&file, values.stdout).unwrap();
+    let path = file.display().to_string();
+    let arguments = [
+        "upgrade",
+        "medindex",
+        &chart,
+        "--namespace",
+        OPERATOR_NAMESPACE,
+        "--reset-values",
+        "--values",
+        &path,
+    ];
+    let output = Command::new("helm").args(arguments).args(["--wait", "--timeout", "5m"]).output().unwrap();
+    std::fs::remove_file(&file).ok();
+    assert!(output.status.success(), "helm upgrade: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The workloads' pods and how often their containers started.
+fn workloads() -> Vec<(String, String)> {
+    let pods = get(NAMESPACE, &["pods", "--selector", "app.kubernetes.io/name=medindex"]);
+    let pod = |pod: &Value| {
+        (
+            pod["metadata"]["uid"].to_string(),
+            pod["status"]["containerStatuses"][0]["restartCount"].to_string(),
+        )
+    };
+    let mut pods: Vec<_> = pods["items"].as_array().unwrap().iter().map(pod).collect();
+    pods.sort();
+    pods
+}
+
+fn chart_labels() -> (String, String) {
+    let label = |what: &[&str]| {
+        let object = get(OPERATOR_NAMESPACE, what);
+        object["metadata"]["labels"]["helm.sh/chart"].as_str().unwrap_or_default().to_owned()
+    };
+    (label(&["deployment", "medindex-operator"]), label(&["crd", "medicalimageindexes.medindex.dev"]))
+}
+
+#[test]
+#[ignore = "wants a cluster: make e2e"]
+fn an_upgrade_of_the_chart_restarts_no_workload_and_fails_no_query() {
+    let Some(_turn) = cluster::turn() else { return };
+    let Some(earlier) = earlier_chart() else { return };
+    let gateway = Gateway::reach();
+    let images = gateway.ensure_images();
+    upgrade(&earlier);
+    wait_until("the index to be ready under the earlier chart", PATIENCE, || {
+        index::is_ready(&index::resource())
+    });
+    let rights =
+        || get(OPERATOR_NAMESPACE, &["clusterrole", "medindex-system-medindex-operator"])["rules"].clone();
+    let former = rights();
+    let before = workloads();
+
+    let load = QueryLoad::start(&gateway.client, &images, 2);
+    let begun = Instant::now();
+    upgrade(&repository().join("helm/medindex"));
+    println!("helm upgrade: {:.1} s ({:?})", begun.elapsed().as_secs_f64(), chart_labels());
+    assert!(rights().is_array() && rights() != former, "the charts are the same: choose another commit");
+    wait_until("the new operator to have looked", PATIENCE, || index::is_ready(&index::resource()));
+    let asked = load.done() + 50;
+    wait_until("queries after the upgrade", PATIENCE, || load.done() >= asked);
+    let queries = load.finish();
+    let failed: Vec<&Query> = queries.iter().filter(|query| query.failure.is_some()).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+    assert_eq!(workloads(), before, "pods were replaced or started again");
+    println!("{} queries meanwhile, none failed; {} pods as before", queries.len(), before.len());
+    let folder = earlier.parent().and_then(Path::parent);
+    folder.map(std::fs::remove_dir_all).transpose().unwrap();
+}
