@@ -18,7 +18,7 @@ use medindex_proto::names::{
 use crate::alarms::{DiskCheck, IndexLagCheck, StoreDamageCheck, UploadLagCheck};
 use crate::backend_error::{BackendError, from_backend};
 use crate::context::Context;
-use crate::core::{Core, Ports, SettingsError};
+use crate::core::{Core, Ports, SettingsError, now_ms};
 use crate::embedding::{Embedding, Quantizers};
 use crate::error::{Classified, ErrorKind};
 use crate::flight::SingleFlight;
@@ -400,6 +400,8 @@ async fn start(
     folder: &Path,
     store: EmbeddedStore,
 ) -> Result<(), OpenError> {
+    // Before the folder is given to anyone who could upload.
+    let began_ms = now_ms();
     let core = Arc::clone(&shard.core);
     let quantizers = Arc::clone(shard) as Arc<dyn Quantizers>;
     embed::EmbedWorker { core: Arc::clone(&core), embedding, quantizers }.start().await?;
@@ -407,7 +409,7 @@ async fn start(
     core.tasks.spawn(maintain::run(Arc::clone(shard)));
     core.tasks.spawn(mend::run(Arc::clone(shard)));
     core.tasks.spawn(read_through::run(Arc::clone(&core)));
-    core.tasks.spawn(ingest::sweep::run(Arc::clone(&core), Uploaders::Here));
+    core.tasks.spawn(ingest::sweep::run(Arc::clone(&core), Uploaders::Here(began_ms)));
     core.tasks.spawn(operations::consume(Arc::clone(&core)));
     core.add_check(UploadLagCheck::default());
     core.add_check(IndexLagCheck::new(shard));

@@ -29,15 +29,19 @@ const LOST_AFTER: u32 = 10;
 /// Who else may be in the middle of an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Uploaders {
-    /// Only this process, as in a data folder, which is locked: what an upload left incomplete before it began is of a process that died.
-    Here,
+    /// Only this process, as in a data folder, which is locked: what was received before this time (Unix milliseconds), when nobody could upload
+    /// yet, and is incomplete is of a process that died.
+    Here(i64),
     /// Others too: an incomplete upload is given up when it did not go on for long.
     Anywhere,
 }
 
 /// Runs until the context stops.
 pub(crate) async fn run(core: Arc<Core>, uploaders: Uploaders) {
-    let mut left_behind = (uploaders == Uploaders::Here).then(now_ms);
+    let mut left_behind = match uploaders {
+        Uploaders::Here(began_ms) => Some(began_ms),
+        Uploaders::Anywhere => None,
+    };
     let mut period = tokio::time::interval(PERIOD);
     let first = BLOBS_PERIOD.mul_f64(rand::random());
     let mut blobs_period = tokio::time::interval_at(Instant::now() + first, BLOBS_PERIOD);
