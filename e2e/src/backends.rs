@@ -6,6 +6,7 @@ use medindex_hbase_admin::{FamilyDescription, HbaseAdmin, TableName, TimeLimits}
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::metadata::Metadata;
 
 use crate::kubectl::kubectl;
 
@@ -57,12 +58,14 @@ pub fn delete_topic(topic: &str) {
     assert!(outcome.iter().all(Result::is_ok), "{outcome:?}");
 }
 
+/// Of all topics: asking for one by its name could make it.
+fn metadata() -> Metadata {
+    kafka().inner().fetch_metadata(None, Duration::from_secs(10)).unwrap()
+}
+
 /// Partitions of a topic; none where it is not there.
 pub fn partitions(topic: &str) -> usize {
-    let admin = kafka();
-    // All of them: asking for one by its name could make it.
-    let metadata = admin.inner().fetch_metadata(None, Duration::from_secs(10)).unwrap();
-    metadata.topics().iter().find(|found| found.name() == topic).map_or(0, |found| found.partitions().len())
+    metadata().topics().iter().find(|found| found.name() == topic).map_or(0, |found| found.partitions().len())
 }
 
 fn hbase() -> HbaseAdmin {
@@ -82,8 +85,7 @@ pub fn alter_family(table: &TableName, family: &FamilyDescription) {
 
 /// Topics whose names begin with an index' prefix.
 pub fn topics_of(prefix: &str) -> Vec<String> {
-    let admin = kafka();
-    let metadata = admin.inner().fetch_metadata(None, Duration::from_secs(10)).unwrap();
+    let metadata = metadata();
     let names = metadata.topics().iter().map(|topic| topic.name().to_owned());
     let mut names: Vec<String> = names.filter(|name| name.starts_with(&format!("{prefix}."))).collect();
     names.sort();

@@ -64,6 +64,20 @@ pub fn is_ready(resource: &Value) -> bool {
     condition(resource, "Ready").is_some_and(|(status, _)| status == "True")
 }
 
+/// The workloads' pods and how often their containers started.
+pub fn pods() -> Vec<(String, String)> {
+    let pods = get(NAMESPACE, &["pods", "--selector", "app.kubernetes.io/name=medindex"]);
+    let pod = |pod: &Value| {
+        (
+            pod["metadata"]["uid"].to_string(),
+            pod["status"]["containerStatuses"][0]["restartCount"].to_string(),
+        )
+    };
+    let mut pods: Vec<_> = pods["items"].as_array().unwrap().iter().map(pod).collect();
+    pods.sort();
+    pods
+}
+
 /// Notes of the index' events of a reason.
 pub fn events(reason: &str) -> Vec<String> {
     let selector = format!("involvedObject.name={NAME},reason={reason}");

@@ -8,17 +8,17 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use medindex_e2e::kubectl::{apply, get, kubectl, try_kubectl, wait_until};
 use medindex_e2e::{backends, cluster, index};
+use medindex_system_tests::cluster::program;
 use serde_json::Value;
 
 const NAMESPACE: &str = "medindex-deaths";
 const NAME: &str = "deaths";
-const OPERATOR: [&str; 4] = ["deployment/medindex-operator", "--namespace", "medindex-system", "--replicas"];
+const OPERATOR: [&str; 3] = ["deployment/medindex-operator", "--namespace", "medindex-system"];
 /// Signal of a process that ends by `abort`.
 const ABORTED: i32 = 6;
 const PATIENCE: Duration = Duration::from_mins(3);
@@ -45,17 +45,8 @@ fn is_made(call: &str) -> bool {
     !only_listed && !never.contains(&call)
 }
 
-/// The operator's program, which `make e2e` builds for its image.
-fn program() -> PathBuf {
-    let mut folder = std::env::current_exe().unwrap();
-    while !folder.join("medindex-operator").is_file() {
-        assert!(folder.pop(), "medindex-operator is not built: make e2e does that");
-    }
-    folder.join("medindex-operator")
-}
-
 fn calls() -> Vec<String> {
-    let output = Command::new(program()).arg("calls").output().unwrap();
+    let output = Command::new(program("medindex-operator")).arg("calls").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     text.lines().filter(|call| is_made(call)).map(str::to_owned).collect()
 }
@@ -65,7 +56,7 @@ struct Operator(Child);
 impl Operator {
     /// Leads at once: by a lease of its own, that nobody held before.
     fn start(lease: &str, abort_at: Option<&str>) -> Self {
-        let mut command = Command::new(program());
+        let mut command = Command::new(program("medindex-operator"));
         command.args(["run", "--namespaces", NAMESPACE, "--lease-namespace", NAMESPACE, "--lease", lease]);
         command.args(["--operation-listen", "127.0.0.1:9731", "--log", "warn"]);
         command.args(abort_at.map(|place| format!("--abort-at={place}")));
@@ -117,10 +108,14 @@ fn resource() -> Value {
     get(NAMESPACE, &["mii", NAME])
 }
 
+/// The labels of everything of the index.
+fn selector() -> String {
+    format!("app.kubernetes.io/instance={NAME}")
+}
+
 /// Names of the objects of the index, in order.
 fn objects() -> Vec<String> {
-    let selector = format!("app.kubernetes.io/instance={NAME}");
-    let found = get(NAMESPACE, &[KINDS, "--selector", &selector]);
+    let found = get(NAMESPACE, &[KINDS, "--selector", &selector()]);
     let items = found["items"].as_array().cloned().unwrap_or_default();
     let name = |object: &Value| {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -134,10 +129,8 @@ fn objects() -> Vec<String> {
 /// Leaves nothing as it shall be: objects and a topic gone, a family altered, the finalizer taken away, the spec changed, and leftovers of
 /// every kind that no index asks for.
 fn disturb(round: usize) {
-    let selector = format!("app.kubernetes.io/instance={NAME}");
-    let all = get(NAMESPACE, &[KINDS, "--selector", &selector]);
-    kubectl(&["delete", KINDS, "--namespace", NAMESPACE, "--selector", &selector, "--wait=true"]);
-    let mut leftovers = all;
+    let mut leftovers = get(NAMESPACE, &[KINDS, "--selector", &selector()]);
+    kubectl(&["delete", KINDS, "--namespace", NAMESPACE, "--selector", &selector(), "--wait=true"]);
     // One of each kind: they all get the same name.
     let mut kinds = BTreeSet::new();
     leftovers["items"].as_array_mut().unwrap().retain(|object| kinds.insert(object["kind"].to_string()));
@@ -163,9 +156,9 @@ fn disturb(round: usize) {
     let family = backends::family(&table, "MI");
     let versions = family.versions + 1;
     backends::alter_family(&table, &medindex_hbase_admin::FamilyDescription { versions, ..family });
-    let grace =
+    let change =
         format!(r#"{{"metadata":{{"finalizers":null}},"spec":{{"hbase":{{"ttlDays":{}}}}}}}"#, 100 + round);
-    kubectl(&["patch", "mii", NAME, "--namespace", NAMESPACE, "--type=merge", "--patch", &grace]);
+    kubectl(&["patch", "mii", NAME, "--namespace", NAMESPACE, "--type=merge", "--patch", &change]);
 }
 
 /// Waits until the index has all that it had, once, and nothing else.

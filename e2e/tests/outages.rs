@@ -79,24 +79,12 @@ fn an_operator_that_is_killed_leaves_the_work_to_the_other() {
 #[ignore = "wants a cluster: make e2e"]
 fn the_api_server_starts_again_and_no_pod_does() {
     let Some(_turn) = cluster::turn() else { return };
-    let pods = || {
-        let pods = get(NAMESPACE, &["pods", "--selector", "app.kubernetes.io/name=medindex"]);
-        let pod = |pod: &serde_json::Value| {
-            (
-                pod["metadata"]["uid"].to_string(),
-                pod["status"]["containerStatuses"][0]["restartCount"].to_string(),
-            )
-        };
-        let mut pods: Vec<_> = pods["items"].as_array().unwrap().iter().map(pod).collect();
-        pods.sort();
-        pods
-    };
-    let before = pods();
+    let before = index::pods();
     cluster(&["restart-api"]);
     let took = delete_settings(2 * MINUTE);
     println!("the API server killed and started: the operator works again after {:.1} s", took.as_secs_f64());
     settle();
-    assert_eq!(pods(), before, "pods were replaced or started again");
+    assert_eq!(index::pods(), before, "pods were replaced or started again");
 }
 
 #[test]

@@ -7,13 +7,11 @@ use std::process::Command;
 
 use medindex_e2e::index::{self, NAME, NAMESPACE, PATIENCE};
 use medindex_e2e::kubectl::wait_until;
+use medindex_system_tests::cluster::program;
 
 /// Runs the plugin as kubectl does; what it printed.
 fn plugin(arguments: &[&str]) -> String {
-    let mut folder = std::env::current_exe().unwrap();
-    while !folder.join("kubectl-medindex").is_file() {
-        assert!(folder.pop(), "kubectl-medindex is not built: make e2e does that");
-    }
+    let folder = program("kubectl-medindex").parent().unwrap().to_owned();
     let path = std::env::join_paths(
         std::iter::once(folder).chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
     );

@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use medindex_e2e::index::{self, NAMESPACE, PATIENCE};
+use medindex_e2e::index::{self, PATIENCE};
 use medindex_e2e::kubectl::{get, wait_until};
 use medindex_e2e::load::Query;
 use medindex_e2e::{Gateway, QueryLoad, cluster};
-use serde_json::Value;
 
 /// The commit that has the earlier chart: the first one that was complete. Nothing was released yet; the first release takes its place.
 const EARLIER: &str = "5127940";
@@ -64,20 +63,6 @@ fn upgrade(chart: &Path) {
     assert!(output.status.success(), "helm upgrade: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// The workloads' pods and how often their containers started.
-fn workloads() -> Vec<(String, String)> {
-    let pods = get(NAMESPACE, &["pods", "--selector", "app.kubernetes.io/name=medindex"]);
-    let pod = |pod: &Value| {
-        (
-            pod["metadata"]["uid"].to_string(),
-            pod["status"]["containerStatuses"][0]["restartCount"].to_string(),
-        )
-    };
-    let mut pods: Vec<_> = pods["items"].as_array().unwrap().iter().map(pod).collect();
-    pods.sort();
-    pods
-}
-
 fn chart_labels() -> (String, String) {
     let label = |what: &[&str]| {
         let object = get(OPERATOR_NAMESPACE, what);
@@ -100,7 +85,7 @@ fn an_upgrade_of_the_chart_restarts_no_workload_and_fails_no_query() {
     let rights =
         || get(OPERATOR_NAMESPACE, &["clusterrole", "medindex-system-medindex-operator"])["rules"].clone();
     let former = rights();
-    let before = workloads();
+    let before = index::pods();
 
     let load = QueryLoad::start(&gateway.client, &images, 2);
     let begun = Instant::now();
@@ -113,7 +98,7 @@ fn an_upgrade_of_the_chart_restarts_no_workload_and_fails_no_query() {
     let queries = load.finish();
     let failed: Vec<&Query> = queries.iter().filter(|query| query.failure.is_some()).collect();
     assert!(failed.is_empty(), "{failed:#?}");
-    assert_eq!(workloads(), before, "pods were replaced or started again");
+    assert_eq!(index::pods(), before, "pods were replaced or started again");
     println!("{} queries meanwhile, none failed; {} pods as before", queries.len(), before.len());
     let folder = earlier.parent().and_then(Path::parent);
     folder.map(std::fs::remove_dir_all).transpose().unwrap();

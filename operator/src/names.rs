@@ -60,14 +60,22 @@ pub fn selector_labels(index: &str, component: Component) -> BTreeMap<String, St
     labels
 }
 
+/// The label that says who made an object.
+const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+
 /// Labels of everything of an index.
 pub fn index_labels(index: &str) -> BTreeMap<String, String> {
     let labels = [
         ("app.kubernetes.io/name", "medindex"),
         ("app.kubernetes.io/instance", index),
-        ("app.kubernetes.io/managed-by", MANAGER),
+        (MANAGED_BY, MANAGER),
     ];
     labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+}
+
+/// Selects everything that the operator made, of all indexes.
+pub fn made_selector() -> String {
+    format!("{MANAGED_BY}={MANAGER}")
 }
 
 /// Labels as the text of a selector: `a=b,c=d`.

@@ -4,6 +4,7 @@ mod cache;
 mod error;
 mod machine;
 mod operator;
+mod results;
 mod scatter;
 mod statistics;
 

@@ -43,7 +43,6 @@ use self::watches::Watches;
 use crate::external::Backends;
 use crate::external::told::Told;
 use crate::names::MANAGER;
-use crate::reconcile::ignored::Ignored;
 use crate::reconcile::watched::{Guarded, Watched};
 use crate::reconcile::{Context, ReconcileError, reconcile};
 
@@ -253,7 +252,7 @@ fn context(arguments: &RunArguments, outside: &Outside, watched: Arc<Watched>) -
         release: arguments.images.release(),
         recorder: Recorder::new(outside.client.clone(), reporter),
         watched,
-        ignored: Ignored::default(),
+        ignored: Arc::default(),
     }
 }
 

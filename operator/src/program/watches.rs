@@ -26,7 +26,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::names::MANAGER;
+use crate::names::made_selector;
 use crate::reconcile::watched::Guarded;
 
 /// References that wait to be taken up; a watch that has more waits with them.
@@ -85,7 +85,7 @@ impl Children<'_> {
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Send + 'static,
     {
-        let made = watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
+        let made = watcher::Config::default().labels(&made_selector());
         let objects = watcher(api::<PartialObjectMeta<K>>(self.client, self.namespace), made);
         let work = follow(K::kind(&()).into_owned(), objects.default_backoff(), owner, self.sender.clone());
         self.tasks.spawn(work);

@@ -69,7 +69,7 @@ pub struct Context {
     /// All resources that are watched.
     pub watched: Arc<Watched>,
     /// What this API server does not keep.
-    pub ignored: Ignored,
+    pub ignored: Arc<Ignored>,
 }
 
 /// Why a reconcile could not be finished; it is tried again, ever more slowly.

@@ -7,8 +7,8 @@ mod deaths;
 #[path = "../sample/mod.rs"]
 mod sample;
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 
 use cluster::FakeCluster;
 use cut::Cut;
@@ -37,7 +37,7 @@ struct World {
     others: Vec<MedicalImageIndex>,
     cut: Arc<Cut>,
     /// What one operator remembers from one reconcile to the next.
-    ignored: Mutex<Ignored>,
+    ignored: Arc<Ignored>,
 }
 
 impl World {
@@ -63,7 +63,7 @@ impl World {
             "data": {"user": "bWU=", "password": "c2VjcmV0"},
         });
         cluster.put("/api/v1/namespaces/imaging/secrets/radiology-catalog", secret);
-        Self { cluster, backends: Arc::default(), others: Vec::new(), cut, ignored: Mutex::default() }
+        Self { cluster, backends: Arc::default(), others: Vec::new(), cut, ignored: Arc::default() }
     }
 
     fn resource(&self) -> MedicalImageIndex {
@@ -84,15 +84,12 @@ impl World {
             release: Release { image_prefix: String::new(), image_tag: "1".to_owned() },
             recorder: Recorder::new(client, Reporter { controller: "test".to_owned(), instance: None }),
             watched: Arc::new(Watched::new(vec![resources])),
-            ignored: std::mem::take(&mut *self.ignored.lock().unwrap()),
+            ignored: Arc::clone(&self.ignored),
         };
-        let context = Arc::new(context);
-        let outcome = tokio::select! {
-            outcome = reconcile(Arc::new(self.resource()), Arc::clone(&context)) => outcome.map(drop),
+        tokio::select! {
+            outcome = reconcile(Arc::new(self.resource()), Arc::new(context)) => outcome.map(drop),
             () = self.cut.died() => Ok(()),
-        };
-        *self.ignored.lock().unwrap() = Arc::into_inner(context).unwrap().ignored;
-        outcome
+        }
     }
 
     /// Until nothing more is written, as the controller does.

@@ -274,7 +274,7 @@ fn model_folder() -> String {
 
 /// A program of ours, out of the folder that `MEDINDEX_PROGRAMS` names (`images/test.sh` has the images' there), else where cargo puts it,
 /// beside the folder of the tests.
-fn program(name: &str) -> PathBuf {
+pub fn program(name: &str) -> PathBuf {
     if let Some(folder) = std::env::var_os("MEDINDEX_PROGRAMS").filter(|folder| !folder.is_empty()) {
         let program = PathBuf::from(folder).join(name);
         assert!(program.is_file(), "MEDINDEX_PROGRAMS: {} is not there", program.display());

@@ -1,23 +1,19 @@
 //! The table of `cache`.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 
 use super::{Figures, TOGETHER};
 use crate::error::BenchError;
+use crate::results::Results;
 
 /// Writes `cache.md` and `cache.json`.
 pub(super) fn write(figures: &Figures, folder: &Path) -> Result<(), BenchError> {
-    fs::create_dir_all(folder).map_err(BenchError::file("make", folder))?;
-    let put = |name: &str, content: String| {
-        let path = folder.join(name);
-        fs::write(&path, content).map_err(BenchError::file("write", path))
-    };
-    put("cache.json", serde_json::to_string_pretty(figures)? + "\n")?;
+    let results = Results::in_folder(folder)?;
+    results.put("cache.json", serde_json::to_string_pretty(figures)? + "\n")?;
     let table = markdown(figures);
     eprintln!("{table}");
-    put("cache.md", table)
+    results.put("cache.md", table)
 }
 
 fn markdown(figures: &Figures) -> String {

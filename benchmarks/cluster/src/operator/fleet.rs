@@ -6,9 +6,10 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
-use kube::{Api, Client};
+use kube::{Api, Client, CustomResourceExt as _};
 use medindex_operator::api::MedicalImageIndex;
 use medindex_operator::definition::definition;
+use medindex_operator::names::made_selector;
 use medindex_operator::reconcile::objects::{KINDS, Kind};
 use serde_json::{Value, json};
 
@@ -37,7 +38,7 @@ impl Fleet {
     pub(super) async fn prepare(&self) -> Result<(), BenchError> {
         let definitions: Api<CustomResourceDefinition> = Api::all(self.client.clone());
         let (apply, wanted) = (PatchParams::apply(MANAGER).force(), definition());
-        definitions.patch("medicalimageindexes.medindex.dev", &apply, &Patch::Apply(&wanted)).await?;
+        definitions.patch(MedicalImageIndex::crd_name(), &apply, &Patch::Apply(&wanted)).await?;
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         for number in 0..self.namespaces {
             let name = namespace(number);
@@ -102,7 +103,7 @@ impl Fleet {
         let mut count = 0;
         for kind in KINDS.into_iter().filter(Kind::is_made) {
             let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &kind.resource());
-            let of_operator = ListParams::default().labels("app.kubernetes.io/managed-by=medindex-operator");
+            let of_operator = ListParams::default().labels(&made_selector());
             // A type of another operator need not be there.
             count += api.list_metadata(&of_operator).await.map_or(0, |found| found.items.len());
         }

@@ -1,23 +1,19 @@
 //! The table of `operator`.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 
 use super::{Figures, Phase};
 use crate::error::BenchError;
+use crate::results::Results;
 
 /// Writes `operator.md` and `operator.json`.
 pub(super) fn write(figures: &Figures, folder: &Path) -> Result<(), BenchError> {
-    fs::create_dir_all(folder).map_err(BenchError::file("make", folder))?;
-    let put = |name: &str, content: String| {
-        let path = folder.join(name);
-        fs::write(&path, content).map_err(BenchError::file("write", path))
-    };
-    put("operator.json", serde_json::to_string_pretty(figures)? + "\n")?;
+    let results = Results::in_folder(folder)?;
+    results.put("operator.json", serde_json::to_string_pretty(figures)? + "\n")?;
     let table = markdown(figures);
     eprintln!("{table}");
-    put("operator.md", table)
+    results.put("operator.md", table)
 }
 
 fn markdown(figures: &Figures) -> String {

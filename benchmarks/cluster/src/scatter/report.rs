@@ -1,26 +1,22 @@
 //! The table and the plot of `scatter`.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 
 use plotters::prelude::*;
 
 use super::{Figures, LayoutFigures};
 use crate::error::BenchError;
+use crate::results::Results;
 
 /// Writes `scatter.md`, `scatter.json` and `scatter.svg`.
 pub(super) fn write(figures: &Figures, folder: &Path) -> Result<(), BenchError> {
-    fs::create_dir_all(folder).map_err(BenchError::file("make", folder))?;
-    let put = |name: &str, content: String| {
-        let path = folder.join(name);
-        fs::write(&path, content).map_err(BenchError::file("write", path))
-    };
-    put("scatter.json", serde_json::to_string_pretty(figures)? + "\n")?;
-    put("scatter.svg", draw(figures).map_err(|error| BenchError::Plot(error.to_string()))?)?;
+    let results = Results::in_folder(folder)?;
+    results.put("scatter.json", serde_json::to_string_pretty(figures)? + "\n")?;
+    results.put("scatter.svg", draw(figures).map_err(|error| BenchError::Plot(error.to_string()))?)?;
     let table = markdown(figures);
     eprintln!("{table}");
-    put("scatter.md", table)
+    results.put("scatter.md", table)
 }
 
 fn name(layout: &LayoutFigures) -> String {
