@@ -3,16 +3,19 @@
 use std::io::Read as _;
 use std::path::Path;
 
+use kube::api::ListParams;
 use kube::{Api, Client};
 
 use crate::api::MedicalImageIndex;
 use crate::build::{BuildError, Surroundings, build};
 use crate::external::network::NetworkBackends;
 use crate::program::arguments::PlanArguments;
-use crate::reconcile::apply::is_as_wanted;
+use crate::reconcile::apply::missing;
+use crate::reconcile::autoscaled;
+use crate::reconcile::conflicts;
 use crate::reconcile::dereference::{self, DereferenceError};
 use crate::reconcile::external_state::{self, Corrected};
-use crate::validate::{ValidatedIndex, joined, validate};
+use crate::validate::{ValidatedIndex, joined, rules_of_change, validate};
 
 /// Why a client cannot be had.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -74,28 +77,48 @@ pub async fn plan(
     let client = connect().await.map_err(PlanError::Connect)?;
     // Objects of a resource that is there already are known by its id.
     let api: Api<MedicalImageIndex> = Api::namespaced(client.clone(), &index.namespace);
-    if let Ok(Some(known)) = api.get_opt(&index.name).await {
-        resource.metadata.uid = known.metadata.uid;
+    let known = dereference::read("the resource", api.get_opt(&index.name)).await?;
+    if let Some(known) = known {
+        resource.metadata.uid.clone_from(&known.metadata.uid);
+        resource.metadata.creation_timestamp.clone_from(&known.metadata.creation_timestamp);
+        let refused = rules_of_change(&known, &resource);
+        refused.map_err(|errors| PlanError::Validate(joined(&errors, "\n  ")))?;
     }
     let index = checked(&resource)?;
-    let mut lines = kubernetes(&client, &index).await?;
+    let mut lines = claimed_by_others(&client, &resource).await;
+    lines.extend(kubernetes(&client, &index).await?);
     let access = dereference::access(&client, &index).await?;
     lines.extend(external("Kafka", &external_state::topics(&NetworkBackends, &access, &index, true).await));
     lines.extend(external("HBase", &external_state::tables(&NetworkBackends, &access, &index, true).await));
     Ok(lines)
 }
 
+/// Who has the topics and tables already. Who may not list the other namespaces' resources is told that nobody looked.
+async fn claimed_by_others(client: &Client, resource: &MedicalImageIndex) -> Vec<String> {
+    let listed = Api::<MedicalImageIndex>::all(client.clone());
+    match dereference::read("the resources of all namespaces", listed.list(&ListParams::default())).await {
+        Ok(others) => conflicts::conflict(resource, &others.items).map(|conflict| format!("! {conflict}")),
+        Err(error) => Some(format!("? whether others claim the same topics or tables is not known: {error}")),
+    }
+    .into_iter()
+    .collect()
+}
+
 async fn kubernetes(client: &Client, index: &ValidatedIndex) -> Result<Vec<String>, PlanError> {
     let found = dereference::dereference(client, &index.namespace, &index.name).await?;
     let training =
         crate::reconcile::training::newest(&index.name, &found.live).map(|(generation, _)| generation);
-    let desired = build(index, &Surroundings { training, ..found.surroundings })?;
+    let replicas = autoscaled::replicas(index, &found.live);
+    let desired = build(index, &Surroundings { training, replicas, ..found.surroundings })?;
     let mut lines = vec!["Kubernetes:".to_owned()];
     for object in &desired {
-        match found.live.iter().find(|live| live.is(object)) {
-            None => lines.push(format!("  + {}", name(object))),
-            Some(live) if !is_as_wanted(live, object) => lines.push(format!("  ~ {}", name(object))),
-            Some(_) => {}
+        let Some(live) = found.live.iter().find(|live| live.is(object)) else {
+            lines.push(format!("  + {}", name(object)));
+            continue;
+        };
+        let fields = missing(live, object);
+        if !fields.is_empty() {
+            lines.push(format!("  ~ {}: {}", name(object), fields.join(", ")));
         }
     }
     for live in found.live.iter().filter(|live| live.kind.is_made()) {

@@ -150,16 +150,25 @@ static RULES: LazyLock<CompiledSchema> = LazyLock::new(|| {
 
 /// What the rules of the schema say.
 fn rules(index: &MedicalImageIndex) -> Vec<ValidationError> {
-    let checked = match serde_json::to_value(index) {
-        Ok(object) => {
-            Validator::new().validate_compiled(&RULES, &object, None).map_err(|failed| failed.to_string())
-        }
-        Err(failed) => Err(failed.to_string()),
-    };
-    match checked {
+    match evaluate(None, index) {
         Ok(()) => Vec::new(),
         Err(failed) => vec![error("spec", &failed)],
     }
+}
+
+/// What the rules of the schema say about changing `old` into `new`, as the API server asks them.
+///
+/// # Errors
+/// The [`ValidationError`]s, such as that of a field that cannot change.
+pub fn rules_of_change(old: &MedicalImageIndex, new: &MedicalImageIndex) -> Result<(), Vec<ValidationError>> {
+    evaluate(Some(old), new).map_err(|failed| vec![error("spec", &failed)])
+}
+
+fn evaluate(old: Option<&MedicalImageIndex>, new: &MedicalImageIndex) -> Result<(), String> {
+    let json = |index| serde_json::to_value(index).map_err(|failed| failed.to_string());
+    let old = old.map(json).transpose()?;
+    let checked = Validator::new().validate_compiled(&RULES, &json(new)?, old.as_ref());
+    checked.map_err(|failed| failed.to_string())
 }
 
 fn check_workload(component: Component, workload: &WorkloadSpec, errors: &mut Vec<ValidationError>) {

@@ -5,6 +5,7 @@ mod sample;
 
 use medindex_operator::api::MedicalImageIndex;
 use medindex_operator::build::{Surroundings, build};
+use medindex_operator::names::Component;
 use medindex_operator::release::Release;
 use medindex_operator::validate::{ValidatedIndex, validate};
 use serde_json::{Value, json};
@@ -112,6 +113,9 @@ fn an_autoscaler_owns_the_number_of_replicas() {
     let plain = objects(std::slice::from_ref(&scaling), &Surroundings::default());
     assert!(find(&plain, "Deployment", "radiology-embedder")["spec"].get("replicas").is_none());
     assert_eq!(find(&plain, "HorizontalPodAutoscaler", "radiology-embedder")["spec"]["maxReplicas"], 4);
+    let undecided = Surroundings { replicas: [(Component::Embedder, 3)].into(), ..Surroundings::default() };
+    let undecided = objects(std::slice::from_ref(&scaling), &undecided);
+    assert_eq!(find(&undecided, "Deployment", "radiology-embedder")["spec"]["replicas"], 3);
     let keda = objects(&[scaling], &Surroundings { scaled_objects: true, ..Surroundings::default() });
     let trigger = &find(&keda, "ScaledObject", "radiology-embedder")["spec"]["triggers"][0]["metadata"];
     assert_eq!(
@@ -119,6 +123,29 @@ fn an_autoscaler_owns_the_number_of_replicas() {
         (&json!("radiology.imageupload"), &json!("radiology.embedder"))
     );
     assert!(!keda.iter().any(|object| object["kind"] == "HorizontalPodAutoscaler"));
+    assert!(!keda.iter().any(|object| object["kind"] == "TriggerAuthentication"), "Kafka asks for no login");
+}
+
+#[test]
+fn keda_signs_in_at_kafka_by_the_secrets_of_the_workloads() {
+    let tls = json!({"authorities": {"name": "kafka-ca", "key": "ca.crt"}, "clientSecret": "kafka-client"});
+    let changes = [
+        ("/spec/embedder/autoscaling", json!({"maxReplicas": 4})),
+        ("/spec/kafka/loginSecret", json!("kafka-login")),
+        ("/spec/kafka/tls", tls),
+    ];
+    let keda = objects(&changes, &Surroundings { scaled_objects: true, ..Surroundings::default() });
+    let trigger = &find(&keda, "ScaledObject", "radiology-embedder")["spec"]["triggers"][0];
+    assert_eq!(trigger["authenticationRef"]["name"], "radiology-embedder");
+    assert_eq!(
+        (&trigger["metadata"]["sasl"], &trigger["metadata"]["tls"]),
+        (&json!("scram_sha512"), &json!("enable"))
+    );
+    let authentication = find(&keda, "TriggerAuthentication", "radiology-embedder");
+    let secrets = authentication["spec"]["secretTargetRef"].as_array().unwrap();
+    let parameters: Vec<&str> = secrets.iter().map(|entry| entry["parameter"].as_str().unwrap()).collect();
+    assert_eq!(parameters, ["username", "password", "ca", "cert", "key"]);
+    assert_eq!(secrets[2], json!({"parameter": "ca", "name": "kafka-ca", "key": "ca.crt"}));
 }
 
 #[test]

@@ -69,12 +69,16 @@ fn altering_settings_keeps_those_of_others() {
 }
 
 #[test]
-fn other_partitions_stall_and_fewer_copies_degrade() {
+fn too_many_partitions_stall_too_few_are_added_and_fewer_copies_degrade() {
     let topic = desired_topics(&index(&[])).remove(0);
     let grown = ObservedTopic { partitions: 12, ..as_desired(&topic) };
     let (change, problems) = topics::compare(&topic, Some(&grown));
     assert!(change.is_none() && problems[0].stalls, "{problems:?}");
     assert!(problems[0].message.contains("12 partitions, not 9"), "{problems:?}");
+    let narrow = ObservedTopic { partitions: 1, ..as_desired(&topic) };
+    let (change, problems) = topics::compare(&topic, Some(&narrow));
+    assert!(problems.is_empty(), "{problems:?}");
+    assert_eq!(change.unwrap().to_string(), format!("grow topic {} from 1 to 9 partitions", topic.name));
     let thin = ObservedTopic { replication: 1, ..as_desired(&topic) };
     let (_, problems) = topics::compare(&topic, Some(&thin));
     assert!(!problems[0].stalls && problems[0].message.contains("kafka-reassign-partitions"), "{problems:?}");

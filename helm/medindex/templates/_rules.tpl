@@ -39,7 +39,7 @@
   verbs: [get, list, watch, create, patch, delete]
 # The same by waiting uploads, where KEDA is installed; listed, not watched, because the type may be missing.
 - apiGroups: [keda.sh]
-  resources: [scaledobjects]
+  resources: [scaledobjects, triggerauthentications]
   verbs: [get, list, create, patch, delete]
 # Metrics of the workloads are scraped, where Prometheus' operator is installed.
 - apiGroups: [monitoring.coreos.com]

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::secrets::TlsSpec;
 
-/// A host and a port, as in `kafka-0.kafka:9092`.
-const ADDRESS: &str = r"^([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\]):[0-9]{1,5}$";
+/// A host and a port from 1 to 65535, as in `kafka-0.kafka:9092`.
+const ADDRESS: &str = r"^([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\]):([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$";
 /// The name of an index: part of topics, consumer groups and namespaces.
 const INDEX_NAME: &str = "^[a-z]([-a-z0-9]*[a-z0-9])?$";
 

@@ -54,7 +54,13 @@ use super::workloads::{EmbedderSpec, GatewaySpec, SearchSpec, TrainerSpec};
         .field_path(".search.disk"),
     validation = Rule::new("!has(self.embedder.autoscaling) || self.embedder.autoscaling.maxReplicas <= self.kafka.partitions")
         .message("spec.embedder.autoscaling.maxReplicas must not exceed spec.kafka.partitions: further embedders would get no partition of imageupload")
-        .field_path(".embedder.autoscaling.maxReplicas")
+        .field_path(".embedder.autoscaling.maxReplicas"),
+    validation = Rule::new("!has(self.embedder.autoscaling) || (has(self.embedder.requests) && 'cpu' in self.embedder.requests)")
+        .message("spec.embedder.autoscaling aims at a part of the requested processors: ask for cpu in spec.embedder.requests")
+        .field_path(".embedder.autoscaling"),
+    validation = Rule::new("!has(self.gateway.autoscaling) || (has(self.gateway.requests) && 'cpu' in self.gateway.requests)")
+        .message("spec.gateway.autoscaling aims at a part of the requested processors: ask for cpu in spec.gateway.requests")
+        .field_path(".gateway.autoscaling")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MedicalImageIndexSpec {

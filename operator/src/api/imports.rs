@@ -40,13 +40,9 @@ pub struct ImportSource {
 /// How files of an import are laid out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ImportFormat {
-    /// Every image in the folder.
+    /// Every image in the folder. A DICOMDIR, a table of labels and DeepLesion's `DL_info.csv` are recognised.
     #[default]
     Folder,
     /// Every image, labelled by the folder that it is in.
     LabelledFolders,
-    /// The images that a DICOMDIR names.
-    Dicomdir,
-    /// `DL_info.csv` and 16-bit PNG files, as in DeepLesion.
-    DeepLesion,
 }

@@ -33,7 +33,7 @@ pub struct QuantizerSpec {
     pub retrain: RetrainPolicy,
     /// Answers with the generation before the current one while it is set; the number must be that generation's.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0, max = 999_999))]
     pub rollback_to: Option<i64>,
 }
 

@@ -87,6 +87,7 @@ pub struct SearchSpec {
     pub replicas: i32,
     /// Disk of each pod for its part of the index.
     #[serde(default = "default_disk")]
+    #[schemars(extend("pattern" = QUANTITY))]
     pub disk: Quantity,
     /// Storage class of that disk; the cluster's own when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -186,12 +187,15 @@ fn default_lag() -> i32 {
     200
 }
 
+/// An amount that is not negative, as in `500m`, `2`, `512Mi`, `1e3`.
+const QUANTITY: &str = r"^[0-9]+(\.[0-9]*)?([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]+)?$";
+
 /// Without the two kilobytes of description that Kubernetes' own type brings into every field.
 fn quantities(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
         "maxProperties": 8,
-        "additionalProperties": {"x-kubernetes-int-or-string": true},
+        "additionalProperties": {"x-kubernetes-int-or-string": true, "pattern": QUANTITY},
     })
 }
 

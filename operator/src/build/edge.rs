@@ -84,27 +84,66 @@ pub(super) fn horizontal_autoscaler(
     }
 }
 
+/// How KEDA signs in at Kafka, where that is asked for: by the same secrets as the workloads.
+pub(super) fn trigger_authentication(index: &ValidatedIndex) -> Option<Value> {
+    let kafka = &index.spec.kafka;
+    let entry =
+        |parameter: &str, name: &str, key: &str| json!({"parameter": parameter, "name": name, "key": key});
+    let mut secrets = Vec::new();
+    if let Some(login) = &kafka.login_secret {
+        secrets.push(entry("username", login, "user"));
+        secrets.push(entry("password", login, "password"));
+    }
+    if let Some(tls) = &kafka.tls {
+        secrets.extend(
+            tls.authorities.as_ref().map(|authorities| entry("ca", &authorities.name, &authorities.key)),
+        );
+        if let Some(client) = &tls.client_secret {
+            secrets.push(entry("cert", client, "tls.crt"));
+            secrets.push(entry("key", client, "tls.key"));
+        }
+    }
+    (!secrets.is_empty()).then(|| {
+        json!({
+            "apiVersion": "keda.sh/v1alpha1",
+            "kind": "TriggerAuthentication",
+            "metadata": component_meta(index, Component::Embedder),
+            "spec": {"secretTargetRef": secrets},
+        })
+    })
+}
+
 /// KEDA's autoscaler of embedders, on the uploads that wait. The topic is named, so that a group that has not committed yet is seen too.
 pub(super) fn scaled_object(index: &ValidatedIndex, wanted: &Autoscaling) -> Value {
-    let metadata = component_meta(index, Component::Embedder);
+    let kafka = &index.spec.kafka;
+    let mut trigger = json!({
+        "type": "kafka",
+        "metadata": {
+            "bootstrapServers": kafka.bootstrap_servers.join(","),
+            "consumerGroup": format!("{}.embedder", index.index),
+            "topic": format!("{}.{}", index.index, medindex_proto::names::TOPIC_IMAGE_UPLOAD),
+            "lagThreshold": wanted.lag_per_replica.to_string(),
+            "offsetResetPolicy": "earliest",
+        },
+    });
+    if kafka.login_secret.is_some() {
+        trigger["metadata"]["sasl"] = json!("scram_sha512");
+    }
+    if kafka.tls.is_some() {
+        trigger["metadata"]["tls"] = json!("enable");
+    }
+    if let Some(authentication) = trigger_authentication(index) {
+        trigger["authenticationRef"] = json!({"name": authentication["metadata"]["name"]});
+    }
     json!({
         "apiVersion": "keda.sh/v1alpha1",
         "kind": "ScaledObject",
-        "metadata": metadata,
+        "metadata": component_meta(index, Component::Embedder),
         "spec": {
             "scaleTargetRef": {"name": object_name(&index.name, Component::Embedder)},
             "minReplicaCount": wanted.min_replicas,
             "maxReplicaCount": wanted.max_replicas,
-            "triggers": [{
-                "type": "kafka",
-                "metadata": {
-                    "bootstrapServers": index.spec.kafka.bootstrap_servers.join(","),
-                    "consumerGroup": format!("{}.embedder", index.index),
-                    "topic": format!("{}.{}", index.index, medindex_proto::names::TOPIC_IMAGE_UPLOAD),
-                    "lagThreshold": wanted.lag_per_replica.to_string(),
-                    "offsetResetPolicy": "earliest",
-                },
-            }],
+            "triggers": [trigger],
         },
     })
 }

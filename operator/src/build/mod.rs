@@ -10,6 +10,8 @@ mod pod;
 mod settings;
 mod workloads;
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::Resource as KubernetesResource;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde::Serialize;
@@ -32,6 +34,8 @@ pub struct Surroundings {
     pub scaled_objects: bool,
     /// The generation that has to be trained now; its Job is kept until another one is.
     pub training: Option<i64>,
+    /// Replicas of autoscaled components that no autoscaler has set yet; where one has, they are its own.
+    pub replicas: BTreeMap<Component, i32>,
 }
 
 /// Why an object cannot be built.
@@ -77,9 +81,9 @@ pub fn build(index: &ValidatedIndex, surroundings: &Surroundings) -> Result<Vec<
             objects.add(&budget)?;
         }
     }
-    objects.add_workload(index, Component::Embedder, &workloads::embedder(index, &settings))?;
+    objects.add_workload(index, Component::Embedder, &workloads::embedder(index, &settings, surroundings))?;
     objects.add_workload(index, Component::Search, &workloads::search(index, &settings))?;
-    objects.add_workload(index, Component::Gateway, &workloads::gateway(index, &settings))?;
+    objects.add_workload(index, Component::Gateway, &workloads::gateway(index, &settings, surroundings))?;
     if let Some(generation) = surroundings.training {
         objects.add_workload(index, Component::Trainer, &jobs::training(index, &settings, generation))?;
     }
@@ -100,6 +104,7 @@ fn add_edges(
     }
     if let Some(wanted) = index.spec.embedder.autoscaling.as_ref().filter(|_| !index.spec.suspend) {
         if surroundings.scaled_objects {
+            objects.0.extend(edge::trigger_authentication(index));
             objects.0.push(edge::scaled_object(index, wanted));
         } else {
             objects.add(&edge::horizontal_autoscaler(index, Component::Embedder, wanted))?;

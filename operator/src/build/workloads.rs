@@ -12,6 +12,7 @@ use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec}
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use super::Surroundings;
 use super::meta::{component_meta, object_meta, selector};
 use super::pod::{Program, model, template, variable};
 use super::settings::Settings;
@@ -26,7 +27,11 @@ pub(super) const EMBEDDER_PORT: i32 = 7_100;
 pub(super) const SEARCH_PORT: i32 = 7_000;
 
 /// Embedders.
-pub(super) fn embedder(index: &ValidatedIndex, settings: &Settings) -> Deployment {
+pub(super) fn embedder(
+    index: &ValidatedIndex,
+    settings: &Settings,
+    surroundings: &Surroundings,
+) -> Deployment {
     let (volume, mount) = model(index);
     let spec = &index.spec.embedder;
     let program = Program {
@@ -39,13 +44,18 @@ pub(super) fn embedder(index: &ValidatedIndex, settings: &Settings) -> Deploymen
         mounts: vec![mount],
         serves: true,
     };
-    let replicas = replicas(index, spec.autoscaling.is_some(), spec.replicas);
+    let autoscaled = spec.autoscaling.as_ref().map(|_| surroundings.replicas.get(&Component::Embedder));
+    let replicas = replicas(index, autoscaled, spec.replicas);
     let pods = template(index, Component::Embedder, &spec.workload, settings, program);
     deployment(index, Component::Embedder, replicas, pods)
 }
 
 /// Gateways.
-pub(super) fn gateway(index: &ValidatedIndex, settings: &Settings) -> Deployment {
+pub(super) fn gateway(
+    index: &ValidatedIndex,
+    settings: &Settings,
+    surroundings: &Surroundings,
+) -> Deployment {
     let spec = &index.spec.gateway;
     let mut variables = vec![
         variable("LISTEN", format!("0.0.0.0:{GATEWAY_PORT}")),
@@ -57,7 +67,8 @@ pub(super) fn gateway(index: &ValidatedIndex, settings: &Settings) -> Deployment
     variables.push(variable("ALLOW_HOST", hosts.join(",")));
     let program =
         Program { variables, ports: vec![("http", GATEWAY_PORT)], serves: true, ..Program::default() };
-    let replicas = replicas(index, spec.autoscaling.is_some(), spec.replicas);
+    let autoscaled = spec.autoscaling.as_ref().map(|_| surroundings.replicas.get(&Component::Gateway));
+    let replicas = replicas(index, autoscaled, spec.replicas);
     let pods = template(index, Component::Gateway, &spec.workload, settings, program);
     deployment(index, Component::Gateway, replicas, pods)
 }
@@ -190,12 +201,12 @@ pub(crate) fn gateway_host(index: &ValidatedIndex) -> String {
     format!("{}.{}.svc", object_name(&index.name, Component::Gateway), index.namespace)
 }
 
-/// `None` where an autoscaler decides.
-fn replicas(index: &ValidatedIndex, autoscaled: bool, replicas: i32) -> Option<i32> {
+/// `None` where an autoscaler has decided.
+fn replicas(index: &ValidatedIndex, autoscaled: Option<Option<&i32>>, replicas: i32) -> Option<i32> {
     match (index.spec.suspend, autoscaled) {
         (true, _) => Some(0),
-        (false, true) => None,
-        (false, false) => Some(replicas),
+        (false, Some(until_it_decides)) => until_it_decides.copied(),
+        (false, None) => Some(replicas),
     }
 }
 

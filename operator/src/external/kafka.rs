@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{
-    AdminClient, AdminOptions, AlterConfig, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication,
+    AdminClient, AdminOptions, AlterConfig, ConfigSource, NewPartitions, NewTopic, ResourceSpecifier,
+    TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -82,24 +83,18 @@ impl KafkaAdmin {
                 for (key, value) in &topic.settings {
                     new = new.set(key, value);
                 }
-                self.client.create_topics([&new], &options()).await.map(|results| {
-                    results
-                        .into_iter()
-                        .map(|result| result.map(drop).map_err(|(_, code)| code))
-                        .collect::<Vec<_>>()
-                })
+                self.client.create_topics([&new], &options()).await.map(codes)
+            }
+            TopicChange::Grow { name, to, .. } => {
+                let grown = NewPartitions::new(name, usize::try_from(*to).unwrap_or_default());
+                self.client.create_partitions([&grown], &options()).await.map(codes)
             }
             TopicChange::Alter { name, settings, .. } => {
                 let mut alter = AlterConfig::new(ResourceSpecifier::Topic(name));
                 for (key, value) in settings {
                     alter = alter.set(key, value);
                 }
-                self.client.alter_configs([&alter], &options()).await.map(|results| {
-                    results
-                        .into_iter()
-                        .map(|result| result.map(drop).map_err(|(_, code)| code))
-                        .collect::<Vec<_>>()
-                })
+                self.client.alter_configs([&alter], &options()).await.map(codes)
             }
         };
         for result in results.map_err(|error| failed(&self.access, &action, &error))? {
@@ -133,6 +128,11 @@ impl KafkaAdmin {
             reason: code.to_string(),
         }
     }
+}
+
+/// What became of each topic, without its name, which the action has.
+fn codes<T, N>(results: Vec<Result<T, (N, RDKafkaErrorCode)>>) -> Vec<Result<(), RDKafkaErrorCode>> {
+    results.into_iter().map(|result| result.map(drop).map_err(|(_, code)| code)).collect()
 }
 
 fn failed(access: &KafkaAccess, action: &str, error: &KafkaError) -> ExternalError {

@@ -108,6 +108,11 @@ impl Backends for SimulatedBackends {
         let mut topics = self.topics();
         match change {
             TopicChange::Create(topic) => _ = topics.insert(topic.name.clone(), made_topic(topic)),
+            TopicChange::Grow { name, to, .. } => {
+                if let Some(topic) = topics.get_mut(name) {
+                    topic.partitions = *to;
+                }
+            }
             TopicChange::Alter { name, settings, .. } => {
                 if let Some(topic) = topics.get_mut(name) {
                     topic.settings.clone_from(settings);

@@ -44,6 +44,15 @@ pub struct ObservedTopic {
 pub enum TopicChange {
     /// Make it.
     Create(DesiredTopic),
+    /// Give it the partitions that it lacks: one that a broker made by itself has too few. Every message names its partition, so none moves.
+    Grow {
+        /// Topic.
+        name: String,
+        /// Partitions before.
+        from: i32,
+        /// Partitions afterwards.
+        to: i32,
+    },
     /// Give it settings: the complete set of its own.
     Alter {
         /// Topic.
@@ -63,6 +72,9 @@ impl fmt::Display for TopicChange {
                 "create topic {} with {} partitions and {} copies",
                 topic.name, topic.partitions, topic.replication
             ),
+            Self::Grow { name, from, to } => {
+                write!(formatter, "grow topic {name} from {from} to {to} partitions")
+            }
             Self::Alter { name, changed, .. } => {
                 write!(formatter, "alter topic {name}: {}", changed.join(", "))
             }
@@ -106,7 +118,7 @@ pub fn desired_topics(index: &ValidatedIndex) -> Vec<DesiredTopic> {
     [TOPIC_IMAGE_UPLOAD, TOPIC_IMAGE_INDEXED, TOPIC_DEAD_LETTER, TOPIC_OPERATION_LOG].map(topic).to_vec()
 }
 
-/// What to do so that a topic is as desired, and what cannot be done.
+/// What to do first so that a topic is as desired, and what cannot be done.
 pub fn compare(
     desired: &DesiredTopic,
     observed: Option<&ObservedTopic>,
@@ -114,7 +126,7 @@ pub fn compare(
     let Some(observed) = observed else { return (Some(TopicChange::Create(desired.clone())), Vec::new()) };
     let name = &desired.name;
     let mut problems = Vec::new();
-    if observed.partitions != desired.partitions {
+    if observed.partitions > desired.partitions {
         problems.push(TopicProblem {
             message: format!(
                 "topic {name} has {} partitions, not {}: every image's place follows from that number, and Kafka cannot take partitions away; \
@@ -134,7 +146,12 @@ pub fn compare(
             stalls: false,
         });
     }
-    (alteration(desired, observed), problems)
+    let grows = (observed.partitions < desired.partitions).then(|| TopicChange::Grow {
+        name: name.clone(),
+        from: observed.partitions,
+        to: desired.partitions,
+    });
+    (grows.or_else(|| alteration(desired, observed)), problems)
 }
 
 fn alteration(desired: &DesiredTopic, observed: &ObservedTopic) -> Option<TopicChange> {

@@ -8,6 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -18,8 +19,12 @@ use tower::{Layer, Service};
 use super::metrics::Metrics;
 use crate::external::ExternalError;
 use crate::external::told::Observer;
-use crate::reconcile::objects::{KINDS, POD_MONITOR, SCALED_OBJECT};
+use crate::reconcile::objects::KINDS;
 
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A request other than a watch is given up after this.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(15);
 /// Calls to backends.
 const BACKEND_CALLS: [&str; 8] = [
     "topics",
@@ -32,7 +37,8 @@ const BACKEND_CALLS: [&str; 8] = [
     "roll_back",
 ];
 /// Calls to the API server beside those for the objects that the operator makes.
-const OTHER_CALLS: [&str; 10] = [
+const OTHER_CALLS: [&str; 11] = [
+    "get medicalimageindexes",
     "list medicalimageindexes",
     "watch medicalimageindexes",
     "patch medicalimageindexes",
@@ -60,7 +66,7 @@ fn names() -> Vec<String> {
         let verbs = VERBS.into_iter().filter(|verb| kind.is_made() || *verb == "list");
         names.extend(verbs.map(|verb| format!("{verb} {plural}")));
         // Types that others may lack are only listed.
-        let is_watched = kind.is_made() && kind != POD_MONITOR && kind != SCALED_OBJECT;
+        let is_watched = kind.is_made() && !kind.may_be_missing();
         names.extend(is_watched.then(|| format!("watch {plural}")));
     }
     names
@@ -155,7 +161,8 @@ impl Observer for Calls {
     }
 }
 
-/// Has the client of an API server tell [`Calls`] of every request.
+/// Has the client of an API server tell [`Calls`] of every request, and gives up those that are not answered: libraries that make calls of
+/// their own (finalizer, lease) set no limit. Watches are open for minutes.
 #[derive(Debug, Clone)]
 pub struct CallLayer(pub Calls);
 
@@ -177,15 +184,16 @@ pub struct CalledService<S> {
 impl<S, B> Service<Request<Body>> for CalledService<S>
 where
     S: Service<Request<Body>, Response = Response<B>>,
+    S::Error: Into<BoxError>,
     S::Future: Send + 'static,
     B: Send + 'static,
 {
     type Response = Response<B>;
-    type Error = S::Error;
+    type Error = BoxError;
     type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(context)
+        self.inner.poll_ready(context).map_err(Into::into)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
@@ -193,12 +201,24 @@ where
         self.calls.reach(Moment::Before, &call);
         let (calls, work) = (self.calls.clone(), self.inner.call(request));
         async move {
-            let outcome = work.await;
+            let outcome = if call.starts_with("watch ") {
+                work.await.map_err(Into::into)
+            } else {
+                answered(work).await
+            };
             calls.reach(Moment::After, &call);
             calls.metrics.api_call(call, outcome.as_ref().ok().map(|answer| answer.status().as_u16()));
             outcome
         }
         .boxed()
+    }
+}
+
+/// Waits for an answer, longer than [`crate::reconcile::call::bounded`] does, whose error says more.
+async fn answered<T, E: Into<BoxError>>(work: impl Future<Output = Result<T, E>>) -> Result<T, BoxError> {
+    match tokio::time::timeout(ANSWERED_WITHIN, work).await {
+        Ok(answer) => answer.map_err(Into::into),
+        Err(_) => Err(format!("the API server did not answer in {} s", ANSWERED_WITHIN.as_secs()).into()),
     }
 }
 

@@ -28,7 +28,7 @@ use kube::runtime::events::{Recorder, Reporter};
 use kube::{Client, Config, ResourceExt as _};
 use kube_lease_manager::LeaseManagerBuilder;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
@@ -43,6 +43,7 @@ use self::watches::Watches;
 use crate::external::Backends;
 use crate::external::told::Told;
 use crate::names::MANAGER;
+use crate::reconcile::unreadable::reconcile_unreadable;
 use crate::reconcile::watched::{Guarded, Watched};
 use crate::reconcile::{Context, ReconcileError, reconcile};
 
@@ -211,9 +212,10 @@ async fn control(
         namespaces.into_iter().map(|namespace| Watches::begin(&outside.client, namespace)).collect();
     // Two namespaces may claim the same topics.
     let watched = Arc::new(Watched::new(watches.iter().map(|watches| watches.store.clone()).collect()));
+    let permits = Arc::new(Semaphore::new(usize::from(arguments.concurrency)));
     let reconciled = watches.into_iter().map(|watches| {
         let context = context(arguments, &outside, Arc::clone(&watched));
-        applied(watches, arguments.concurrency, context, metrics, finish.clone()).boxed()
+        applied(watches, arguments.concurrency, &permits, context, metrics, finish.clone()).boxed()
     });
     let mut reconciled = select_all(reconciled);
     let work = async {
@@ -242,6 +244,8 @@ struct Shared {
     context: Arc<Context>,
     metrics: Arc<Metrics>,
     backoff: Backoff,
+    /// Reconciles of other namespaces count too.
+    permits: Arc<Semaphore>,
 }
 
 fn context(arguments: &RunArguments, outside: &Outside, watched: Arc<Watched>) -> Context {
@@ -260,12 +264,17 @@ fn context(arguments: &RunArguments, outside: &Outside, watched: Arc<Watched>) -
 fn applied(
     watches: Watches,
     concurrency: u16,
+    permits: &Arc<Semaphore>,
     context: Context,
     metrics: &Arc<Metrics>,
     finish: CancellationToken,
 ) -> impl futures::Stream<Item = Result<(), String>> + Send + 'static {
-    let shared =
-        Shared { context: Arc::new(context), metrics: Arc::clone(metrics), backoff: Backoff::default() };
+    let shared = Shared {
+        context: Arc::new(context),
+        metrics: Arc::clone(metrics),
+        backoff: Backoff::default(),
+        permits: Arc::clone(permits),
+    };
     let config = ControllerConfig::default().concurrency(concurrency).debounce(DEBOUNCE);
     let Watches { store, mut touched, tasks } = watches;
     let touched = stream::poll_fn(move |context| {
@@ -292,19 +301,21 @@ async fn spawned(resource: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, 
     AbortOnDropHandle::new(tokio::spawn(work)).await?
 }
 
-/// A resource that cannot be read (written under another schema) waits until it is changed, and holds up no other.
+/// As many at a time as are allowed in all namespaces together.
 async fn reconcile_guarded(resource: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, ReconcileError> {
+    let _permit = shared.permits.acquire().await;
     let begun = Instant::now();
     shared.metrics.resources(&shared.context.watched.now());
     let key = key(&resource);
-    let readable = match &resource.0 {
-        Ok(readable) => Arc::new(readable.clone()),
+    let readable =
+        resource.0.as_ref().map(|readable| Arc::new(readable.clone())).map_err(ToString::to_string);
+    let outcome = match readable {
+        Ok(readable) => reconcile(readable, Arc::clone(&shared.context)).await,
         Err(error) => {
-            tracing::error!(resource = key, %error, "the resource cannot be read: mend it with kubectl edit");
-            return Ok(Action::await_change());
+            let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
+            reconcile_unreadable(&namespace, &name, &error, &shared.context).await
         }
     };
-    let outcome = reconcile(readable, Arc::clone(&shared.context)).await;
     shared.metrics.reconcile(outcome.is_ok(), begun.elapsed());
     if outcome.is_ok() {
         shared.backoff.succeeded(&key);

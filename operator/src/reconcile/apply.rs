@@ -1,7 +1,8 @@
 //! Making the cluster's objects what they shall be: server-side apply of what differs, deletion of what is no longer wanted.
 //!
-//! An object that holds everything it shall is not written, so a reconcile that finds all in order makes no write. Fields that others manage
-//! and the builders do not name (replicas under an autoscaler) are theirs.
+//! An object that holds everything it shall, and nothing that the operator set and no longer wants, is not written, so a reconcile that finds
+//! all in order makes no write. Fields that others added and the builders do not name (replicas under an autoscaler) are theirs, but for
+//! what is added to a selector.
 
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::{Api, Client};
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 use super::call::{CallError, bounded};
 use super::ignored::Ignored;
 use super::objects::{Kind, Live, differences};
+use super::ownership::{abandoned, added_to_selectors};
 use crate::names::MANAGER;
 use crate::validate::ValidatedIndex;
 
@@ -118,14 +120,16 @@ fn told(fields: &[String], kind: Kind, name: &str) -> Option<String> {
     fields.first().map(|field| format!("{field} of {} {name}", kind.kind))
 }
 
-/// Whether applying the object would change nothing.
-pub fn is_as_wanted(live: &Live, object: &Value) -> bool {
-    missing(live, object).is_empty()
-}
-
-/// Where a live object is not as it shall be.
-fn missing(live: &Live, object: &Value) -> Vec<String> {
-    differences(&live.json(), &changeable(live.kind, object))
+/// Where a live object is not as it shall be; where applying would change nothing, nowhere.
+pub fn missing(live: &Live, object: &Value) -> Vec<String> {
+    let json = live.json();
+    let mut found = differences(&json, &changeable(live.kind, object));
+    // A Job that is there is merged, not applied.
+    if live.kind.kind != "Job" {
+        found.extend(abandoned(&json, object));
+        found.extend(added_to_selectors(&json, object));
+    }
+    found
 }
 
 /// What of an object can be changed after it was made.

@@ -4,19 +4,30 @@ use kube::ResourceExt as _;
 
 use crate::api::MedicalImageIndex;
 
-/// What a resource claims outside Kubernetes. Brokers are compared by what is written, in any order: two names of one Kafka are not seen through.
-fn claims(index: &MedicalImageIndex) -> [String; 2] {
-    let sorted = |servers: &[String]| {
-        let mut servers: Vec<&str> = servers.iter().map(String::as_str).collect();
-        servers.sort_unstable();
-        servers.join(",")
-    };
+/// Something outside Kubernetes that a resource claims.
+struct Claim<'a> {
+    /// As in `the topics radiology.*`.
+    what: String,
+    /// Where it is. Two claims are at one place when they share an address: lists need not be complete. Two names of one server are not
+    /// seen through.
+    servers: &'a [String],
+}
+
+impl Claim<'_> {
+    /// The server at which both claim the same.
+    fn collides_at<'b>(&self, other: &Claim<'b>) -> Option<&'b str> {
+        let shared = other.servers.iter().find(|server| self.servers.contains(server));
+        shared.filter(|_| self.what == other.what).map(String::as_str)
+    }
+}
+
+fn claims(index: &MedicalImageIndex) -> [Claim<'_>; 2] {
     let (kafka, hbase) = (&index.spec.kafka, &index.spec.hbase);
     let name = index.index_name();
     let namespace = hbase.namespace.clone().unwrap_or_else(|| name.replace('-', "_"));
     [
-        format!("the topics {name}.* at {}", sorted(&kafka.bootstrap_servers)),
-        format!("the tables {namespace}:* at {}", sorted(&hbase.thrift2_servers)),
+        Claim { what: format!("the topics {name}.*"), servers: &kafka.bootstrap_servers },
+        Claim { what: format!("the tables {namespace}:*"), servers: &hbase.thrift2_servers },
     ]
 }
 
@@ -27,10 +38,13 @@ pub fn conflict<'a>(
 ) -> Option<String> {
     let own = claims(index);
     others.into_iter().filter(|other| is_older(other, index)).find_map(|other| {
-        let claim = claims(other).into_iter().find(|claim| own.contains(claim))?;
+        let (what, server) = claims(other).into_iter().find_map(|claim| {
+            let server = own.iter().find_map(|own| own.collides_at(&claim))?;
+            Some((claim.what, server))
+        })?;
         let namespace = other.namespace().unwrap_or_default();
         Some(format!(
-            "{claim} belong to MedicalImageIndex {namespace}/{}, which is older: choose another spec.kafka.prefix and spec.hbase.namespace",
+            "{what} at {server} belong to MedicalImageIndex {namespace}/{}, which is older: choose another spec.kafka.prefix and spec.hbase.namespace",
             other.name_any()
         ))
     })

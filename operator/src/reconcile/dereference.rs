@@ -93,7 +93,7 @@ pub async fn dereference(
 
 /// Types of other operators need not be installed.
 fn is_unknown_type(kind: Kind, error: &CallError) -> bool {
-    matches!(kind, POD_MONITOR | SCALED_OBJECT) && matches!(error.code(), Some(404 | 403))
+    kind.may_be_missing() && matches!(error.code(), Some(404 | 403))
 }
 
 /// Reads what is needed to reach the backends.
@@ -179,6 +179,13 @@ impl Secrets<'_> {
     }
 }
 
-async fn read<T>(what: &str, work: impl Future<Output = kube::Result<T>>) -> Result<T, DereferenceError> {
+/// Reads within the time limit of a call.
+///
+/// # Errors
+/// [`DereferenceError::Read`].
+pub(crate) async fn read<T>(
+    what: &str,
+    work: impl Future<Output = kube::Result<T>>,
+) -> Result<T, DereferenceError> {
     bounded(work).await.map_err(|source| DereferenceError::Read { what: what.to_owned(), source })
 }

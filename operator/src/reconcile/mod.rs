@@ -14,6 +14,7 @@
 //! Failure modes: [`ReconcileError`] where the API server itself fails; everything else is a condition.
 
 pub mod apply;
+pub mod autoscaled;
 pub mod call;
 pub mod cleanup;
 pub mod conditions;
@@ -21,20 +22,22 @@ pub mod conflicts;
 pub mod dereference;
 pub mod external_state;
 pub mod ignored;
+mod news;
 pub mod objects;
+pub mod ownership;
 pub mod status;
 pub mod training;
+pub mod unreadable;
 pub mod watched;
 pub mod workload_state;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::controller::Action;
-use kube::runtime::events::{Event as Occurrence, EventType, Recorder};
+use kube::runtime::events::Recorder;
 use kube::runtime::finalizer::{Event, finalizer};
-use kube::{Api, Client, Resource as _, ResourceExt as _};
+use kube::{Api, Client, ResourceExt as _};
 
 use self::apply::{Applied, ApplyError};
 use self::cleanup::Cleanup;
@@ -42,9 +45,10 @@ use self::conditions::Findings;
 use self::dereference::{DereferenceError, Dereferenced};
 use self::external_state::Corrected;
 use self::ignored::Ignored;
+use self::news::{announce, publish, tell};
 use self::status::StatusError;
 use self::watched::{Watched, readable};
-use crate::api::{MedicalImageIndex, MedicalImageIndexStatus};
+use crate::api::MedicalImageIndex;
 use crate::build::{BuildError, Surroundings, build};
 use crate::external::{Access, Backends, IndexStatus};
 use crate::names::{Component, FINALIZER, FORCE_DELETION};
@@ -190,7 +194,8 @@ async fn make_objects(
     context: &Context,
 ) -> Result<Applied, ReconcileError> {
     let training = training::wanted(index, told, &found.live);
-    let surroundings = Surroundings { training, ..found.surroundings.clone() };
+    let replicas = autoscaled::replicas(index, &found.live);
+    let surroundings = Surroundings { training, replicas, ..found.surroundings.clone() };
     let desired = build(index, &surroundings)?;
     let mut applied = apply::apply(&context.client, index, &desired, &found.live, &context.ignored).await?;
     applied.written.extend(apply::prune(&context.client, index, &desired, &found.live).await?);
@@ -333,14 +338,7 @@ async fn clean_up(resource: &MedicalImageIndex, context: &Context) -> Result<Act
     if conflicts::conflict(resource, readable(&others)).is_some() {
         return Ok(Action::await_change());
     }
-    let index = validate(resource, &context.release)
-        .map_err(|errors| ReconcileError::CleanupOf(joined(&errors, "; ")))?;
-    let outcome = match dereference::access(&context.client, &index).await {
-        Ok(access) => {
-            cleanup::remove(context.backends.as_ref(), &access, &index).await.map_err(ReconcileError::Cleanup)
-        }
-        Err(error) => Err(ReconcileError::CleanupOf(error.to_string())),
-    };
+    let outcome = remove(resource, context).await;
     if let Err(error) = &outcome {
         let unknown = Findings::unknown("Deleting", "the resource is being deleted");
         stall(resource, context, ("CleanupBlocked", error.to_string()), unknown).await?;
@@ -348,49 +346,13 @@ async fn clean_up(resource: &MedicalImageIndex, context: &Context) -> Result<Act
     outcome.map(|()| Action::await_change())
 }
 
-/// Tells of a change of readiness and of what stalls, once.
-async fn announce(context: &Context, resource: &MedicalImageIndex, new: &MedicalImageIndexStatus) {
-    use crate::api::condition_types::{READY, STALLED};
-    let before = resource.status.clone().unwrap_or_default().conditions;
-    for condition in
-        new.conditions.iter().filter(|condition| [READY, STALLED].contains(&condition.type_.as_str()))
-    {
-        let known = before.iter().find(|known| known.type_ == condition.type_);
-        let is_news = match known {
-            None => condition.status == "True",
-            Some(known) => {
-                known.status != condition.status
-                    || (condition.type_ == STALLED && known.message != condition.message)
-            }
-        };
-        if is_news && (condition.type_ == READY || condition.status == "True") {
-            let warns = condition.type_ == STALLED || condition.status != "True";
-            publish(context, resource, &condition.reason, &condition.message, warns).await;
-        }
-    }
-}
-
-/// One event for all notes of a reconcile.
-async fn tell(context: &Context, resource: &MedicalImageIndex, reason: &str, notes: &[String]) {
-    if !notes.is_empty() {
-        publish(context, resource, reason, &notes.join("; "), false).await;
-    }
-}
-
-/// An event that cannot be written is no reason to do nothing: it is in the log too.
-async fn publish(context: &Context, resource: &MedicalImageIndex, reason: &str, note: &str, warns: bool) {
-    tracing::info!(index = resource.name_any(), namespace = resource.namespace(), reason, note, "event");
-    let type_ = if warns { EventType::Warning } else { EventType::Normal };
-    // Events of the same reason and action are counted, and their notes lost but for the first: another note is another action.
-    let action = note.chars().take(128).collect();
-    // The API server takes notes up to a kilobyte.
-    let note = note.chars().take(1_000).collect();
-    let occurrence =
-        Occurrence { type_, reason: reason.to_owned(), note: Some(note), action, secondary: None };
-    let reference: ObjectReference = resource.object_ref(&());
-    if let Err(error) = call::bounded(context.recorder.publish(&occurrence, &reference)).await {
-        tracing::warn!(%error, "an event cannot be written");
-    }
+/// Removes what the resource has outside Kubernetes.
+async fn remove(resource: &MedicalImageIndex, context: &Context) -> Result<(), ReconcileError> {
+    let index = validate(resource, &context.release)
+        .map_err(|errors| ReconcileError::CleanupOf(joined(&errors, "; ")))?;
+    let access = dereference::access(&context.client, &index).await;
+    let access = access.map_err(|error| ReconcileError::CleanupOf(error.to_string()))?;
+    cleanup::remove(context.backends.as_ref(), &access, &index).await.map_err(ReconcileError::Cleanup)
 }
 
 /// A fifth shorter or longer, so that many resources are not looked at at the same time.

@@ -26,8 +26,12 @@ pub const POD_MONITOR: Kind = kind("monitoring.coreos.com", "v1", "PodMonitor", 
 /// `ScaledObject`, where KEDA is installed.
 pub const SCALED_OBJECT: Kind = kind("keda.sh", "v1alpha1", "ScaledObject", "scaledobjects");
 
+/// How KEDA signs in at Kafka.
+pub const TRIGGER_AUTHENTICATION: Kind =
+    kind("keda.sh", "v1alpha1", "TriggerAuthentication", "triggerauthentications");
+
 /// All kinds, those that others may lack last.
-pub const KINDS: [Kind; 13] = [
+pub const KINDS: [Kind; 14] = [
     kind("", "v1", "ServiceAccount", "serviceaccounts"),
     kind("", "v1", "ConfigMap", "configmaps"),
     kind("", "v1", "Service", "services"),
@@ -42,6 +46,7 @@ pub const KINDS: [Kind; 13] = [
     kind("", "v1", "Pod", "pods"),
     POD_MONITOR,
     SCALED_OBJECT,
+    TRIGGER_AUTHENTICATION,
 ];
 
 impl Kind {
@@ -54,6 +59,11 @@ impl Kind {
     /// Whether the operator makes objects of it; pods are made by others.
     pub fn is_made(&self) -> bool {
         self.kind != "Pod"
+    }
+
+    /// Whether the type belongs to somebody else's operator, which need not be installed.
+    pub fn may_be_missing(&self) -> bool {
+        [POD_MONITOR, SCALED_OBJECT, TRIGGER_AUTHENTICATION].contains(self)
     }
 
     /// The kind of an object as JSON.

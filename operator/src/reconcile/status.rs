@@ -111,7 +111,7 @@ pub async fn write(
 }
 
 /// Whole seconds, as the API server keeps them.
-fn now() -> Time {
+pub(super) fn now() -> Time {
     let second = Timestamp::from_second(Timestamp::now().as_second());
     Time(second.unwrap_or_default())
 }

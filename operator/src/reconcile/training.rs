@@ -104,6 +104,12 @@ pub fn part(index: &ValidatedIndex, status: Option<&IndexStatus>, live: &[Live])
     let number = status.index.generation;
     if let Some(wanted) = index.spec.quantizer.rollback_to.filter(|wanted| *wanted != number) {
         let previous = status.index.previous_generation.unwrap_or(0);
+        if previous == wanted {
+            let message = format!(
+                "generation {number} answers; going back to {wanted}, again and again until it is done"
+            );
+            return Part::not_ready("RollingBack", message);
+        }
         return Part::not_ready(
             "RollbackImpossible",
             format!(

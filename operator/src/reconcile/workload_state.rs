@@ -47,7 +47,8 @@ pub fn part(index: &ValidatedIndex, component: Component, live: &[Live]) -> Part
     Part::not_ready(reason, format!("{ready} of {wanted} pods are ready{trouble}"))
 }
 
-fn workload<'a>(index: &ValidatedIndex, component: Component, live: &'a [Live]) -> Option<&'a Live> {
+/// The object that has a component's pods.
+pub fn workload<'a>(index: &ValidatedIndex, component: Component, live: &'a [Live]) -> Option<&'a Live> {
     let kind = if component == Component::Search { "StatefulSet" } else { "Deployment" };
     let name = object_name(&index.name, component);
     live.iter().find(|live| live.kind.kind == kind && live.name() == name)

@@ -1,6 +1,7 @@
 //! An API server that keeps objects in memory and counts what is asked of it: enough of one for the operator's own calls.
 //!
-//! Server-side apply is a deep merge that never removes fields, which is what one manager sees of it.
+//! Server-side apply writes `managedFields` and removes what its manager leaves out, unless somebody else has set it too. Lists are replaced as
+//! a whole.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -13,6 +14,7 @@ use medindex_operator::program::calls;
 use serde_json::{Value, json};
 
 use crate::cut::Cut;
+use crate::managed;
 
 /// A write, as `PATCH deployments/radiology-gateway`.
 pub(crate) type Write = String;
@@ -66,6 +68,12 @@ impl FakeCluster {
 
     pub(crate) fn paths(&self) -> Vec<String> {
         self.state.lock().unwrap().objects.keys().cloned().collect()
+    }
+
+    /// Sets the replicas of an object as an autoscaler does.
+    pub(crate) fn scale(&self, path: &str, replicas: i32) {
+        let mut state = self.state.lock().unwrap();
+        managed::scale(state.objects.get_mut(path).unwrap(), replicas);
     }
 
     /// Changes an object as a person would, past the operator.
@@ -131,7 +139,7 @@ impl FakeCluster {
         }
         match *method {
             Method::GET => state.read(path, query),
-            Method::PATCH => state.patch(path, body),
+            Method::PATCH => state.patch(path, query, body),
             Method::DELETE => state.delete(path),
             Method::POST => {
                 // Events are told apart: they are news, not changes.
@@ -168,7 +176,7 @@ impl State {
         )
     }
 
-    fn patch(&mut self, path: &str, body: &Value) -> Response<Body> {
+    fn patch(&mut self, path: &str, query: &str, body: &Value) -> Response<Body> {
         if !path.contains("/events/") {
             self.writes.push(format!("PATCH {}", short(path)));
         }
@@ -199,6 +207,8 @@ impl State {
         if path.ends_with("/status") {
             // Applied by the one manager of the status: what it leaves out goes.
             object["status"] = body["status"].clone();
+        } else if query.contains("fieldManager=medindex-operator") {
+            managed::apply(object, body);
         } else {
             merge(object, body);
         }
@@ -229,7 +239,7 @@ fn short(path: &str) -> String {
     parts[place..].join("/")
 }
 
-fn merge(base: &mut Value, over: &Value) {
+pub(crate) fn merge(base: &mut Value, over: &Value) {
     match (base, over) {
         (Value::Object(base), Value::Object(over)) => {
             for (field, value) in over {

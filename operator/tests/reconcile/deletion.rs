@@ -1,0 +1,86 @@
+//! Deletion: what is kept, what holds a resource back, what lets it go.
+
+use std::sync::atomic::Ordering;
+
+use medindex_operator::api::MedicalImageIndex;
+use medindex_operator::reconcile::unreadable::reconcile_unreadable;
+use serde_json::json;
+
+use crate::cluster::FakeCluster;
+use crate::{RESOURCE, World};
+
+#[tokio::test]
+async fn deleting_under_retain_asks_no_backend() {
+    let world = World::new();
+    world.settle().await;
+    world.backends.kafka_is_away.store(true, Ordering::Relaxed);
+    world.backends.hbase_is_away.store(true, Ordering::Relaxed);
+    world.edit("/metadata/deletionTimestamp", json!("2026-02-01T00:00:00Z"));
+    world.reconcile().await.unwrap();
+    assert_eq!(world.cluster.get(RESOURCE).unwrap()["metadata"]["finalizers"], json!([]));
+    assert_eq!(world.backends.topics().len(), 4);
+}
+
+#[tokio::test]
+async fn an_invalid_resource_that_is_deleted_says_why_it_stays() {
+    let world = World::new();
+    world.edit("/spec/deletionPolicy", json!("Delete"));
+    world.settle().await;
+    world.edit("/spec/search/disk", json!("much"));
+    world.edit("/metadata/deletionTimestamp", json!("2026-02-01T00:00:00Z"));
+    let error = world.reconcile().await.unwrap_err().to_string();
+    assert!(error.contains("not valid"), "{error}");
+    let (_, reason, message) = world.condition("Stalled");
+    assert_eq!(reason, "CleanupBlocked");
+    assert!(message.contains("spec.search.disk") && message.contains("force-deletion"), "{message}");
+}
+
+/// Written by a newer release, say.
+#[tokio::test]
+async fn a_resource_that_cannot_be_read_says_so_and_can_be_deleted() {
+    let world = World::new();
+    world.settle().await;
+    world.edit("/spec/kafka/teleport", json!(true));
+    let unreadable = async || {
+        let context = world.context(Vec::new());
+        let error = serde_json::from_value::<MedicalImageIndex>(world.cluster.get(RESOURCE).unwrap());
+        let error = error.map(drop).unwrap_err().to_string();
+        reconcile_unreadable("imaging", "radiology", &error, &context).await
+    };
+    unreadable().await.unwrap();
+    let (_, reason, message) = world.condition("Stalled");
+    assert_eq!(reason, "InvalidSpec");
+    assert!(message.contains("teleport") && message.contains("kubectl edit"), "{message}");
+    world.cluster.take_writes();
+    unreadable().await.unwrap();
+    assert_eq!(world.cluster.take_writes(), Vec::<String>::new(), "it is told once");
+    world.edit("/metadata/deletionTimestamp", json!("2026-02-01T00:00:00Z"));
+    world.edit("/spec/deletionPolicy", json!("Delete"));
+    unreadable().await.unwrap();
+    assert_eq!(world.condition("Stalled").1, "CleanupBlocked");
+    world.edit("/spec/deletionPolicy", json!("Retain"));
+    unreadable().await.unwrap();
+    assert_eq!(world.cluster.get(RESOURCE).unwrap()["metadata"]["finalizers"], json!([]));
+}
+
+#[tokio::test]
+async fn deleting_under_delete_waits_for_the_backend_and_can_be_forced() {
+    let world = World::new();
+    world.edit("/spec/deletionPolicy", json!("Delete"));
+    world.settle().await;
+    world.edit("/metadata/deletionTimestamp", json!("2026-02-01T00:00:00Z"));
+    world.backends.hbase_is_away.store(true, Ordering::Relaxed);
+    let error = world.reconcile().await.unwrap_err().to_string();
+    assert!(error.contains("medindex.dev/force-deletion"), "{error}");
+    assert_eq!(world.condition("Stalled").1, "CleanupBlocked");
+    let held = world.cluster.get(RESOURCE).unwrap()["metadata"]["finalizers"].clone();
+    assert_eq!(held, json!(["medindex.dev/backends"]));
+    let forced = World { cluster: FakeCluster::default(), ..World::new() };
+    let mut resource = world.cluster.get(RESOURCE).unwrap();
+    resource["metadata"]["annotations"] = json!({"medindex.dev/force-deletion": "true"});
+    forced.cluster.put(RESOURCE, resource);
+    forced.reconcile().await.unwrap();
+    world.backends.hbase_is_away.store(false, Ordering::Relaxed);
+    world.reconcile().await.unwrap();
+    assert!(world.backends.topics().is_empty() && world.backends.tables().is_empty());
+}
