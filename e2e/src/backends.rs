@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use medindex_hbase_admin::{FamilyDescription, HbaseAdmin, TableName, TimeLimits};
+use medindex_hbase_admin::{FamilyDescription, HbaseAdmin, TableDescription, TableName, TimeLimits};
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::metadata::Metadata;
 
@@ -58,6 +58,14 @@ pub fn delete_topic(topic: &str) {
     assert!(outcome.iter().all(Result::is_ok), "{outcome:?}");
 }
 
+/// Gives a topic more partitions: as many as this.
+pub fn grow_topic(topic: &str, partitions: usize) {
+    let (admin, grown) = (kafka(), [NewPartitions::new(topic, partitions)]);
+    let work = async { admin.create_partitions(&grown, &AdminOptions::new()).await };
+    let outcome = tokio::runtime::Runtime::new().unwrap().block_on(work).unwrap();
+    assert!(outcome.iter().all(Result::is_ok), "{outcome:?}");
+}
+
 /// Of all topics: asking for one by its name could make it.
 fn metadata() -> Metadata {
     kafka().inner().fetch_metadata(None, Duration::from_secs(10)).unwrap()
@@ -81,6 +89,36 @@ pub fn family(table: &TableName, family: &str) -> FamilyDescription {
 /// Gives a family other settings.
 pub fn alter_family(table: &TableName, family: &FamilyDescription) {
     hbase().alter_family(table, family).unwrap();
+}
+
+/// Makes a table, and its namespace.
+pub fn make_table(table: &TableDescription) {
+    let mut admin = hbase();
+    admin.ensure_namespace(&table.name.namespace).unwrap();
+    admin.ensure_table(table).unwrap();
+}
+
+/// Deletes a table.
+pub fn delete_table(table: &TableName) {
+    assert!(hbase().delete_table(table).unwrap(), "{table} is not there");
+}
+
+/// First keys of a table's regions, but for the first region, which has none; `None` where there is no such table.
+pub fn boundaries(table: &TableName) -> Option<Vec<String>> {
+    let regions = hbase().table(table).unwrap()?.regions;
+    let keys = regions.iter().map(|region| region.start_key.escape_ascii().to_string());
+    Some(keys.filter(|key| !key.is_empty()).collect())
+}
+
+/// Deletes a namespace of `HBase` with its tables, where it is there.
+pub fn delete_namespace(namespace: &str) {
+    let mut admin = hbase();
+    if admin.namespaces().unwrap().iter().any(|there| there == namespace) {
+        for table in admin.tables(namespace).unwrap() {
+            admin.delete_table(&table).unwrap();
+        }
+        admin.delete_namespace(namespace).unwrap();
+    }
 }
 
 /// Topics whose names begin with an index' prefix.

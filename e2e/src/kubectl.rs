@@ -22,16 +22,25 @@ pub fn kubectl(arguments: &[&str]) -> String {
 
 /// Applies a text of objects.
 pub fn apply(objects: &str) {
+    try_apply(objects, &[]).unwrap_or_else(|error| panic!("kubectl apply: {error}"));
+}
+
+/// Applies a text of objects, with further arguments; what kubectl printed.
+///
+/// # Errors
+/// What it said when it failed.
+pub fn try_apply(objects: &str, more: &[&str]) -> Result<String, String> {
     let mut command = Command::new("kubectl");
     let mut child = command
-        .args(["apply", "-f", "-"])
+        .args(["apply", "--filename", "-"])
+        .args(more)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .expect("kubectl has to be in PATH");
     child.stdin.take().unwrap().write_all(objects.as_bytes()).unwrap();
-    outcome(&child.wait_with_output().unwrap()).unwrap_or_else(|error| panic!("kubectl apply: {error}"));
+    outcome(&child.wait_with_output().unwrap())
 }
 
 fn outcome(output: &Output) -> Result<String, String> {

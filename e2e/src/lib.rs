@@ -17,6 +17,8 @@ pub mod cluster;
 pub mod index;
 pub mod kubectl;
 pub mod load;
+pub mod plugin;
+pub mod scratch;
 
 pub use index::Gateway;
 pub use load::QueryLoad;

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use medindex_e2e::Gateway;
 use medindex_e2e::backends;
 use medindex_e2e::cluster::is_ours;
-use medindex_e2e::index::{self, NAME, NAMESPACE, PATIENCE};
+use medindex_e2e::index::{self, IMAGES, NAME, NAMESPACE, PATIENCE};
 use medindex_e2e::kubectl::{apply, get, kubectl, wait_until};
 use medindex_hbase_admin::{FamilyDescription, TableName};
 use medindex_proto::names::TABLE_IMAGES;
+use medindex_system_tests::pictures::pictures;
 use medindex_system_tests::statistics::percentiles;
 
 /// What drifts is put right, and what is deleted is gone, within this.
@@ -21,14 +22,13 @@ const TIMED: usize = 10;
 #[test]
 #[ignore = "wants a cluster: make e2e"]
 fn an_applied_index_gets_ready_and_finds_real_images() {
-    let _turn = index::alone();
-    println!("kubectl apply to Ready: {:.1} s", index::ensure().as_secs_f64());
+    let _turn = index::turn();
     let gateway = Gateway::reach();
+    let (pictures, source) = pictures(IMAGES);
     let begun = Instant::now();
-    let images = gateway.ensure_images();
+    let (images, new) = gateway.ensure(pictures);
     println!(
-        "{} images uploaded through the Service and indexed: {:.1} s",
-        images.len(),
+        "{IMAGES} images ({source}), of them {new} new, uploaded through the Service and indexed: {:.1} s",
         begun.elapsed().as_secs_f64()
     );
 
@@ -41,8 +41,8 @@ fn an_applied_index_gets_ready_and_finds_real_images() {
         let hits = answer["results"].as_array().unwrap();
         assert!(hits.iter().any(|hit| hit["id"] == id.as_str()), "{} is not found: {answer}", picture.name);
     }
-    println!("search by a file over 3 shards, embedding included: {}", percentiles(&searches));
-    println!("upload to found by a search: {}", percentiles(&upload_and_find(&gateway)));
+    println!("search by a file ({source}) over 3 shards, embedding included: {}", percentiles(&searches));
+    println!("upload to found by a search (patterns): {}", percentiles(&upload_and_find(&gateway)));
 
     let counted = images.len() + TIMED;
     let told = wait_until("the status to count the images", PATIENCE, || {

@@ -5,13 +5,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use medindex_e2e::index::{self, NAME, NAMESPACE, PATIENCE};
 use medindex_e2e::kubectl::{apply, kubectl, wait_until};
-use medindex_e2e::load::Query;
-use medindex_e2e::{Gateway, QueryLoad};
-use medindex_system_tests::statistics::percentiles;
+use medindex_e2e::{Gateway, QueryLoad, load};
 
 const SCALER: &str = "
 apiVersion: autoscaling/v2
@@ -28,24 +25,7 @@ spec:
 fn while_users_search(work: impl FnOnce(&QueryLoad)) {
     let gateway = Gateway::reach();
     let images = gateway.ensure_images();
-    // Answers that were kept for queries of former tests are those of an older index.
-    let new = index::new_picture();
-    let new = gateway.client.upload(&new.name, &new.bytes, None);
-    assert_eq!(gateway.client.wait_for(&new, PATIENCE), "indexed");
-    let load = QueryLoad::start(&gateway.client, &images, 2);
-    more_queries(&load, 20);
-    work(&load);
-    more_queries(&load, 100);
-    let queries = load.finish();
-    let failed: Vec<&Query> = queries.iter().filter(|query| query.failure.is_some()).collect();
-    let times: Vec<Duration> = queries.iter().map(|query| query.took).collect();
-    println!("{} queries meanwhile, {} failed: {}", queries.len(), failed.len(), percentiles(&times));
-    assert!(failed.is_empty(), "{failed:#?}");
-}
-
-fn more_queries(load: &QueryLoad, count: usize) {
-    let wanted = load.done() + count;
-    wait_until("queries to be answered", PATIENCE, || load.done() >= wanted);
+    load::while_users_search(&gateway, &images, work);
 }
 
 fn wait_for_replicas(how: &str, replicas: i32) {
@@ -66,7 +46,7 @@ fn search_is_scaled_by_kubectl_without_one_failed_query() {
             let to = format!("--replicas={replicas}");
             kubectl(&["scale", &format!("mii/{NAME}"), "--namespace", NAMESPACE, &to]);
             wait_for_replicas("kubectl scale", replicas);
-            more_queries(load, 100);
+            load.go_on(100);
         }
     });
 }
@@ -138,7 +118,7 @@ fn a_change_committed_to_git_scales_search_without_one_failed_query() {
             git.commit(&format!("{replicas} replicas"));
             git.pull_and_apply();
             wait_for_replicas("a commit to Git", replicas);
-            more_queries(load, 100);
+            load.go_on(100);
         }
     });
 }

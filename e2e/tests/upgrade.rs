@@ -93,8 +93,7 @@ fn an_upgrade_of_the_chart_restarts_no_workload_and_fails_no_query() {
     println!("helm upgrade: {:.1} s ({:?})", begun.elapsed().as_secs_f64(), chart_labels());
     assert!(rights().is_array() && rights() != former, "the charts are the same: choose another commit");
     wait_until("the new operator to have looked", PATIENCE, || index::is_ready(&index::resource()));
-    let asked = load.done() + 50;
-    wait_until("queries after the upgrade", PATIENCE, || load.done() >= asked);
+    load.go_on(50);
     let queries = load.finish();
     let failed: Vec<&Query> = queries.iter().filter(|query| query.failure.is_some()).collect();
     assert!(failed.is_empty(), "{failed:#?}");
