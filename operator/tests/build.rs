@@ -34,9 +34,13 @@ fn find<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
     objects.iter().find(is_it).unwrap_or_else(|| panic!("no {kind} {name}"))
 }
 
-fn variable<'a>(workload: &'a Value, name: &str) -> &'a Value {
+fn variable_if_any<'a>(workload: &'a Value, name: &str) -> Option<&'a Value> {
     let variables = workload.pointer("/spec/template/spec/containers/0/env").unwrap().as_array().unwrap();
-    &variables.iter().find(|variable| variable["name"] == name).unwrap_or_else(|| panic!("no {name}"))["value"]
+    variables.iter().find(|variable| variable["name"] == name).map(|variable| &variable["value"])
+}
+
+fn variable<'a>(workload: &'a Value, name: &str) -> &'a Value {
+    variable_if_any(workload, name).unwrap_or_else(|| panic!("no {name}"))
 }
 
 #[test]
@@ -47,7 +51,12 @@ fn the_same_resource_gives_the_same_objects() {
 
 #[test]
 fn every_object_belongs_to_the_resource_and_can_be_found_by_its_labels() {
-    let all = Surroundings { pod_monitors: true, scaled_objects: true, training: Some(1) };
+    let all = Surroundings {
+        pod_monitors: true,
+        scaled_objects: true,
+        training: Some(1),
+        ..Surroundings::default()
+    };
     let ingress = json!({"host": "search.example"});
     let import = json!([{"name": "trauma", "source": {"claim": "scans"}}]);
     for object in objects(&[("/spec/gateway/ingress", ingress), ("/spec/imports", import)], &all) {
@@ -105,6 +114,43 @@ fn a_gpu_pool_is_asked_for_and_pods_replace_each_other_in_place() {
     );
     let rolling = &embedder["spec"]["strategy"]["rollingUpdate"];
     assert_eq!((&rolling["maxSurge"], &rolling["maxUnavailable"]), (&json!(0), &json!(1)));
+}
+
+#[test]
+fn models_compute_on_the_gpus_of_their_pool_and_on_processors_without_such() {
+    let imports = json!([{"name": "trauma", "source": {"claim": "scans"}}]);
+    let cases = [
+        (json!({}), None),
+        (json!({"gpu": {}}), Some("cuda")),
+        (json!({"gpu": {"count": 2, "migProfile": "1g.10gb"}}), Some("cuda")),
+        (json!({"gpu": {"resourceName": "nvidia.com/gpu.shared"}}), Some("cuda")),
+        (json!({"gpu": {"resourceName": "amd.com/gpu"}}), None),
+    ];
+    for (pool, device) in cases {
+        let changes = [("/spec/embedder/nodePool", pool.clone()), ("/spec/imports", imports.clone())];
+        let objects = objects(&changes, &Surroundings { training: Some(1), ..Surroundings::default() });
+        for (kind, name) in [("Deployment", "radiology-embedder"), ("Job", "radiology-import-trauma")] {
+            let found = variable_if_any(find(&objects, kind, name), "MEDINDEX_DEVICE");
+            assert_eq!(found.map(|value| value.as_str().unwrap()), device, "{name} on {pool}");
+        }
+        for (kind, name) in [("Deployment", "radiology-gateway"), ("Job", "radiology-train-1")] {
+            assert!(variable_if_any(find(&objects, kind, name), "MEDINDEX_DEVICE").is_none(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn an_import_and_overrides_of_embedders_can_say_otherwise_about_gpus() {
+    let import =
+        json!([{"name": "trauma", "source": {"claim": "scans"}, "image": "registry.example/cuda:1"}]);
+    let container = json!({"name": "embedder", "env": [{"name": "MEDINDEX_DEVICE", "value": "cpu"}]});
+    let embedder = json!({"nodePool": {"gpu": {}}, "podOverrides": {"spec": {"containers": [container]}}});
+    let objects =
+        objects(&[("/spec/embedder", embedder), ("/spec/imports", import)], &Surroundings::default());
+    assert_eq!(variable(find(&objects, "Deployment", "radiology-embedder"), "MEDINDEX_DEVICE"), "cpu");
+    let job = find(&objects, "Job", "radiology-import-trauma");
+    assert_eq!(job["spec"]["template"]["spec"]["containers"][0]["image"], "registry.example/cuda:1");
+    assert_eq!(variable(job, "MEDINDEX_DEVICE"), "cuda");
 }
 
 #[test]

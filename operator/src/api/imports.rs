@@ -16,6 +16,10 @@ pub struct ImportSpec {
     /// How they are laid out.
     #[serde(default)]
     pub format: ImportFormat,
+    /// Container image; the operator's release names one when left out, which runs the model on processors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub image: Option<String>,
     /// Images a second at the most; no limit when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000))]

@@ -8,14 +8,14 @@ use k8s_openapi::api::core::v1::{
 };
 
 use super::meta::object_meta;
-use super::pod::{Program, model, template, variable};
+use super::pod::{Program, device, model, template, variable};
 use super::settings::Settings;
 use crate::api::{ImportFormat, ImportSpec};
 use crate::names::{Component, selector_labels};
 use crate::validate::ValidatedIndex;
 
-/// Exit status of the programs for a setting that is wrong: trying again changes nothing.
-const WRONG_SETTING: i32 = 2;
+/// Exit statuses of the programs after which trying again changes nothing: a setting that is wrong, and a generation that the recall gate held.
+const HOPELESS: [i32; 2] = [2, 3];
 
 /// Name of the Job that trains a generation.
 pub fn training_name(index: &str, generation: i64) -> String {
@@ -60,6 +60,8 @@ pub(super) fn training(index: &ValidatedIndex, settings: &Settings, generation: 
 
 /// The Job that imports a data set. One that is cut off goes on where it was, so it is tried again for long.
 pub(super) fn import(index: &ValidatedIndex, settings: &Settings, import: &ImportSpec) -> Job {
+    // Importers run the embedders' model, so they run where those do.
+    let workload = &index.spec.embedder.workload;
     let (model_volume, model_mount) = model(index);
     let files = Volume {
         name: "source".to_owned(),
@@ -78,6 +80,7 @@ pub(super) fn import(index: &ValidatedIndex, settings: &Settings, import: &Impor
         variable("MODEL_BATCH", index.spec.embedding.batch.to_string()),
         variable("OPERATION_LISTEN", "0.0.0.0:9600"),
     ];
+    variables.extend(device(&workload.node_pool));
     if import.format == ImportFormat::LabelledFolders {
         variables.push(variable("LABEL_FROM_FOLDER", "true"));
     }
@@ -96,8 +99,12 @@ pub(super) fn import(index: &ValidatedIndex, settings: &Settings, import: &Impor
         ],
         ..Program::default()
     };
-    // Importers run the embedders' model, so they run where those do.
-    let pods = template(index, Component::Importer, &index.spec.embedder.workload, settings, program);
+    let mut pods = template(index, Component::Importer, workload, settings, program);
+    if let (Some(image), Some(spec)) = (&import.image, &mut pods.spec) {
+        for container in &mut spec.containers {
+            container.image = Some(image.clone());
+        }
+    }
     job(index, Component::Importer, import_name(&index.name, &import.name), pods, 20)
 }
 
@@ -117,7 +124,7 @@ fn job(
         on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
             container_name: Some(component.name().to_owned()),
             operator: "In".to_owned(),
-            values: vec![WRONG_SETTING],
+            values: HOPELESS.to_vec(),
         }),
         ..PodFailurePolicyRule::default()
     };

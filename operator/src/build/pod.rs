@@ -197,6 +197,12 @@ pub(super) fn model(index: &ValidatedIndex) -> (Volume, VolumeMount) {
     (volume, mount)
 }
 
+/// Has a model compute on the GPUs of its pool. Those of other makers than NVIDIA are left alone: the programs know CUDA only.
+pub(super) fn device(pool: &NodePool) -> Option<EnvVar> {
+    let gpu = pool.gpu.as_ref()?;
+    gpu.resource().starts_with("nvidia.com/").then(|| variable("DEVICE", "cuda"))
+}
+
 /// A variable with a value.
 pub(super) fn variable(name: &str, value: impl Into<String>) -> EnvVar {
     EnvVar { name: format!("MEDINDEX_{name}"), value: Some(value.into()), ..EnvVar::default() }

@@ -14,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::Surroundings;
 use super::meta::{component_meta, object_meta, selector};
-use super::pod::{Program, model, template, variable};
+use super::pod::{Program, device, model, template, variable};
 use super::settings::Settings;
 use crate::names::{Component, object_name, selector_labels};
 use crate::validate::ValidatedIndex;
@@ -34,11 +34,13 @@ pub(super) fn embedder(
 ) -> Deployment {
     let (volume, mount) = model(index);
     let spec = &index.spec.embedder;
+    let mut variables = vec![
+        variable("LISTEN", format!("0.0.0.0:{EMBEDDER_PORT}")),
+        variable("MODEL_BATCH", index.spec.embedding.batch.to_string()),
+    ];
+    variables.extend(device(&spec.workload.node_pool));
     let program = Program {
-        variables: vec![
-            variable("LISTEN", format!("0.0.0.0:{EMBEDDER_PORT}")),
-            variable("MODEL_BATCH", index.spec.embedding.batch.to_string()),
-        ],
+        variables,
         ports: vec![("grpc", EMBEDDER_PORT)],
         volumes: vec![volume],
         mounts: vec![mount],

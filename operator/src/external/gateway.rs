@@ -75,11 +75,11 @@ pub(super) fn status(address: &str) -> Result<IndexStatus, ExternalError> {
     serde_json::from_str(&text).map_err(|error| failed(error.to_string()))
 }
 
-/// Goes back to the generation before. Blocks.
-pub(super) fn roll_back(address: &str) -> Result<i64, ExternalError> {
+/// Goes back to this generation, which has to be the one before; does nothing where it answers already. Blocks.
+pub(super) fn roll_back(address: &str, to: i64) -> Result<i64, ExternalError> {
     let failed = |reason: String| ExternalError::Gateway { address: address.to_owned(), reason };
     let mut answer = agent()
-        .post(format!("{address}/api/v1/index/rollback"))
+        .post(format!("{address}/api/v1/index/rollback?to={to}"))
         .send_empty()
         .map_err(|error| failed(error.to_string()))?;
     let text = answer.body_mut().read_to_string().map_err(|error| failed(error.to_string()))?;

@@ -119,6 +119,7 @@ pub trait Backends: Send + Sync {
     /// How the index is, by its gateway.
     async fn index_status(&self, access: &Access) -> Result<IndexStatus, ExternalError>;
 
-    /// Makes the index answer with the generation before; returns the generation that answers then.
-    async fn roll_back(&self, access: &Access) -> Result<i64, ExternalError>;
+    /// Makes the index answer with this generation, which has to be the one before; returns the generation that answers then. Asking again
+    /// changes nothing.
+    async fn roll_back(&self, access: &Access, to: i64) -> Result<i64, ExternalError>;
 }

@@ -84,9 +84,9 @@ impl Backends for NetworkBackends {
         tokio::task::spawn_blocking(move || gateway::status(&address)).await?
     }
 
-    async fn roll_back(&self, access: &Access) -> Result<i64, ExternalError> {
+    async fn roll_back(&self, access: &Access, to: i64) -> Result<i64, ExternalError> {
         let address = access.gateway.clone();
-        tokio::task::spawn_blocking(move || gateway::roll_back(&address)).await?
+        tokio::task::spawn_blocking(move || gateway::roll_back(&address, to)).await?
     }
 }
 

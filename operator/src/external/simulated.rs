@@ -174,9 +174,13 @@ impl Backends for SimulatedBackends {
         Ok(self.status().clone())
     }
 
-    async fn roll_back(&self, _: &Access) -> Result<i64, ExternalError> {
+    async fn roll_back(&self, _: &Access, to: i64) -> Result<i64, ExternalError> {
         let mut status = self.status();
-        status.index.generation = status.index.previous_generation.unwrap_or(0);
+        if status.index.generation == to {
+            return Ok(to);
+        }
+        status.index.previous_generation = Some(status.index.generation);
+        status.index.generation = to;
         self.note(format!("roll back to {}", status.index.generation));
         Ok(status.index.generation)
     }

@@ -76,7 +76,7 @@ impl<O: Observer> Backends for Told<O> {
         self.observer.around("index_status", self.backends.index_status(access)).await
     }
 
-    async fn roll_back(&self, access: &Access) -> Result<i64, ExternalError> {
-        self.observer.around("roll_back", self.backends.roll_back(access)).await
+    async fn roll_back(&self, access: &Access, to: i64) -> Result<i64, ExternalError> {
+        self.observer.around("roll_back", self.backends.roll_back(access, to)).await
     }
 }

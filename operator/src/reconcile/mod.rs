@@ -231,10 +231,9 @@ async fn ask_gateway(
             return None;
         }
     };
-    if index.spec.paused || !training::rolls_back(&index.spec.quantizer, &status) {
-        return Some(status);
-    }
-    match context.backends.roll_back(access).await {
+    let back = training::rolls_back(&index.spec.quantizer, &status).filter(|_| !index.spec.paused);
+    let Some(wanted) = back else { return Some(status) };
+    match context.backends.roll_back(access, wanted).await {
         Ok(generation) => {
             tracing::info!(index = index.name, generation, "went back to the generation before");
         }

@@ -79,10 +79,10 @@ pub fn is_due(quantizer: &QuantizerSpec, status: &IndexStatus) -> bool {
     images >= next_at.max(policy.first_at_images)
 }
 
-/// Whether the user asks to go back, and the index can.
-pub fn rolls_back(quantizer: &QuantizerSpec, status: &IndexStatus) -> bool {
-    quantizer.rollback_to.is_some_and(|wanted| {
-        status.index.generation != wanted && status.index.previous_generation.unwrap_or(0) == wanted
+/// The generation that the user asks to go back to, if another one answers and the index can.
+pub fn rolls_back(quantizer: &QuantizerSpec, status: &IndexStatus) -> Option<i64> {
+    quantizer.rollback_to.filter(|wanted| {
+        status.index.generation != *wanted && status.index.previous_generation.unwrap_or(0) == *wanted
     })
 }
 
@@ -118,7 +118,11 @@ pub fn part(index: &ValidatedIndex, status: Option<&IndexStatus>, live: &[Live])
             ),
         );
     }
-    if let Some((generation, job)) = newest(&index.name, live) {
+    let held = status.training.filter(|training| !training.accepted);
+    let newest = newest(&index.name, live);
+    // Its Job failed, and why is known.
+    let newest = newest.filter(|(generation, _)| held.is_none_or(|held| held.generation != *generation));
+    if let Some((generation, job)) = newest {
         match job_state(job) {
             JobState::Running => {
                 return Part::ready(
@@ -139,7 +143,7 @@ pub fn part(index: &ValidatedIndex, status: Option<&IndexStatus>, live: &[Live])
             JobState::Complete => {}
         }
     }
-    if let Some(training) = status.training.filter(|training| !training.accepted) {
+    if let Some(training) = held {
         return Part::ready(
             "RecallGateHeld",
             format!(

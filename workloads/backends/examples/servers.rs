@@ -74,7 +74,7 @@ async fn catalog(time: Duration) -> Result<(), Failure> {
 }
 
 fn options(server: &MariaDb, folder: &Path) -> Result<MySqlOptions, Failure> {
-    let login = LoginFiles { user: folder.join("user"), password: folder.join("password") };
+    let login = LoginFiles::new(folder.join("user"), folder.join("password"));
     std::fs::write(&login.user, "medindex")?;
     std::fs::write(&login.password, "measured")?;
     server.set_user("medindex", "measured")?;

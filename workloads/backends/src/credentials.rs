@@ -31,10 +31,38 @@ pub struct TlsFiles {
 /// A user and a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoginFiles {
-    /// File that holds the user's name.
-    pub user: PathBuf,
+    /// File that holds the user's name; `None` where the server has a default user.
+    pub user: Option<PathBuf>,
     /// File that holds the password.
     pub password: PathBuf,
+}
+
+impl LoginFiles {
+    /// The files of a user and of its password.
+    pub fn new(user: impl Into<PathBuf>, password: impl Into<PathBuf>) -> Self {
+        Self { user: Some(user.into()), password: password.into() }
+    }
+
+    /// Reads the user's name.
+    ///
+    /// # Errors
+    /// [`Fault::Inaccessible`] naming the file.
+    pub fn read_user(&self) -> Result<Option<Secret>, Fault> {
+        self.user.as_deref().map(read_secret).transpose()
+    }
+
+    /// Reads the password.
+    ///
+    /// # Errors
+    /// [`Fault::Inaccessible`] naming the file.
+    pub fn read_password(&self) -> Result<Secret, Fault> {
+        read_secret(&self.password)
+    }
+
+    /// The files.
+    pub fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        self.user.iter().chain([&self.password])
+    }
 }
 
 /// A secret text; its `Debug` shows nothing of it.
@@ -75,14 +103,17 @@ pub struct CredentialFiles {
 }
 
 impl CredentialFiles {
-    /// Remembers what the files hold now.
+    /// Remembers what the files of TLS and of every login hold now.
     ///
     /// # Errors
     /// [`Fault::Inaccessible`] naming the file that cannot be read.
-    pub fn new(tls: Option<&TlsFiles>, login: Option<&LoginFiles>) -> Result<Self, Fault> {
+    pub fn new<'a>(
+        tls: Option<&TlsFiles>,
+        logins: impl IntoIterator<Item = &'a LoginFiles>,
+    ) -> Result<Self, Fault> {
         let tls = tls.into_iter().flat_map(|tls| [&tls.authorities, &tls.certificate, &tls.key]);
-        let login = login.into_iter().flat_map(|login| [&login.user, &login.password]);
-        let paths: Vec<PathBuf> = tls.flatten().chain(login).cloned().collect();
+        let logins = logins.into_iter().flat_map(LoginFiles::paths);
+        let paths: Vec<PathBuf> = tls.flatten().chain(logins).cloned().collect();
         let seen = Mutex::new(checksum(&paths)?);
         Ok(Self { paths, seen })
     }
@@ -122,8 +153,9 @@ mod tests {
     #[test]
     fn a_changed_file_is_noticed_once_and_secrets_are_not_shown() {
         let folder = tempfile::tempdir().unwrap();
-        let login = LoginFiles { user: folder.path().join("user"), password: folder.path().join("password") };
-        fs::write(&login.user, "medindex\n").unwrap();
+        let user = folder.path().join("user");
+        let login = LoginFiles::new(&user, folder.path().join("password"));
+        fs::write(&user, "medindex\n").unwrap();
         fs::write(&login.password, "one\n").unwrap();
         let files = CredentialFiles::new(None, Some(&login)).unwrap();
         assert!(!files.changed().unwrap());
@@ -136,8 +168,28 @@ mod tests {
     }
 
     #[test]
+    fn files_of_every_login_are_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let login = |name: &str| {
+            let file = |end: &str| folder.path().join(format!("{name}-{end}"));
+            fs::write(file("user"), name).unwrap();
+            fs::write(file("password"), "one").unwrap();
+            LoginFiles::new(file("user"), file("password"))
+        };
+        let logins = [login("server"), login("sentinel")];
+        let files = CredentialFiles::new(None, &logins).unwrap();
+        for login in &logins {
+            assert!(!files.changed().unwrap());
+            fs::write(&login.password, "two").unwrap();
+            assert!(files.changed().unwrap());
+        }
+        fs::remove_file(&logins[1].password).unwrap();
+        assert!(files.changed().unwrap_err().to_string().contains("sentinel-password"));
+    }
+
+    #[test]
     fn a_missing_file_is_named() {
-        let login = LoginFiles { user: "/nowhere/user".into(), password: "/nowhere/password".into() };
+        let login = LoginFiles::new("/nowhere/user", "/nowhere/password");
         let error = CredentialFiles::new(None, Some(&login)).unwrap_err();
         assert!(error.to_string().contains("/nowhere/user"));
     }

@@ -28,7 +28,7 @@ use sqlx::{AnyConnection, Connection, Row};
 
 use self::faults::{classify, ends_connection, pause_before_retry};
 use crate::catalog::{CatalogError, Result};
-use crate::credentials::{CHECK_EVERY, CredentialFiles, LoginFiles, TlsFiles, read_secret};
+use crate::credentials::{CHECK_EVERY, CredentialFiles, LoginFiles, TlsFiles};
 use crate::fault::Fault;
 use crate::sql_catalog::{Connections, Dialect, SqlCatalog};
 
@@ -140,8 +140,8 @@ impl MySqlOptions {
             return Err(Fault::Inaccessible { place: self.place(), source: text.into() });
         }
         let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-        let user = encoded(read_secret(&self.login.user)?.reveal());
-        let password = encoded(read_secret(&self.login.password)?.reveal());
+        let user = self.login.read_user()?.map_or_else(String::new, |user| encoded(user.reveal()));
+        let password = encoded(self.login.read_password()?.reveal());
         let base =
             format!("mysql://{user}:{password}@{}:{}/{}", server.host, server.port, encoded(&self.database));
         let Some(tls) = &self.tls else { return Ok(format!("{base}?charset=utf8mb4&ssl-mode=DISABLED")) };

@@ -77,7 +77,7 @@ pub struct RedisOptions {
     /// What every key begins with, before a colon: one for each index, so that several share servers. Without
     /// braces.
     pub prefix: String,
-    /// Files with the user and the password; the user is `default` where only a password is asked for.
+    /// Files with the user, unless it is `default`, and the password.
     pub login: Option<LoginFiles>,
     /// Files for TLS, of servers and Sentinels; `None`: unencrypted.
     pub tls: Option<TlsFiles>,
@@ -104,6 +104,15 @@ impl RedisOptions {
             failures: 3,
             check_files_every: CHECK_EVERY,
         }
+    }
+
+    /// Files with every login: that of the servers and that of their Sentinels.
+    fn logins(&self) -> impl Iterator<Item = &LoginFiles> {
+        let sentinels = match &self.servers {
+            RedisServers::Sentinel { login, .. } => login.as_ref(),
+            RedisServers::Standalone(_) | RedisServers::Cluster(_) => None,
+        };
+        self.login.iter().chain(sentinels)
     }
 
     /// For messages.
@@ -244,5 +253,28 @@ impl Cache for RedisCache {
             }
         });
         outcome.await.map_err(|source| CacheError::Delete { keys: count, source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_of_the_sentinels_login_are_followed_beside_those_of_the_servers() {
+        let login = |name: &str| LoginFiles::new(format!("{name}/user"), format!("{name}/password"));
+        let server = RedisServer { host: "redis".to_owned(), port: 26379 };
+        let mut options = RedisOptions::new(
+            RedisServers::Sentinel {
+                sentinels: vec![server.clone()],
+                service: "mymaster".to_owned(),
+                login: Some(login("sentinel")),
+            },
+            "index",
+        );
+        options.login = Some(login("server"));
+        assert!(options.logins().eq(&[login("server"), login("sentinel")]));
+        options.servers = RedisServers::Standalone(server);
+        assert!(options.logins().eq(&[login("server")]));
     }
 }

@@ -46,7 +46,7 @@ impl Site {
     }
 
     fn login(&self) -> LoginFiles {
-        LoginFiles { user: self.folder.path().join("user"), password: self.folder.path().join("password") }
+        LoginFiles::new(self.folder.path().join("user"), self.folder.path().join("password"))
     }
 
     /// Options for a new, empty database.

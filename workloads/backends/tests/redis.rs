@@ -58,12 +58,12 @@ impl Site {
     }
 
     fn write_password(&self, password: &str) {
-        fs::write(self.login().user, USER).unwrap();
+        fs::write(self.folder.path().join("user"), USER).unwrap();
         fs::write(self.login().password, password).unwrap();
     }
 
     fn login(&self) -> LoginFiles {
-        LoginFiles { user: self.folder.path().join("user"), password: self.folder.path().join("password") }
+        LoginFiles::new(self.folder.path().join("user"), self.folder.path().join("password"))
     }
 
     /// Options with a new prefix.

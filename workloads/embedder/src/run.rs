@@ -9,7 +9,7 @@ use medindex_runtime::connect::{ConnectError, connect};
 use medindex_runtime::logging::LoggingError;
 use medindex_runtime::model::StartModelError;
 use medindex_runtime::operation::{ListenError, OperationServer, Readiness};
-use medindex_runtime::shutdown::stop_on_signals;
+use medindex_runtime::shutdown::{IN_FLIGHT_WITHIN, end_tasks, serve_and_end, stop_on_signals};
 use medindex_runtime::waiting::{Awaited, StopError, Waiting};
 use medindex_runtime::watching::watch_memory;
 use prometheus_client::registry::Registry;
@@ -39,12 +39,19 @@ pub(crate) enum RunError {
     Serve(#[from] ServeError),
 }
 
+impl RunError {
+    /// It was told to stop before it had what it needs.
+    pub(crate) fn is_stop(&self) -> bool {
+        matches!(self, Self::Wait(_) | Self::Connect(ConnectError::Stop(_)))
+    }
+}
+
 pub(crate) async fn run(arguments: Arguments) -> Result<(), RunError> {
     let _traces = medindex_runtime::logging::start("medindex-embedder", &arguments.operation)?;
-    let stop = stop_on_signals().map_err(RunError::ListenSignals)?;
+    let readiness = Readiness::default();
+    let stop = stop_on_signals(&readiness).map_err(RunError::ListenSignals)?;
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
-    let readiness = Readiness::default();
     let operation = OperationServer::start(
         arguments.operation.operation_listen,
         readiness.clone(),
@@ -78,8 +85,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), RunError> {
     operation.measure(metrics.gauges(Arc::clone(&core), embedder, quantizers));
     let service = EmbedService::new(embedding, core.model_digest(), &model_name).into_server();
     readiness.ready();
-    let served = serve(arguments.listen, Routes::new(service), stop).await;
-    readiness.unready("shutting down");
-    core.end().await;
+    let serving = serve(arguments.listen, Routes::new(service), stop.clone(), IN_FLIGHT_WITHIN);
+    // Queries in flight do not need the tasks.
+    let (served, _) = serve_and_end(&stop, &readiness, serving, end_tasks(&core, core.end())).await;
     Ok(served?)
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::device::Device;
 use crate::manifest::ManifestError;
 use crate::runtime::RuntimeError;
 use crate::vector::VectorFault;
@@ -12,7 +13,7 @@ pub enum ModelError {
     /// The manifest was refused.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// ONNX Runtime is not there.
+    /// ONNX Runtime is not there, or cannot use the device.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
     /// There is no model of that name.
@@ -48,10 +49,12 @@ pub enum ModelError {
         found: String,
     },
     /// ONNX Runtime refused a graph.
-    #[error("ONNX Runtime cannot load {}", path.display())]
+    #[error("ONNX Runtime cannot load {} on {device}{}", path.display(), device.advice())]
     LoadGraph {
         /// The ONNX file.
         path: PathBuf,
+        /// Where it was to compute.
+        device: Device,
         /// Why.
         #[source]
         source: ort::Error,
@@ -82,6 +85,17 @@ pub enum ModelError {
         /// Why.
         #[source]
         source: medindex_imaging::ImagingError,
+    },
+    /// A graph failed in its first run, when it was loaded.
+    #[error("the model {model} does not run on {device}{}", device.advice())]
+    TryRun {
+        /// The model's name.
+        model: String,
+        /// Where it was to compute.
+        device: Device,
+        /// Why.
+        #[source]
+        source: ort::Error,
     },
     /// A graph failed while running.
     #[error("the model {model} failed on a batch of {images} images")]

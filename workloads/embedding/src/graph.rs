@@ -7,11 +7,13 @@ use medindex_imaging::{InputSpec, Layout};
 
 use ort::environment::Environment;
 use ort::session::Session;
-use ort::session::builder::GraphOptimizationLevel;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::TensorRef;
 
+use crate::device::Device;
 use crate::error::ModelError;
 use crate::manifest::InputSettings;
+use crate::runtime::RuntimeOptions;
 
 /// What a graph's output turned out to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,12 +34,31 @@ pub(crate) struct Graph {
 }
 
 impl Graph {
-    /// Loads the ONNX file at `path` with `threads` threads for each operator.
-    pub(crate) fn load(environment: &Environment, path: &Path, threads: usize) -> Result<Self, ort::Error> {
-        let session = Session::builder(environment)?
-            .with_optimization_level(GraphOptimizationLevel::All)?
-            .with_intra_threads(threads)?
-            .commit_from_file(path)?;
+    /// Loads the ONNX file at `path`, to compute where `options` say, with as many threads for each operator.
+    pub(crate) fn load(
+        environment: &Environment,
+        path: &Path,
+        options: &RuntimeOptions,
+    ) -> Result<Self, ModelError> {
+        let refused =
+            |source| ModelError::LoadGraph { path: path.to_owned(), device: options.device, source };
+        let begin = || -> Result<SessionBuilder, ModelError> {
+            let builder = session_builder(environment, options.effective_threads()).map_err(refused)?;
+            Ok(options.device.register(builder, &options.library)?)
+        };
+        let session = match options.device {
+            Device::Cpu => begin()?.commit_from_file(path).map_err(refused)?,
+            device @ Device::Cuda(_) => match commit_whole(begin()?, path) {
+                Ok(session) => session,
+                Err(error) => {
+                    // Parts of the graph have to stay on the processor, or it cannot be loaded at all.
+                    let session = begin()?.commit_from_file(path).map_err(refused)?;
+                    let graph = path.display();
+                    tracing::warn!(%graph, %device, %error, "parts of the graph compute on the processor");
+                    session
+                }
+            },
+        };
         let inputs = session.inputs().iter().map(|outlet| outlet.name().to_owned()).collect();
         let outputs = session.outputs().iter().map(|outlet| outlet.name().to_owned()).collect();
         Ok(Self { session: Mutex::new(session), inputs, outputs })
@@ -61,6 +82,17 @@ impl Graph {
         let shape = shape.iter().map(|&edge| edge as usize).collect();
         Ok(Output { shape, values: values.to_vec() })
     }
+}
+
+/// The settings that sessions have on every device.
+fn session_builder(environment: &Environment, threads: usize) -> Result<SessionBuilder, ort::Error> {
+    let builder = Session::builder(environment)?.with_optimization_level(GraphOptimizationLevel::All)?;
+    Ok(builder.with_intra_threads(threads)?)
+}
+
+/// A session that computes on the builder's device alone; an error where it would not.
+fn commit_whole(builder: SessionBuilder, path: &Path) -> Result<Session, ort::Error> {
+    builder.with_disable_cpu_fallback()?.commit_from_file(path)
 }
 
 /// One way through a graph: an input, how it is made, and an output.

@@ -7,8 +7,9 @@
 //!
 //! Guarantees: vectors are finite, of length 1 and of the dimension the manifest names; files whose SHA-256
 //! differs from the manifest's are refused. Assumes nothing of the processor. Fails at loading, not at the
-//! first image, where the manifest, the files or ONNX Runtime are wrong.
+//! first image, where the manifest, the files or ONNX Runtime are wrong or the [`Device`] cannot be used.
 
+mod device;
 mod digest;
 mod embedder;
 mod error;
@@ -19,6 +20,7 @@ mod model;
 mod runtime;
 mod vector;
 
+pub use device::{Device, ParseDeviceError};
 pub use embedder::{BatchingOptions, BatchingStatistics, EmbedError, Embedder};
 pub use error::ModelError;
 pub use files::{available_models, find_model, models_folder};

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use medindex_imaging::{Rendered, WindowChoice};
 use rayon::prelude::*;
 
+use crate::device::Device;
 use crate::error::ModelError;
 use crate::files::{read_labels, verify_files};
 use crate::graph::{Graph, Head, Output};
@@ -38,6 +39,7 @@ pub struct ClassProbability {
 pub struct Model {
     manifest: Manifest,
     digest: String,
+    device: Device,
     embedding: Head,
     classification: Option<(Head, Vec<String>)>,
 }
@@ -47,17 +49,12 @@ impl Model {
     ///
     /// # Errors
     /// [`ModelError`]: the manifest is refused, a file is missing or not the one named, ONNX Runtime is
-    /// missing or refuses the graph, or the graph does not fit the manifest.
+    /// missing, cannot use the device or refuses the graph, or the graph does not fit the manifest.
     pub fn load(folder: &Path, options: &RuntimeOptions) -> Result<Self, ModelError> {
         let manifest = Manifest::read(folder)?;
         verify_files(folder, &manifest)?;
         let environment = runtime::start(&options.library)?;
-        let load_graph = |file: &str| {
-            let path = folder.join(file);
-            Graph::load(&environment, &path, options.effective_threads())
-                .map(Arc::new)
-                .map_err(|source| ModelError::LoadGraph { path, source })
-        };
+        let load_graph = |file: &str| Graph::load(&environment, &folder.join(file), options).map(Arc::new);
         let settings = &manifest.embedding;
         let graph = load_graph(&settings.graph)?;
         let path = folder.join(&settings.graph);
@@ -75,8 +72,11 @@ impl Model {
                 Some((head, read_labels(folder, settings)?))
             }
         };
-        let model = Self { digest: manifest.digest(), manifest, embedding, classification };
+        let device = options.device;
+        let model = Self { digest: manifest.digest(), manifest, device, embedding, classification };
         model.check_outputs()?;
+        let threads = options.effective_threads();
+        tracing::info!(model = model.manifest.name, %device, threads, "the model is loaded");
         Ok(model)
     }
 
@@ -88,6 +88,11 @@ impl Model {
     /// What identifies the vectors: equal digests mean equal weights and equal preprocessing. Lower-case hex.
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// Where it computes.
+    pub fn device(&self) -> Device {
+        self.device
     }
 
     /// Number of components of an embedding.
@@ -212,8 +217,8 @@ impl Model {
             .collect())
     }
 
-    /// Runs both heads on a grey image, so that a wrong manifest is found at loading and not at the first
-    /// upload. It also lets ONNX Runtime allocate its arenas.
+    /// Runs both heads on a grey image, so that a wrong manifest, and a GPU that cannot run them, are found at
+    /// loading and not at the first upload. It also lets ONNX Runtime allocate its arenas.
     fn check_outputs(&self) -> Result<(), ModelError> {
         let output = self.run_grey(&self.embedding)?;
         let dimension = self.dimension();
@@ -252,7 +257,11 @@ impl Model {
     }
 
     fn run_grey(&self, head: &Head) -> Result<Output, ModelError> {
-        head.run(1, &vec![0.1_f32; head.values_per_image()]).map_err(|source| self.failed(1, source))
+        head.run(1, &vec![0.1_f32; head.values_per_image()]).map_err(|source| ModelError::TryRun {
+            model: self.manifest.name.clone(),
+            device: self.device,
+            source,
+        })
     }
 
     fn failed(&self, images: usize, source: ort::Error) -> ModelError {

@@ -10,6 +10,8 @@ use std::sync::Mutex;
 
 use ort::environment::Environment;
 
+use crate::device::Device;
+
 /// Environment variable that names ONNX Runtime's library.
 pub const LIBRARY_VARIABLE: &str = "MEDINDEX_ONNXRUNTIME";
 
@@ -51,20 +53,47 @@ pub enum RuntimeError {
     /// ONNX Runtime could not create its environment.
     #[error("ONNX Runtime cannot start")]
     Start(#[source] ort::Error),
+    /// The library was built for processors only.
+    #[error(
+        "ONNX Runtime at {} was built without CUDA and cannot compute on {device}: set MEDINDEX_ONNXRUNTIME to the libonnxruntime.so of a GPU build (such as that of the Python package onnxruntime-gpu), with libonnxruntime_providers_cuda.so and libonnxruntime_providers_shared.so beside it, or choose --device cpu",
+        library.display()
+    )]
+    SupportDevice {
+        /// The device asked for.
+        device: Device,
+        /// The library.
+        library: PathBuf,
+    },
+    /// The library can compute on such a device, and something that it needs for it is missing.
+    #[error(
+        "ONNX Runtime at {} cannot use {device}: it needs libonnxruntime_providers_cuda.so beside it, NVIDIA's driver, and CUDA and cuDNN of the versions that it was built for where the loader finds them (LD_LIBRARY_PATH); provide what the cause names, or choose --device cpu",
+        library.display()
+    )]
+    UseDevice {
+        /// The device asked for.
+        device: Device,
+        /// The library.
+        library: PathBuf,
+        /// What is missing.
+        #[source]
+        source: ort::Error,
+    },
 }
 
-/// Which library runs the models, and on how many threads.
+/// Which library runs the models, where, and on how many threads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuntimeOptions {
     /// `libonnxruntime.so`, version 1.17 or later.
     pub library: PathBuf,
     /// Threads one model uses for one batch; 0 for as many as the machine has cores.
     pub threads: usize,
+    /// Where the models compute.
+    pub device: Device,
 }
 
 impl RuntimeOptions {
     /// Options from the environment: the library from `MEDINDEX_ONNXRUNTIME`, else from the cache folder that
-    /// `make setup` fills; every core.
+    /// `make setup` fills; every core of the processor.
     ///
     /// # Errors
     /// [`RuntimeError::LocateCache`] when nothing says where the cache is.
@@ -73,12 +102,17 @@ impl RuntimeOptions {
             Some(path) => PathBuf::from(path),
             None => cache_folder()?.join("onnxruntime").join("libonnxruntime.so"),
         };
-        Ok(Self { library, threads: 0 })
+        Ok(Self { library, threads: 0, device: Device::Cpu })
     }
 
     /// The same options with another number of threads.
     pub fn with_threads(self, threads: usize) -> Self {
         Self { threads, ..self }
+    }
+
+    /// The same options on another device.
+    pub fn with_device(self, device: Device) -> Self {
+        Self { device, ..self }
     }
 
     /// The number of threads meant: `threads`, or the machine's cores for 0.

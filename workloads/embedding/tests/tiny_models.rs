@@ -11,7 +11,9 @@ use std::path::Path;
 use common::onnx::mean_colour;
 use common::pictures::{plain, waves};
 use common::{runtime, tiny_manifest, tiny_model, write_model};
-use medindex_embedding::{Model, ModelError, RuntimeError, RuntimeOptions, available_models, find_model};
+use medindex_embedding::{
+    Device, Model, ModelError, RuntimeError, RuntimeOptions, available_models, find_model,
+};
 use medindex_imaging::Rendered;
 use tempfile::TempDir;
 
@@ -196,8 +198,34 @@ fn an_unknown_model_lists_those_there_are() {
 
 #[test]
 fn a_missing_library_says_what_to_do() {
-    let options = RuntimeOptions { library: "/nonexistent/libonnxruntime.so".into(), threads: 1 };
+    let library = "/nonexistent/libonnxruntime.so".into();
+    let options = RuntimeOptions { library, threads: 1, device: Device::Cpu };
     let error = Model::load(tiny_model().path(), &options).unwrap_err();
     assert!(matches!(error, ModelError::Runtime(RuntimeError::FindLibrary { .. })), "{error}");
     assert!(error.to_string().contains("make setup") && error.to_string().contains("MEDINDEX_ONNXRUNTIME"));
+}
+
+/// `make setup` fetches a build for processors.
+#[test]
+fn a_runtime_without_cuda_is_refused_instead_of_computing_on_the_processor() {
+    let folder = tiny_model();
+    for number in [0, 3] {
+        let options = runtime().with_device(Device::Cuda(number));
+        let error = Model::load(folder.path(), &options).unwrap_err();
+        assert!(
+            matches!(error, ModelError::Runtime(RuntimeError::SupportDevice { .. })),
+            "{}",
+            explain(&error)
+        );
+        let device = format!("cuda:{number}");
+        let library = options.library.display().to_string();
+        for part in
+            [&device, &library, "MEDINDEX_ONNXRUNTIME", "libonnxruntime_providers_cuda.so", "--device cpu"]
+        {
+            assert!(error.to_string().contains(part), "{error}");
+        }
+    }
+    // The process is none the worse for it.
+    let model = Model::load(folder.path(), &runtime()).unwrap();
+    assert_eq!(model.device(), Device::Cpu);
 }

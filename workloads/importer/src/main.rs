@@ -15,20 +15,20 @@ mod run;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
+use medindex_runtime::shutdown::run_to_end;
 
 use crate::arguments::Arguments;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("--print-settings") {
         return medindex_runtime::print_settings(&Arguments::command());
     }
-    match run::run(Arguments::parse()).await {
+    run_to_end(run::run(Arguments::parse()), |outcome| match outcome {
         Ok(outcome) => ExitCode::from(outcome.status()),
         Err(error) => {
             let status = error.status();
             medindex_runtime::finish("medindex-importer", Err::<(), _>(error));
             ExitCode::from(status)
         }
-    }
+    })
 }

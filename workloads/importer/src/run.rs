@@ -12,7 +12,7 @@ use medindex_runtime::connect::{ConnectError, connect};
 use medindex_runtime::logging::LoggingError;
 use medindex_runtime::model::StartModelError;
 use medindex_runtime::operation::{ListenError, OperationServer, Readiness};
-use medindex_runtime::shutdown::stop_on_signals;
+use medindex_runtime::shutdown::{end_tasks, stop_on_signals};
 use medindex_runtime::waiting::Waiting;
 use medindex_runtime::watching::watch_memory;
 use medindex_sources::{Candidate, Items, LabelTable, Labels, SourceError, SourceErrorKind, expand};
@@ -102,8 +102,8 @@ impl Outcome {
 
 pub(crate) async fn run(arguments: Arguments) -> Result<Outcome, RunError> {
     let _traces = medindex_runtime::logging::start("medindex-importer", &arguments.operation)?;
-    let stop = stop_on_signals().map_err(RunError::ListenSignals)?;
     let (mut registry, readiness) = (Registry::default(), Readiness::default());
+    let stop = stop_on_signals(&readiness).map_err(RunError::ListenSignals)?;
     let metrics = Metrics::register(&mut registry);
     let listen = arguments.operation.operation_listen;
     // The probes answer to the end, not only until the signal.
@@ -131,7 +131,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Outcome, RunError> {
     logged.cancel();
     // It only writes to the log.
     drop(log.await);
-    core.end().await;
+    end_tasks(&core, core.end()).await;
     let summary = outcome.map_err(RunError::Import)?;
     let report = Report::new(&summary, std::mem::take(&mut *remainder.lock()));
     finish(&arguments, &summary, &report, failures)

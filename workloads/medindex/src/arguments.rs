@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand};
+use medindex_embedding::Device;
 use medindex_imaging::Limits;
 use medindex_pipeline::DECODE_MEMORY;
 
@@ -38,6 +39,16 @@ pub(crate) struct GlobalOptions {
     /// Threads to compute with, at most 256; 0 for every core.
     #[arg(long, global = true, value_name = "N", default_value_t = 0, hide_default_value = true, value_parser = threads_up_to(MOST_THREADS))]
     pub(crate) threads: usize,
+    /// Where the model computes: cpu, cuda (the first GPU) or cuda:N, which want an ONNX Runtime with CUDA (`MEDINDEX_ONNXRUNTIME`). cpu when left out.
+    #[arg(
+        long,
+        global = true,
+        value_name = "DEVICE",
+        env = "MEDINDEX_DEVICE",
+        default_value = "cpu",
+        hide_default_value = true
+    )]
+    pub(crate) device: Device,
     /// Log level on standard error: off, error, warn, info, debug, trace, or filter directives; warn for serve and off for the others when left out.
     #[arg(long, global = true, value_name = "LEVEL", env = "MEDINDEX_LOG")]
     pub(crate) log: Option<String>,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use medindex_embedding::{BatchingOptions, Embedder, Model, RuntimeOptions};
+use medindex_embedding::{BatchingOptions, Device, Embedder, Model, RuntimeOptions};
 use medindex_pipeline::{
     Classified as _, ErrorKind, OpenError, Pipeline, RepairReport, SearchableFrames, Settings,
 };
@@ -77,7 +77,8 @@ impl Local {
 
 /// The model and the settings of a folder.
 async fn prepare(folder: &DataFolder, options: &GlobalOptions) -> Result<(Embedder, Settings), Failure> {
-    let embedder = start_embedder(models::find(&folder.choices.model)?, options.threads).await?;
+    let model = models::find(&folder.choices.model)?;
+    let embedder = start_embedder(model, options.threads, options.device).await?;
     let settings = Settings {
         frames: folder.choices.frames,
         limits: options.limits(),
@@ -88,11 +89,12 @@ async fn prepare(folder: &DataFolder, options: &GlobalOptions) -> Result<(Embedd
 }
 
 /// Loads the model on a blocking thread: its files are read and hashed.
-async fn start_embedder(folder: PathBuf, threads: usize) -> Result<Embedder, Failure> {
+async fn start_embedder(folder: PathBuf, threads: usize, device: Device) -> Result<Embedder, Failure> {
     let load = move || -> Result<Embedder, Failure> {
         let options = RuntimeOptions::from_environment()
             .map_err(|error| Failure::new(Code::NotFound, describe(&error)))?
-            .with_threads(threads);
+            .with_threads(threads)
+            .with_device(device);
         let model = Model::load(&folder, &options)
             .map_err(|error| Failure::caused_by(Code::Refused, "cannot use the model", &error))?;
         Embedder::start(Arc::new(model), BatchingOptions::default())

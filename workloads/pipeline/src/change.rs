@@ -102,6 +102,9 @@ pub(crate) enum ChangeError {
     /// It cannot be read.
     #[error(transparent)]
     Read(#[from] MessageError),
+    /// Another partition holds its image: a shard that took it would keep it for ever, because its deletion comes there.
+    #[error("its row key {row_key} belongs to partition {own}, and it came in partition {found}")]
+    OtherPartition { row_key: RowKey, own: u32, found: u32 },
     /// Its vectors come from another model.
     #[error("its vectors come from model {found}, this index holds those of {expected}")]
     OtherModel { found: String, expected: String },
@@ -120,14 +123,22 @@ pub(crate) async fn changes_of(core: &Core, delivery: &Delivery) -> Result<(Vec<
     core.clock.look("a change", message.at_ms);
     let span = tracing::info_span!("apply change", otel.kind = "consumer", image = message.image_id);
     go_on(&span, &message.trace);
-    Ok((changes_of_message(core, message).await?, span))
-}
-
-async fn changes_of_message(core: &Core, message: ImageIndexed) -> Result<Vec<Change>, ChangeError> {
     let row_key = RowKey::parse(&message.row_key).map_err(identity_error)?;
     row_key.check(core.partitions).map_err(identity_error)?;
+    if row_key.partition() != delivery.partition {
+        let own = row_key.partition();
+        return Err(ChangeError::OtherPartition { row_key, own, found: delivery.partition });
+    }
+    Ok((changes_of_message(core, row_key, message.change).await?, span))
+}
+
+async fn changes_of_message(
+    core: &Core,
+    row_key: RowKey,
+    change: Option<image_indexed::Change>,
+) -> Result<Vec<Change>, ChangeError> {
     let id = row_key.image_id();
-    match message.change {
+    match change {
         Some(image_indexed::Change::Indexed(indexed)) => {
             let expected = core.model_digest();
             if indexed.model_digest != expected {
@@ -164,8 +175,9 @@ pub(crate) fn removal_of(core: &Core, delivery: &Delivery) -> Option<Change> {
     let message = ImageIndexed::read(&delivery.payload).ok()?;
     let row_key = RowKey::parse(&message.row_key).ok()?;
     row_key.check(core.partitions).ok()?;
+    let is_own = row_key.partition() == delivery.partition;
     let is_removal = matches!(message.change, Some(image_indexed::Change::Tombstone(_)));
-    is_removal.then(|| Change::Remove { id: *row_key.image_id().as_bytes() })
+    (is_own && is_removal).then(|| Change::Remove { id: *row_key.image_id().as_bytes() })
 }
 
 fn identity_error(source: medindex_proto::IdentityError) -> MessageError {

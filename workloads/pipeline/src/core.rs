@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use chrono::Utc;
 use medindex_backends::{Cache, Catalog, ImageStore, Queue};
@@ -11,7 +12,6 @@ use medindex_proto::names::MAX_INLINE_BYTES;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::alarms::{
     self, AlarmBoard, AlarmCheck, BackendCheck, ClockCheck, LostOperationsCheck, RaisedAlarm,
@@ -23,6 +23,7 @@ use crate::error::{Classified, ErrorKind};
 use crate::locks::ImageLocks;
 use crate::operations::{self, Action, Event, OperationLog, OperationLogCounts, note, outcome};
 use crate::settings::Settings;
+use crate::tasks::Tasks;
 
 /// The ports that a profile plugs in.
 #[derive(Clone)]
@@ -71,7 +72,7 @@ pub struct Core {
     pub(crate) locks: ImageLocks,
     pub(crate) decode_memory: DecodeMemory,
     pub(crate) stop: CancellationToken,
-    pub(crate) tasks: TaskTracker,
+    pub(crate) tasks: Tasks,
     /// Bumped whenever an image became searchable or failed, as far as this process sees it.
     pub(crate) changed: watch::Sender<u64>,
     /// Why the embedder of this process could not do its last batch, until a batch succeeds.
@@ -107,7 +108,7 @@ impl Core {
             locks: ImageLocks::new(),
             decode_memory: DecodeMemory::new(decode_memory),
             stop: CancellationToken::new(),
-            tasks: TaskTracker::new(),
+            tasks: Tasks::default(),
             changed: watch::Sender::new(0),
             embedding_failure: Mutex::new(None),
             operations: OperationLog::default(),
@@ -180,8 +181,18 @@ impl Core {
             note(self, Event::new(self, Action::Stop, &self.settings.process, outcome::DONE));
         }
         self.stop.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
+        self.tasks.ended().await;
+    }
+
+    /// Names of the background tasks that have not ended.
+    pub fn running_tasks(&self) -> Vec<&'static str> {
+        self.tasks.running()
+    }
+
+    /// Returns so long after the tasks were told to end.
+    pub(crate) async fn stopped_for(&self, time: Duration) {
+        self.stop.cancelled().await;
+        tokio::time::sleep(time).await;
     }
 
     /// The description of the model whose vectors the index holds.

@@ -228,10 +228,19 @@ async fn scan_partition(shard: &Arc<Shard>, partition: u32) -> Result<Rebuilt, B
         rebuilt.unknown += unknown;
         shard.memory.check((shard.index.row_count() + changes.len()) as u64)?;
         apply_changes(shard, changes, LogPositions::new()).await?;
+        freeze_what_was_read(shard).await?;
         if !full {
             return Ok(rebuilt);
         }
     }
+}
+
+/// Writes rows to disk once there are many: until then their vectors are in main memory, which is not counted with them. Positions of the log come
+/// at the end of the whole, so a load that is cut off begins again.
+async fn freeze_what_was_read(shard: &Arc<Shard>) -> Result<(), BackendError> {
+    let index = Arc::clone(&shard.index);
+    tokio::task::spawn_blocking(move || index.freeze_if_large()).await??;
+    Ok(())
 }
 
 /// Entries of the rows that the catalog still has, and how many it does not know.

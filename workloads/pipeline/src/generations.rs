@@ -77,6 +77,30 @@ pub enum GenerationError {
     /// There is none to go back to.
     #[error("there is no earlier generation to go back to")]
     RollBack,
+    /// Another one is the one before.
+    #[error(
+        "generation {wanted} is not the one before: {active} answers, and only {previous} can be gone back to"
+    )]
+    RollBackTo {
+        /// The generation asked for.
+        wanted: u64,
+        /// The one that answers.
+        active: u64,
+        /// The one before it.
+        previous: u64,
+    },
+    /// It was trained for another model.
+    #[error(
+        "generation {generation} was trained on vectors of the model {found}, this index holds those of {expected}: train again, or go back one generation"
+    )]
+    OtherModel {
+        /// The generation.
+        generation: u64,
+        /// Digest of its model.
+        found: String,
+        /// Digest of the index's model.
+        expected: String,
+    },
     /// A backend failed.
     #[error(transparent)]
     Backend(BackendError),
@@ -87,7 +111,7 @@ from_backend!(GenerationError);
 impl Classified for GenerationError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::RollBack => ErrorKind::Conflict,
+            Self::RollBack | Self::RollBackTo { .. } => ErrorKind::Conflict,
             Self::Backend(error) => error.kind(),
             _ => ErrorKind::Internal,
         }
@@ -96,6 +120,11 @@ impl Classified for GenerationError {
 
 fn blob_of(generation: u64) -> String {
     format!("generations/{generation:010}/quantizer")
+}
+
+/// Where the digest of the model is whose vectors a quantizer was trained on.
+fn model_blob_of(generation: u64) -> String {
+    format!("generations/{generation:010}/model")
 }
 
 /// Whether a generation is the active one or the one before, with the quantizer of this checksum; 0 always is.
@@ -132,6 +161,8 @@ async fn point(core: &Core, pointer: GenerationPointer) -> Result<(), Generation
 /// Stores a quantizer and makes its generation the active one.
 pub(crate) async fn publish(core: &Core, quantizer: &Quantizer) -> Result<(), GenerationError> {
     let generation = quantizer.generation();
+    let digest = Bytes::copy_from_slice(core.model_digest().as_bytes());
+    core.ports.store.put_blob(&model_blob_of(generation), digest).await?;
     core.ports.store.put_blob(&blob_of(generation), quantizer.to_bytes().into()).await?;
     let before = pointer(core).await?.map_or(0, |pointer| pointer.active);
     point(core, GenerationPointer { active: generation, previous: Some(before), since_ms: now_ms() }).await?;
@@ -144,22 +175,47 @@ pub(crate) fn event(core: &Core, action: Action, generation: u64) -> Event {
     Event::new(core, action, format!("generation {generation}"), outcome::DONE)
 }
 
-/// Makes the generation before active again; returns its number, 0 for exact search.
-pub(crate) async fn roll_back(core: &Core) -> Result<u64, GenerationError> {
+/// Makes the generation before active again; returns its number, 0 for exact search. Whoever says which one it has to be can ask again and again:
+/// when it is active nothing is done.
+pub(crate) async fn roll_back(core: &Core, to: Option<u64>) -> Result<u64, GenerationError> {
     let Some(GenerationPointer { active, previous: Some(previous), .. }) = pointer(core).await? else {
         return Err(GenerationError::RollBack);
     };
+    if let Some(wanted) = step_back(active, previous, to)? {
+        return Ok(wanted);
+    }
     point(core, GenerationPointer { active: previous, previous: Some(active), since_ms: now_ms() }).await?;
     Ok(previous)
 }
 
+/// The generation asked for if it is active already; an error if it is neither that nor the one before.
+pub(crate) fn step_back(active: u64, previous: u64, to: Option<u64>) -> Result<Option<u64>, GenerationError> {
+    match to {
+        Some(wanted) if wanted == active => Ok(Some(active)),
+        Some(wanted) if wanted != previous => Err(GenerationError::RollBackTo { wanted, active, previous }),
+        _ => Ok(None),
+    }
+}
+
 async fn fetch(core: &Core, generation: u64) -> Result<Quantizer, GenerationError> {
+    check_model(core, generation).await?;
     let blob = blob_of(generation);
     let bytes: Option<Bytes> = core.ports.store.get_blob(&blob).await?;
     let bytes = bytes.ok_or(GenerationError::FindQuantizer { generation, blob })?;
     let read = move || Quantizer::from_bytes(&bytes);
     let quantizer = tokio::task::spawn_blocking(read).await?;
     quantizer.map_err(|source| GenerationError::ReadQuantizer { generation, source })
+}
+
+/// Codes of another model's vectors mean nothing. Generations that were published before their model was written down have none to compare.
+async fn check_model(core: &Core, generation: u64) -> Result<(), GenerationError> {
+    let Some(digest) = core.ports.store.get_blob(&model_blob_of(generation)).await? else { return Ok(()) };
+    let expected = core.model_digest();
+    if digest == expected.as_bytes() {
+        return Ok(());
+    }
+    let found = String::from_utf8_lossy(&digest).into_owned();
+    Err(GenerationError::OtherModel { generation, found, expected: expected.to_owned() })
 }
 
 /// The published quantizer, as an embedder sees it.

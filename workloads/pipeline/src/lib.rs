@@ -52,6 +52,7 @@ mod shard;
 mod shard_open;
 mod sidecar;
 mod status;
+mod tasks;
 pub mod trace;
 mod train;
 

@@ -62,15 +62,18 @@ async fn upkeep(shard: &Arc<Shard>) -> Result<(), BackendError> {
     Ok(())
 }
 
-/// Makes the index durable and drops what the queue no longer needs.
+/// Brings the index in shape, makes it durable and drops what the queue no longer needs.
 pub(crate) async fn snapshot(shard: &Arc<Shard>) -> Result<(), BackendError> {
+    let index = Arc::clone(&shard.index);
+    tokio::task::spawn_blocking(move || index.maintain()).await??;
+    snapshot_as_it_is(shard).await
+}
+
+/// As [`snapshot`], without merging segments, which may take minutes: for a process that ends.
+pub(crate) async fn snapshot_as_it_is(shard: &Arc<Shard>) -> Result<(), BackendError> {
     let counted = shard.follower.since_snapshot.load(Ordering::Relaxed);
     let index = Arc::clone(&shard.index);
-    let positions = tokio::task::spawn_blocking(move || {
-        index.maintain()?;
-        index.snapshot()
-    })
-    .await??;
+    let positions = tokio::task::spawn_blocking(move || index.snapshot()).await??;
     shard.follower.since_snapshot.fetch_sub(counted, Ordering::Relaxed);
     shard.announce_snapshot();
     if shard.alone {

@@ -180,14 +180,15 @@ impl Pipeline {
         outcome
     }
 
-    /// Goes back to the generation before; returns its number.
+    /// Goes back to the generation before; returns its number. It has to be `to` where that is given, and nothing is done where that answers
+    /// already: asking twice does not go back and forth.
     ///
     /// # Errors
-    /// [`TrainError::RollBack`] when there is none.
-    pub async fn roll_back(&self) -> Result<u64, TrainError> {
+    /// [`TrainError::RollBack`] when there is none, [`TrainError::RollBackTo`] when it is another one.
+    pub async fn roll_back(&self, to: Option<u64>) -> Result<u64, TrainError> {
         let outcome = match &self.context.shard {
-            Some(shard) => train::roll_back(shard).await,
-            None => generations::roll_back(&self.context).await.map_err(TrainError::from),
+            Some(shard) => train::roll_back(shard, to).await,
+            None => generations::roll_back(&self.context, to).await.map_err(TrainError::from),
         };
         train::record_roll_back(&self.context, &outcome).await;
         outcome

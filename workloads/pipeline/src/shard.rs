@@ -235,13 +235,14 @@ impl Shard {
         self.core.announce_change();
     }
 
-    /// Ends the background tasks and makes the index durable; what was applied is safe without it.
+    /// Ends the background tasks and makes the index durable as it is: segments are merged after the next start. What was applied is safe without
+    /// it.
     ///
     /// # Errors
     /// [`BackendError`] when the last snapshot cannot be written.
     pub async fn close(self: &Arc<Self>) -> Result<(), BackendError> {
         self.core.end().await;
-        maintain::snapshot(self).await
+        maintain::snapshot_as_it_is(self).await
     }
 
     /// Looks whether the shard follows the change log; see [`Core::add_check`].

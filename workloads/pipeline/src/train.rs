@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::backend_error::{BackendError, from_backend};
 use crate::core::Core;
 use crate::error::{Classified, ErrorKind};
-use crate::generations::{GenerationError, event};
+use crate::generations::{GenerationError, event, step_back};
 use crate::operations::{Action, Event, outcome, stamp};
 use crate::report::TrainingReport;
 use crate::settings::TrainingPolicy;
@@ -64,6 +64,18 @@ pub enum TrainError {
     /// There is no generation to go back to.
     #[error("there is no earlier generation to go back to")]
     RollBack,
+    /// Another one is the one before.
+    #[error(
+        "generation {wanted} is not the one before: {active} answers, and only {previous} can be gone back to"
+    )]
+    RollBackTo {
+        /// The generation asked for.
+        wanted: u64,
+        /// The one that answers.
+        active: u64,
+        /// The one before it.
+        previous: u64,
+    },
     /// This process does not hold the index.
     #[error(
         "this index is trained by its trainer: start the program medindex-trainer, or wait until the operator does"
@@ -89,6 +101,9 @@ impl From<GenerationError> for TrainError {
     fn from(error: GenerationError) -> Self {
         match error {
             GenerationError::RollBack => Self::RollBack,
+            GenerationError::RollBackTo { wanted, active, previous } => {
+                Self::RollBackTo { wanted, active, previous }
+            }
             GenerationError::Backend(error) => Self::Backend(error),
             error => Self::Publish(Box::new(error)),
         }
@@ -98,7 +113,9 @@ impl From<GenerationError> for TrainError {
 impl Classified for TrainError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Start | Self::Sample { .. } | Self::RollBack | Self::Delegate => ErrorKind::Conflict,
+            Self::Start | Self::Sample { .. } | Self::RollBack | Self::RollBackTo { .. } | Self::Delegate => {
+                ErrorKind::Conflict
+            }
             Self::Publish(error) => error.kind(),
             Self::Learn(_) | Self::WriteReport(_) => ErrorKind::Internal,
             Self::Backend(error) => error.kind(),
@@ -270,11 +287,15 @@ async fn measure(index: &Arc<Index>, generation: u64, held_out: Matrix) -> Resul
 }
 
 /// Goes back to the generation before; returns the one that answers then, 0 for exact search.
-pub(crate) async fn roll_back(shard: &Arc<Shard>) -> Result<u64, TrainError> {
+pub(crate) async fn roll_back(shard: &Arc<Shard>, to: Option<u64>) -> Result<u64, TrainError> {
     let _running = shard.training.try_lock().map_err(|_| TrainError::Start)?;
     let status = shard.index.status();
     if status.generation == 0 && status.previous_generation.is_none() {
         return Err(TrainError::RollBack);
+    }
+    let previous = status.previous_generation.unwrap_or(0);
+    if let Some(wanted) = step_back(status.generation, previous, to)? {
+        return Ok(wanted);
     }
     blocking(&shard.index, Index::rollback).await
 }

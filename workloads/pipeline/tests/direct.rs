@@ -5,7 +5,7 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -29,15 +29,22 @@ use support::{DEADLINE, embedder, pattern, upload};
 const PARTITIONS: u32 = 9;
 const NO_BOUND: DirectOptions = DirectOptions { batches: 2, images_per_second: None };
 
-/// An image store that does not answer the next few writes.
+/// An image store that refuses the next few writes, or takes them and never answers.
 struct Flaky {
     store: EmbeddedStore,
     failures: AtomicU32,
+    hangs: AtomicBool,
+    /// Writes that got no answer.
+    unanswered: AtomicU32,
 }
 
 #[async_trait]
 impl ImageStore for Flaky {
     async fn put_many(&self, rows: Vec<(RowKey, ImageRow)>) -> Result<()> {
+        if self.hangs.load(Ordering::SeqCst) {
+            self.unanswered.fetch_add(1, Ordering::SeqCst);
+            std::future::pending::<()>().await;
+        }
         let fails = |left: u32| left.checked_sub(1);
         if self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fails).is_ok() {
             let source =
@@ -100,7 +107,12 @@ impl Backends {
         for topic in [TOPIC_IMAGE_UPLOAD, TOPIC_IMAGE_INDEXED, TOPIC_DEAD_LETTER, TOPIC_OPERATION_LOG] {
             store.create_topic(topic, PARTITIONS).await.unwrap();
         }
-        let flaky = Arc::new(Flaky { store: store.clone(), failures: AtomicU32::new(0) });
+        let flaky = Arc::new(Flaky {
+            store: store.clone(),
+            failures: AtomicU32::new(0),
+            hangs: AtomicBool::new(false),
+            unanswered: AtomicU32::new(0),
+        });
         let ports = Ports {
             store: Arc::clone(&flaky) as _,
             queue: Arc::new(store),
@@ -132,21 +144,43 @@ impl Backends {
         summary
     }
 
+    /// An embedder that takes uploads from the queue.
+    async fn start_embedder(&self) -> Arc<Core> {
+        let core = self.core();
+        let quantizers = PublishedQuantizer::follow(Arc::clone(&core)).await;
+        let worker = EmbedWorker { core: Arc::clone(&core), embedding: Arc::new(embedder()), quantizers };
+        worker.start().await.unwrap();
+        core
+    }
+
+    /// A shard that holds everything.
+    async fn open_shard(&self, name: &str) -> (Arc<Shard>, Arc<Core>) {
+        let core = self.core();
+        let options = ShardOptions {
+            folder: self.folder.path().join(name),
+            partitions: (0..PARTITIONS).collect(),
+            memory_limit: None,
+            publish_every: None,
+        };
+        (Shard::open(Arc::clone(&core), options).await.unwrap(), core)
+    }
+
+    /// Waits until so many writes got no answer.
+    async fn hangs_in(&self, writes: u32) {
+        let deadline = Instant::now() + DEADLINE;
+        while self.store.unanswered.load(Ordering::SeqCst) < writes {
+            assert!(Instant::now() < deadline, "nobody writes");
+            tokio::task::yield_now().await;
+        }
+    }
+
     async fn messages(&self, topic: &str) -> u64 {
         self.ports.queue.end_offsets(topic).await.unwrap().values().sum()
     }
 
     /// Checks that exactly these many images are in an index that follows the change log, and are those of the catalog.
     async fn check_searchable(&self, images: u64) {
-        let core = self.core();
-        let folder = self.folder.path().join("shard");
-        let options = ShardOptions {
-            folder,
-            partitions: (0..PARTITIONS).collect(),
-            memory_limit: None,
-            publish_every: None,
-        };
-        let shard = Shard::open(Arc::clone(&core), options).await.unwrap();
+        let (shard, core) = self.open_shard("shard").await;
         shard.catch_up(&self.ports.queue.end_offsets(TOPIC_IMAGE_INDEXED).await.unwrap()).await.unwrap();
         assert_eq!(shard.status().await.unwrap().entries as u64, images);
         let stop = CancellationToken::new();
@@ -261,4 +295,38 @@ async fn told_to_stop_it_finishes_what_is_at_work_and_keeps_nothing_back() {
     assert!((1..64).contains(&summary.stored), "{summary:?}");
     assert!(begun.elapsed() < Duration::from_secs(30), "a rate does not outlive the wish to stop");
     backends.check_searchable(summary.stored).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_hangs_is_given_up_when_its_process_ends_and_done_by_the_next_one() {
+    let backends = Backends::new().await;
+    let (shard, shard_core) = backends.open_shard("gateway").await;
+    let gateway = Pipeline::connect(backends.core(), Arc::new(embedder()), shard);
+    let uploaded = gateway.accept(pattern(1)).await.unwrap();
+    let to_import: Vec<Upload> = (10..14).map(pattern).collect();
+
+    backends.store.hangs.store(true, Ordering::SeqCst);
+    let core = backends.start_embedder().await;
+    backends.hangs_in(1).await;
+    let stop = CancellationToken::new();
+    let (pipeline, importer) = backends.importer(NO_BOUND, &stop).await;
+    let files = items(to_import.clone());
+    let import =
+        tokio::spawn(async move { pipeline.import(files, Arc::new(|_| {}), stop).await.map(|_| ()) });
+    backends.hangs_in(2).await;
+    import.abort();
+    let begun = Instant::now();
+    tokio::join!(core.end(), importer.end());
+    assert!(begun.elapsed() < Duration::from_secs(30), "what hangs was waited for");
+    assert!(core.running_tasks().is_empty() && importer.running_tasks().is_empty());
+
+    backends.store.hangs.store(false, Ordering::SeqCst);
+    let core = backends.start_embedder().await;
+    gateway.wait_until_searchable(&uploaded.id, DEADLINE).await.unwrap();
+    let summary = backends.import(to_import, NO_BOUND).await;
+    assert_eq!((summary.stored, summary.failed.len()), (4, 0), "{summary:?}");
+    core.end().await;
+    gateway.shutdown().await.unwrap();
+    shard_core.end().await;
+    backends.check_searchable(5).await;
 }

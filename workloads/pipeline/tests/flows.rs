@@ -235,7 +235,7 @@ async fn training_swaps_in_a_generation_that_finds_the_same_and_can_be_taken_bac
     let pipeline = open(folder.path()).await;
     let early = pipeline.train(&|_| {}).await.unwrap_err();
     assert!(matches!(early, TrainError::Sample { found: 0, .. }), "{early}");
-    assert!(matches!(pipeline.roll_back().await, Err(TrainError::RollBack)));
+    assert!(matches!(pipeline.roll_back(None).await, Err(TrainError::RollBack)));
     let one_fewer = FEWEST_IMAGES - 1;
     import_patterns(&pipeline, one_fewer as u32).await;
     let early = pipeline.train(&|_| {}).await.unwrap_err();
@@ -258,7 +258,12 @@ async fn training_swaps_in_a_generation_that_finds_the_same_and_can_be_taken_bac
     drop(pipeline);
     let pipeline = open(folder.path()).await;
     assert_eq!(pipeline.search(request.clone()).await.unwrap().generation, 1);
-    assert_eq!(pipeline.roll_back().await.unwrap(), 0);
+    assert!(matches!(
+        pipeline.roll_back(Some(7)).await,
+        Err(TrainError::RollBackTo { wanted: 7, previous: 0, .. })
+    ));
+    assert_eq!(pipeline.roll_back(Some(0)).await.unwrap(), 0);
+    assert_eq!(pipeline.roll_back(Some(0)).await.unwrap(), 0, "asked for again, it stays there");
     assert_eq!(pipeline.search(request).await.unwrap().generation, 0);
     pipeline.shutdown().await.unwrap();
 }

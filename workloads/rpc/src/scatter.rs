@@ -1,7 +1,7 @@
 //! Scatter and gather: one question to one replica of every shard, one answer from all.
 //!
-//! The replica with the fewest open questions is asked. When it fails, or takes longer than 95 of 100 answers did, the next one is asked too,
-//! and the first answer counts. Guarantee: a query with a living replica of every shard succeeds within the deadline; what no replica answers
+//! The replica with the fewest open questions is asked. When it fails, or takes longer than 95 of 100 of its answers did, or of the next one's,
+//! which could have answered by then, the next one is asked too, and the first answer counts. Guarantee: a query with a living replica of every shard succeeds within the deadline; what no replica answers
 //! for is named in [`Found::missing_partitions`], never left out silently.
 
 use std::collections::BTreeSet;
@@ -72,12 +72,16 @@ impl Scatter {
         untried.sort_by_key(|replica| std::cmp::Reverse(replica.waiting.load(Ordering::Relaxed)));
         let mut running = FuturesUnordered::new();
         let mut last = ShardError::Ask { reason: "it has no replica".to_owned() };
+        let mut asked = None;
         loop {
             if running.is_empty() {
                 let Some(replica) = untried.pop() else { return Err(last) };
+                asked = Some(Arc::clone(&replica));
                 running.push(ask_replica(replica, question.clone()));
             }
-            let hedge_after = untried.last().map(|replica| replica.latency.hedge_after());
+            let both = untried.last().zip(asked.as_ref());
+            let hedge_after =
+                both.map(|(next, asked)| next.latency.hedge_after().min(asked.latency.hedge_after()));
             let hedge = async {
                 match hedge_after {
                     Some(wait) => tokio::time::sleep(wait).await,
@@ -96,6 +100,7 @@ impl Scatter {
                 },
                 () = hedge => {
                     if let Some(replica) = untried.pop() {
+                        asked = Some(Arc::clone(&replica));
                         running.push(ask_replica(replica, question.clone()));
                     }
                 }

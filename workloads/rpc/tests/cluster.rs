@@ -24,16 +24,23 @@ use medindex_proto::names::{
 use medindex_rpc::embed_server::EmbedService;
 use medindex_rpc::remote_embedder::RemoteEmbedder;
 use medindex_rpc::scatter::{Scatter, ScatterOptions};
+use medindex_rpc::serving::serve;
 use medindex_rpc::shard_server::ShardService;
 use medindex_rpc::topology::Topology;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
 use tonic::transport::Server;
 
 const DEADLINE: Duration = Duration::from_mins(2);
 const PARTITIONS: u32 = 9;
+/// A query with its embedding on a busy machine, and the wait for another replica; half the deadline of a question.
+const HEDGED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Backends that every process here shares.
 struct Backends {
@@ -148,6 +155,31 @@ async fn gateway(backends: &Backends, model: &Model, shards: &[Running], embedde
     Pipeline::connect(core, remote, scatter)
 }
 
+/// A way to a server on which everything stands still while the switch is on, as behind a process that hangs.
+async fn stalling_way_to(server: SocketAddr) -> (SocketAddr, watch::Sender<bool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (switch, stalled) = watch::channel(false);
+    tokio::spawn(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            let (near, far) = (near.into_split(), TcpStream::connect(server).await.unwrap().into_split());
+            tokio::spawn(pass_on(near.0, far.1, stalled.clone()));
+            tokio::spawn(pass_on(far.0, near.1, stalled.clone()));
+        }
+    });
+    (address, switch)
+}
+
+async fn pass_on(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut stalled: watch::Receiver<bool>) {
+    let mut buffer = vec![0; 64 << 10];
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        let moves = stalled.wait_for(|stalled| !stalled).await.is_ok();
+        if !moves || to.write_all(&buffer[..count]).await.is_err() {
+            return;
+        }
+    }
+}
+
 async fn wait_for<F: Future<Output = bool>>(what: &str, mut done: impl FnMut() -> F) {
     let deadline = Instant::now() + DEADLINE;
     while !done().await {
@@ -248,6 +280,69 @@ async fn every_image_is_found_through_three_shards_of_two_replicas_whatever_repl
     assert!(refusal.to_string().contains("1, 4, 7"), "{refusal}");
 }
 
+/// Where answers are sent in two packets, the second waits for an acknowledgement that the caller delays by 40 ms, unless the server says otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_waits_for_no_delayed_acknowledgement() {
+    let (model, manifest) = load_model();
+    let backends = Backends::new().await;
+    register_model(backends.ports.store.as_ref(), PARTITIONS, &manifest).await.unwrap();
+    let core = backends.core(&model);
+    let folder = backends.subfolder("shard");
+    let partitions = (0..PARTITIONS).collect();
+    let options = ShardOptions { folder, partitions, memory_limit: None, publish_every: None };
+    let shard = Shard::open(Arc::clone(&core), options).await.unwrap();
+    let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let routes = Routes::new(ShardService::new(shard, 0, 0).into_server());
+    let stop = CancellationToken::new();
+    let served = tokio::spawn(serve(address, routes, stop.clone(), Duration::from_secs(10)));
+    let topology = Topology::new(address.to_string().parse().unwrap(), PARTITIONS, core.model_digest());
+    tokio::spawn(Arc::clone(&topology).run(core.stop().clone()));
+    let scatter = Scatter::new(topology, PARTITIONS, core.model_digest(), ScatterOptions::default());
+    wait_for("the shard to be ready", || async { scatter.unready().await.is_none() }).await;
+    let mut vector = vec![0.0; core.model().embedding.dimension];
+    vector[0] = 1.0;
+    let mut times = Vec::new();
+    for _ in 0..31 {
+        let asked = Instant::now();
+        scatter.search(medindex_index::SearchRequest::new(vector.clone(), 5)).await.unwrap();
+        times.push(asked.elapsed());
+    }
+    times.sort_unstable();
+    assert!(times[15] < Duration::from_millis(20), "{times:?}");
+    stop.cancel();
+    core.end().await;
+    served.await.unwrap().unwrap();
+}
+
+/// A replica that hangs keeps its connections: nothing fails, it only does not answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_replica_answers_for_one_that_hangs_before_the_deadline() {
+    let (model, manifest) = load_model();
+    let backends = Backends::new().await;
+    register_model(backends.ports.store.as_ref(), PARTITIONS, &manifest).await.unwrap();
+    let embedder = serve_embedder(&backends, &model).await;
+    let mut hanging = serve_shard(&backends, &model, 0, 0, 1).await;
+    let (way, stalled) = stalling_way_to(hanging.address).await;
+    hanging.address = way;
+    let shards = [hanging, serve_shard(&backends, &model, 0, 1, 1).await];
+    let gateway = gateway(&backends, &model, &shards, &embedder).await;
+    let uploaded = upload_all(&gateway, 10).await;
+    // Until it is known how long answers take.
+    for _ in 0..6 {
+        for (upload, _) in &uploaded {
+            first_hit(&gateway, upload).await;
+        }
+    }
+    stalled.send(true).unwrap();
+    for (upload, accepted) in &uploaded {
+        let asked = Instant::now();
+        let answer = first_hit(&gateway, upload).await;
+        assert_eq!((answer.results[0].id, answer.partial), (accepted.id, false));
+        assert!(asked.elapsed() < HEDGED_WITHIN, "it took {:?}", asked.elapsed());
+    }
+    stalled.send(false).unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_published_generation_is_taken_up_by_every_shard_and_given_back() {
     let (model, manifest) = load_model();
@@ -275,7 +370,7 @@ async fn a_published_generation_is_taken_up_by_every_shard_and_given_back() {
     let answer = gateway.search(grouped).await.unwrap();
     assert_eq!(answer.results.iter().map(|hit| hit.id).collect::<BTreeSet<_>>().len(), 20);
 
-    assert_eq!(gateway.roll_back().await.unwrap(), 0);
+    assert_eq!(gateway.roll_back(None).await.unwrap(), 0);
     wait_for("exact search again", || async { gateway.status().await.unwrap().index.generation == 0 }).await;
     assert_eq!(first_hit(&gateway, &uploaded[7].0).await.results[0].id, uploaded[7].1.id);
 }

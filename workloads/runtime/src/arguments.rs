@@ -34,12 +34,20 @@ pub enum ArgumentError {
     /// One file of a login without the other.
     #[error("{0}-user-file and {0}-password-file belong together: give both or neither")]
     PairLogin(&'static str),
+    /// A user without its password.
+    #[error("{0}-user-file is given without {0}-password-file: give that too, or neither")]
+    LackPassword(&'static str),
     /// A certificate without its key, or the other way round.
     #[error("{0}-certificate and {0}-key belong together: give both or neither")]
     PairCertificate(&'static str),
     /// Client certificates without TLS.
     #[error("{0}-certificate is for TLS: give {0}-tls too")]
     CheckTls(&'static str),
+    /// A login of Sentinels without Sentinels.
+    #[error(
+        "--redis-sentinel-user-file and --redis-sentinel-password-file are for Sentinels: give --redis-mode=sentinel too, or leave them out"
+    )]
+    CheckSentinel,
 }
 
 /// The index that a program works on.
@@ -130,11 +138,22 @@ pub(crate) fn login(
     password: Option<&PathBuf>,
 ) -> Result<Option<LoginFiles>, ArgumentError> {
     match (user, password) {
-        (Some(user), Some(password)) => {
-            Ok(Some(LoginFiles { user: user.clone(), password: password.clone() }))
-        }
+        (Some(user), Some(password)) => Ok(Some(LoginFiles::new(user, password))),
         (None, None) => Ok(None),
         _ => Err(ArgumentError::PairLogin(flag)),
+    }
+}
+
+/// The same at a server that has a default user: a password is enough.
+pub(crate) fn login_of_default_user(
+    flag: &'static str,
+    user: Option<&PathBuf>,
+    password: Option<&PathBuf>,
+) -> Result<Option<LoginFiles>, ArgumentError> {
+    match (user, password) {
+        (user, Some(password)) => Ok(Some(LoginFiles { user: user.cloned(), password: password.clone() })),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(ArgumentError::LackPassword(flag)),
     }
 }
 

@@ -47,6 +47,21 @@ pub fn finish<E: Error>(program: &str, outcome: Result<(), E>) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// As [`finish`], for a program that serves: when it was told to stop while it waited for what it needs, `is_stop` of its error, it has ended in order.
+pub fn finish_service<E: Error>(
+    program: &str,
+    outcome: Result<(), E>,
+    is_stop: impl Fn(&E) -> bool,
+) -> ExitCode {
+    match outcome {
+        Err(error) if is_stop(&error) => {
+            tracing::info!("{error}");
+            ExitCode::SUCCESS
+        }
+        outcome => finish(program, outcome),
+    }
+}
+
 /// Prints the settings of a program as a Markdown table; see [`settings_table`].
 pub fn print_settings(command: &clap::Command) -> ExitCode {
     let table = settings_table::settings_table(command);

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use clap::Args;
 use medindex_embedding::{
-    BatchingOptions, EmbedError, Embedder, MANIFEST_FILE, Model, ModelError, RuntimeError, RuntimeOptions,
+    BatchingOptions, Device, EmbedError, Embedder, MANIFEST_FILE, Model, ModelError, RuntimeError,
+    RuntimeOptions,
 };
 
 /// The model, and how it computes.
@@ -25,6 +26,10 @@ pub struct ModelArguments {
     /// Threads that the model computes on; 0 for every core.
     #[arg(long, env = "MEDINDEX_THREADS", value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=256))]
     pub threads: u32,
+    /// Where the model computes: cpu, cuda (the first GPU) or cuda:N. For cuda, `MEDINDEX_ONNXRUNTIME` has to name a build of ONNX Runtime with CUDA, and
+    /// NVIDIA's driver, CUDA and cuDNN have to be there; a program that cannot use the GPU ends.
+    #[arg(long, env = "MEDINDEX_DEVICE", value_name = "DEVICE", default_value = "cpu")]
+    pub device: Device,
 }
 
 /// Why the model cannot be started.
@@ -59,7 +64,7 @@ impl ModelArguments {
     /// # Errors
     /// [`StartModelError`].
     pub async fn start(&self) -> Result<(Embedder, String), StartModelError> {
-        let (folder, threads) = (self.model_folder.clone(), self.threads as usize);
+        let (folder, threads, device) = (self.model_folder.clone(), self.threads as usize, self.device);
         let max_batch = self.model_batch as usize;
         let max_delay = Duration::from_millis(self.model_delay_milliseconds);
         let batching = BatchingOptions { max_batch, max_delay, queue: 16 * max_batch };
@@ -67,10 +72,40 @@ impl ModelArguments {
             let path = folder.join(MANIFEST_FILE);
             let manifest = std::fs::read_to_string(&path)
                 .map_err(|source| StartModelError::ReadManifest { path, source })?;
-            let options = RuntimeOptions::from_environment()?.with_threads(threads);
+            let options = RuntimeOptions::from_environment()?.with_threads(threads).with_device(device);
             let model = Model::load(&folder, &options)?;
             Ok((Embedder::start(Arc::new(model), batching)?, manifest))
         })
         .await?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        model: ModelArguments,
+    }
+
+    fn parse(flags: &[&str]) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(["program", "--model-folder=model"].iter().chain(flags))
+    }
+
+    #[test]
+    fn a_model_computes_on_the_processor_unless_a_gpu_is_named() {
+        assert_eq!(parse(&[]).unwrap().model.device, Device::Cpu);
+        assert_eq!(parse(&["--device=cuda"]).unwrap().model.device, Device::Cuda(0));
+        assert_eq!(parse(&["--device=cuda:1"]).unwrap().model.device, Device::Cuda(1));
+    }
+
+    #[test]
+    fn a_device_that_is_none_is_refused_with_those_there_are() {
+        let refusal = parse(&["--device=gpu"]).unwrap_err().to_string();
+        assert!(refusal.contains("--device") && refusal.contains("cpu, cuda"), "{refusal}");
     }
 }

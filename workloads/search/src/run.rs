@@ -10,7 +10,7 @@ use medindex_rpc::shard_server::ShardService;
 use medindex_runtime::connect::{ConnectError, connect};
 use medindex_runtime::logging::LoggingError;
 use medindex_runtime::operation::{ListenError, OperationServer, Readiness};
-use medindex_runtime::shutdown::stop_on_signals;
+use medindex_runtime::shutdown::{IN_FLIGHT_WITHIN, end_tasks, serve_and_end, stop_on_signals};
 use medindex_runtime::waiting::{Awaited, StopError, Waiting};
 use medindex_runtime::watching::watch_memory;
 use prometheus_client::registry::Registry;
@@ -42,13 +42,20 @@ pub(crate) enum RunError {
     Serve(#[from] ServeError),
 }
 
+impl RunError {
+    /// It was told to stop before it had what it needs.
+    pub(crate) fn is_stop(&self) -> bool {
+        matches!(self, Self::Wait(_) | Self::Connect(ConnectError::Stop(_)))
+    }
+}
+
 pub(crate) async fn run(arguments: Arguments) -> Result<(), RunError> {
     let _traces = medindex_runtime::logging::start("medindex-search", &arguments.operation)?;
-    let stop = stop_on_signals().map_err(RunError::ListenSignals)?;
+    let readiness = Readiness::default();
+    let stop = stop_on_signals(&readiness).map_err(RunError::ListenSignals)?;
     let options = arguments.shard_options()?;
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
-    let readiness = Readiness::default();
     let operation = OperationServer::start(
         arguments.operation.operation_listen,
         readiness.clone(),
@@ -73,7 +80,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), RunError> {
     core.begin();
     tracing::info!(shard = arguments.shard(), replica = arguments.replica(), held = ?shard.partitions_held(), "serving");
 
-    operation.measure(metrics.gauges(core, Arc::clone(&shard)));
+    operation.measure(metrics.gauges(Arc::clone(&core), Arc::clone(&shard)));
     let probed = Arc::clone(&shard);
     operation.ask(Arc::new(move || {
         let shard = Arc::clone(&probed);
@@ -81,9 +88,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), RunError> {
     }));
     let service = ShardService::new(Arc::clone(&shard), arguments.shard(), arguments.replica()).into_server();
     readiness.ready();
-    let served = serve(arguments.listen, Routes::new(service), stop).await;
-    readiness.unready("shutting down");
-    let closed = shard.close().await;
+    let serving = serve(arguments.listen, Routes::new(service), stop.clone(), IN_FLIGHT_WITHIN);
+    // Searches in flight do not need the tasks.
+    let (served, closed) = serve_and_end(&stop, &readiness, serving, end_tasks(&core, shard.close())).await;
     served?;
-    Ok(closed?)
+    Ok(closed.unwrap_or(Ok(()))?)
 }

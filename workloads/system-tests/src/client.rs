@@ -113,6 +113,13 @@ impl Client {
         answer(self.agent.get(format!("{}{path}", self.base)).call().unwrap()).unwrap()
     }
 
+    /// Downloads an image's file.
+    pub fn file(&self, id: &str) -> Vec<u8> {
+        let mut response = self.agent.get(format!("{}/api/v1/images/{id}/file", self.base)).call().unwrap();
+        assert_eq!(response.status(), 200, "the file of image {id}");
+        response.body_mut().read_to_vec().unwrap()
+    }
+
     /// Deletes an image.
     pub fn delete(&self, id: &str) -> Answer {
         answer(self.agent.delete(format!("{}/api/v1/images/{id}", self.base)).call().unwrap()).unwrap()

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use medindex_embedding::{find_model, models_folder};
 use medindex_testbed::Server;
@@ -16,6 +16,8 @@ use crate::servers::Servers;
 
 /// How long a program may take until it is ready.
 const READY_WITHIN: Duration = Duration::from_mins(2);
+/// When Kubernetes kills a program that it has asked to end.
+const ENDED_WITHIN: Duration = Duration::from_secs(30);
 
 /// How many processes of each kind.
 #[derive(Debug, Clone, Copy)]
@@ -81,11 +83,20 @@ impl Process {
         self.environment = medindex_testbed::clock::shifted_by(seconds, folder).unwrap().to_vec();
     }
 
-    /// Asks it to end in order, and waits.
-    pub fn stop(&mut self) {
-        if let Some(server) = &mut self.server {
-            server.stop();
-        }
+    /// Asks it to end (SIGTERM), which it has to do by itself, in the time that Kubernetes gives, and with exit status 0; returns how long it took.
+    pub fn stop(&mut self) -> Duration {
+        let asked = Instant::now();
+        let server = self.server.as_mut().expect("it was not started");
+        let status = server.end(ENDED_WITHIN);
+        let took = asked.elapsed();
+        assert!(
+            status.is_some_and(|status| status.success()),
+            "{}: {} after {took:?}; the end of its log:\n{}",
+            self.name,
+            status.map_or_else(|| "still running".to_owned(), |status| status.to_string()),
+            server.log_end()
+        );
+        took
     }
 
     /// Whether it runs.

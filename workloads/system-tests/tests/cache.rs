@@ -1,6 +1,6 @@
 //! What Redis does for recognitions, through real gateways over real servers, in all three ways that Redis runs.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use medindex_system_tests::pictures::{Picture, pictures};
 use medindex_system_tests::statistics::percentiles;
 use medindex_system_tests::{Client, Cluster, Servers, Shape, any_server_is_skipped, metrics};
 use medindex_testbed::redis::{Redis, RedisOptions};
+use medindex_testbed::say;
 use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -50,19 +51,19 @@ async fn a_recognition_is_computed_once_and_a_dead_redis_fails_none_in_every_mod
     let mut servers = Servers::start(1).await;
     let (pictures, source) = pictures(STORED + RECOGNISED + 1);
     let (stored, asked) = pictures.split_at(STORED);
-    println!("servers ready after {:.1} s; images: {source}", begun.elapsed().as_secs_f64());
+    say!("servers ready after {:.1} s; images: {source}", begun.elapsed().as_secs_f64());
     for mode in [Mode::Standalone, Mode::Sentinel, Mode::Cluster] {
         if mode != Mode::Standalone {
             servers.redis = mode.start();
         }
         let cluster = Cluster::start(&servers, SHAPE);
         let clients: Vec<Client> = (0..SHAPE.gateways).map(|gateway| cluster.client(gateway)).collect();
-        println!("{mode:?}: ready after {:.1} s", begun.elapsed().as_secs_f64());
+        say!("{mode:?}: ready after {:.1} s", begun.elapsed().as_secs_f64());
         store(&clients[0], stored);
         one_computes_for_all(mode, &cluster, &clients, &asked[0]);
         repeated_ones_are_faster(mode, &clients, &asked[1..]);
         a_death_fails_no_request(mode, &mut servers, &clients, &asked[1..]);
-        println!("{mode:?}: done after {:.1} s", begun.elapsed().as_secs_f64());
+        say!("{mode:?}: done after {:.1} s", begun.elapsed().as_secs_f64());
     }
 }
 
@@ -108,7 +109,7 @@ fn one_computes_for_all(mode: Mode, cluster: &Cluster, clients: &[Client], pictu
     // One recognition asks the model for classes and for a vector.
     let images = model_images() - images;
     assert!(images <= 2, "the model saw {images} images");
-    println!(
+    say!(
         "{mode:?}: {ASKING} at the same time for one image at {} gateways: computed once, {images} images at the model, all answered in {:.0} ms",
         clients.len(),
         took.as_secs_f64() * 1e3
@@ -131,12 +132,12 @@ fn repeated_ones_are_faster(mode: Mode, clients: &[Client], pictures: &[Picture]
                 begun.elapsed()
             })
             .collect();
-        println!("{mode:?}: a recognition {name} the cache: {}", percentiles(&times));
+        say!("{mode:?}: a recognition {name} the cache: {}", percentiles(&times));
     }
     let (hits, misses) = lookups(clients);
     let (hits, misses) = (hits - before.0, misses - before.1);
     assert_eq!((hits, misses), (pictures.len() as u64, pictures.len() as u64));
-    println!("{mode:?}: hit ratio {:.2} ({hits} of {})", hits as f64 / (hits + misses) as f64, hits + misses);
+    say!("{mode:?}: hit ratio {:.2} ({hits} of {})", hits as f64 / (hits + misses) as f64, hits + misses);
 }
 
 /// The primary is killed (SIGKILL) in the middle of a stream of recognitions; none fails, and another primary, or the restarted server, serves later ones.
@@ -179,14 +180,14 @@ fn a_death_fails_no_request(mode: Mode, servers: &mut Servers, clients: &[Client
                 |client: &Client, picture: &Picture| client.recognise(&picture.bytes).body["cached"] == true;
             clients.iter().all(|client| pictures.iter().all(|picture| kept(client, picture)))
         });
-        println!(
+        say!(
             "{mode:?}: every image from the cache again {:.1} s after the kill",
             killed.elapsed().as_secs_f64()
         );
         drop(finish);
     });
     let times = times.into_inner().unwrap();
-    println!("{mode:?}: {} recognitions around the kill, none failed: {}", times.len(), percentiles(&times));
+    say!("{mode:?}: {} recognitions around the kill, none failed: {}", times.len(), percentiles(&times));
 }
 
 /// Hits and misses of all gateways together.

@@ -59,7 +59,7 @@ async fn clocks_that_are_off_lose_nothing_and_are_noticed() {
 
 /// A catalog row as an upload makes it before its bytes are stored.
 async fn unfinished_upload(servers: &Servers) -> ImageId {
-    let login = LoginFiles { user: servers.user_file(), password: servers.password_file() };
+    let login = LoginFiles::new(servers.user_file(), servers.password_file());
     let server = MySqlServer { host: "127.0.0.1".to_owned(), port: servers.mariadb.port() };
     let catalog = open_mysql_catalog(MySqlOptions::new(server, INDEX, login)).await.unwrap();
     let id = ImageId::new();

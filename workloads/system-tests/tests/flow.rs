@@ -1,6 +1,6 @@
 //! Images through gateway, Kafka, embedders, HBase and search shards, as processes over real servers.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -17,7 +17,7 @@ use medindex_system_tests::statistics::percentiles;
 use medindex_system_tests::{Client, Cluster, Shape, any_server_is_skipped, metrics};
 use medindex_testbed::hbase::ThriftServers;
 use medindex_testbed::hdfs::HdfsCluster;
-use medindex_testbed::skipped;
+use medindex_testbed::{say, skipped};
 use tokio_util::sync::CancellationToken;
 
 /// People who upload at the same time.
@@ -49,9 +49,9 @@ async fn a_thousand_images_are_each_found_by_searching_for_itself() {
     }
     let started = Instant::now();
     let servers = Servers::start(1).await;
-    println!("servers ready after {:.1} s", started.elapsed().as_secs_f64());
+    say!("servers ready after {:.1} s", started.elapsed().as_secs_f64());
     upload_and_find_all(&servers, 1_000, 50);
-    println!("done after {:.1} s", started.elapsed().as_secs_f64());
+    say!("done after {:.1} s", started.elapsed().as_secs_f64());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,11 +61,11 @@ async fn the_same_holds_over_hdfs_a_zookeeper_and_two_region_servers() {
     }
     let started = Instant::now();
     let servers = Servers::start_over(1, HdfsCluster::start).await;
-    println!("servers ready after {:.1} s", started.elapsed().as_secs_f64());
+    say!("servers ready after {:.1} s", started.elapsed().as_secs_f64());
     let holders = region_servers(&servers);
     assert_eq!(holders.len(), 2, "the regions lie on {holders:?}");
     upload_and_find_all(&servers, 200, 10);
-    println!("done after {:.1} s", started.elapsed().as_secs_f64());
+    say!("done after {:.1} s", started.elapsed().as_secs_f64());
 }
 
 /// The region servers that hold regions of the table of images.
@@ -78,29 +78,29 @@ fn region_servers(servers: &Servers<HdfsCluster>) -> BTreeSet<String> {
 /// Starts the programs over the servers, uploads `count` images, the first `alone` of them one at a time, and searches for each.
 fn upload_and_find_all<H: ThriftServers + Send + 'static>(servers: &Servers<H>, count: usize, alone: usize) {
     let mut cluster = Cluster::start(servers, Shape::default());
-    println!("programs ready");
+    say!("programs ready");
     let client = cluster.client(0);
     let (pictures, source) = pictures(count);
-    println!("{count} images: {source}");
+    say!("{count} images: {source}");
     // On an idle cluster.
     let times: Vec<Duration> =
         pictures[..alone].iter().map(|picture| upload_and_find(&client, picture)).collect();
-    println!("upload to found by a search, one at a time: {}", percentiles(&times));
+    say!("upload to found by a search, one at a time: {}", percentiles(&times));
 
     let begun = Instant::now();
     // The first ones are there already: their ids come back.
     let ids = upload_all(&client, &pictures);
-    println!("{} uploads acknowledged in {:.1} s", count - alone, begun.elapsed().as_secs_f64());
+    say!("{} uploads acknowledged in {:.1} s", count - alone, begun.elapsed().as_secs_f64());
     for id in &ids {
         assert_eq!(client.wait_for(id, PATIENCE), "indexed");
     }
-    println!("all indexed after {:.1} s", begun.elapsed().as_secs_f64());
+    say!("all indexed after {:.1} s", begun.elapsed().as_secs_f64());
     Servers::wait_until("the shards to have all", PATIENCE, || {
         client.get("/api/v1/status").body["index"]["entries"] == count
     });
     let searches: Vec<Duration> =
         pictures.iter().zip(&ids).map(|(picture, id)| search_for(&client, picture, id)).collect();
-    println!("search over 3 shards, embedding included: {}", percentiles(&searches));
+    say!("search over 3 shards, embedding included: {}", percentiles(&searches));
     check_spread(&ids);
     check_metrics(&mut cluster, count);
 }
@@ -139,7 +139,7 @@ fn check_spread(ids: &[String]) {
         counts[partition_of(&ImageId::parse(id).unwrap(), PARTITIONS) as usize] += 1;
     }
     let even = ids.len() as f64 / f64::from(PARTITIONS);
-    println!("images a partition: {counts:?}, even would be {even:.1}");
+    say!("images a partition: {counts:?}, even would be {even:.1}");
     // Random ids: with 1,000 images a partition's count has a deviation of 9 %, so 15 % is not a bound that holds always; four deviations are.
     let bound = 4.0 * (even * (1.0 - 1.0 / f64::from(PARTITIONS))).sqrt();
     for count in counts {
@@ -188,13 +188,13 @@ async fn a_generation_is_trained_published_and_taken_up_while_queries_go_on() {
         // Also when something below panics, or the queries would go on for ever.
         let finish = done.clone().drop_guard();
         let report = cluster.train();
-        println!("trained: {report}");
+        say!("trained: {report}");
         assert_eq!((&report["generation"], &report["accepted"]), (&1.into(), &true.into()));
         Servers::wait_until("every shard to answer with generation 1", PATIENCE, || {
             client.get("/api/v1/status").body["index"]["generation"] == 1
         });
         drop(finish);
-        println!("{} queries meanwhile, none failed", asking.join().unwrap());
+        say!("{} queries meanwhile, none failed", asking.join().unwrap());
     });
     start_a_replica_from_segments(&mut cluster);
 }
@@ -210,7 +210,7 @@ fn start_a_replica_from_segments(cluster: &mut Cluster) {
     cluster.shards[3].start();
     cluster.shards[3].wait_until_ready();
     let told = cluster.shards[3].metrics();
-    println!(
+    say!(
         "a replica with an empty disk ready after {:.1} s; it took {} bytes of segments out of HBase",
         begun.elapsed().as_secs_f64(),
         metrics::value(&cluster.shards[0].metrics(), "medindex_search_published_bytes")

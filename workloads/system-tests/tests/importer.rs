@@ -128,7 +128,9 @@ async fn an_import_that_was_killed_and_stopped_goes_on_and_every_image_is_found_
     let slowly = [files.arguments.clone(), vec!["--images-per-second=10".to_owned()]].concat();
     let mut stopped = start_and_wait_for(&cluster, &slowly, 5, &log);
     let asked = Instant::now();
-    stopped.stop();
+    let status =
+        stopped.end(Duration::from_secs(30)).expect("it does not end in the time that Kubernetes gives");
+    assert_eq!(status.code(), Some(130), "{}", stopped.log_end());
     let text = std::fs::read_to_string(&log).unwrap();
     assert!(text.contains("\"interrupted\": true") && text.contains("start the same import again"), "{text}");
     println!("stopped within {:.1} s", asked.elapsed().as_secs_f64());

@@ -2,7 +2,7 @@
 //!
 //! `MEDINDEX_KILLS` is the number of kills (10 here, 100 in `make chaos`), `MEDINDEX_SEED` repeats a run; the seed is printed.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use medindex_system_tests::pictures::pattern;
 use medindex_system_tests::{Client, Cluster, Servers, Shape, any_server_is_skipped};
 use medindex_testbed::hbase::HbaseProcess;
+use medindex_testbed::say;
 use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_pcg::Pcg64;
@@ -144,7 +145,7 @@ async fn every_acknowledged_image_is_searchable_once_whatever_was_killed() {
     }
     let kills = number("MEDINDEX_KILLS").unwrap_or(10) as usize;
     let seed = number("MEDINDEX_SEED").unwrap_or_else(|| rand::rng().random());
-    println!("{kills} kills, MEDINDEX_SEED={seed}");
+    say!("{kills} kills, MEDINDEX_SEED={seed}");
     let mut random = Pcg64::seed_from_u64(seed);
     let mut servers = Servers::start(3).await;
     let shape = Shape { gateways: 2, embedders: 2, shards: 2, replicas: 2 };
@@ -160,7 +161,7 @@ async fn every_acknowledged_image_is_searchable_once_whatever_was_killed() {
             std::thread::park_timeout(Duration::from_millis(random.random_range(500..3_000)));
             let begun = Instant::now();
             kill_and_restart(&mut servers, &mut cluster, victim, &mut random);
-            println!("{victim:?} was killed and is back after {:.1} s", begun.elapsed().as_secs_f64());
+            say!("{victim:?} was killed and is back after {:.1} s", begun.elapsed().as_secs_f64());
         }
         stop.store(true, Ordering::Relaxed);
     });
@@ -170,13 +171,13 @@ async fn every_acknowledged_image_is_searchable_once_whatever_was_killed() {
     check(&clients, &outcomes);
 }
 
-/// At the end every acknowledged image is indexed, once, and found.
+/// At the end every acknowledged image is stored as it was sent, indexed, once, and found.
 fn check(clients: &[Client], outcomes: &Outcomes) {
     let client = &clients[0];
     let acknowledged = outcomes.acknowledged.lock().unwrap();
     let (refused, unanswered) =
         (outcomes.refused.load(Ordering::Relaxed), outcomes.unanswered.load(Ordering::Relaxed));
-    println!("{} acknowledged, {refused} refused, {unanswered} without an answer", acknowledged.len());
+    say!("{} acknowledged, {refused} refused, {unanswered} without an answer", acknowledged.len());
     assert!(!acknowledged.is_empty());
     let begun = Instant::now();
     for (seed, id) in acknowledged.iter() {
@@ -196,20 +197,22 @@ fn check(clients: &[Client], outcomes: &Outcomes) {
         let (indexed, entries, lag) = counts();
         indexed.is_some() && indexed == entries && lag == Some(0)
     });
-    println!("settled after {:.1} s: {:?}", begun.elapsed().as_secs_f64(), counts());
+    say!("settled after {:.1} s: {:?}", begun.elapsed().as_secs_f64(), counts());
     let next = AtomicU32::new(0);
     std::thread::scope(|scope| {
         for client in clients.iter().cycle().take(SEARCHERS) {
             scope.spawn(|| search_for_all(client, &acknowledged, &next));
         }
     });
-    println!("every one of {} found by searching for it", acknowledged.len());
+    say!("every one of {} stored as it was sent, and found by searching for it", acknowledged.len());
 }
 
 /// Searches for those that nobody has searched for yet.
 fn search_for_all(client: &Client, acknowledged: &[(u32, String)], next: &AtomicU32) {
     while let Some((seed, id)) = acknowledged.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
-        let answer = client.search(&pattern(*seed).bytes, &[("k", "5"), ("whole", "true")]);
+        let bytes = pattern(*seed).bytes;
+        assert!(client.file(id) == bytes, "the file of pattern {seed}, image {id}, is another");
+        let answer = client.search(&bytes, &[("k", "5"), ("whole", "true")]);
         let results = answer["results"].as_array().unwrap();
         let own: Vec<_> = results.iter().filter(|hit| hit["id"] == id.as_str()).collect();
         assert_eq!(own.len(), 1, "pattern {seed}, image {id}: {answer}");

@@ -25,4 +25,4 @@ pub mod settings;
 pub mod skip;
 
 pub use process::{Server, TestbedError};
-pub use skip::skipped;
+pub use skip::{skipped, tell};

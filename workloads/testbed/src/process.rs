@@ -178,15 +178,22 @@ impl Server {
 
     /// Asks the process to end, and kills it if it does not.
     pub fn stop(&mut self) {
+        if self.end(STOP_PATIENCE).is_none() {
+            tracing::warn!(server = self.name, "does not end by itself; killed");
+            self.kill();
+        }
+    }
+
+    /// Asks the process to end, and waits; how it ended, `None` when it still runs after `patience`.
+    pub fn end(&mut self, patience: Duration) -> Option<ExitStatus> {
         self.signal(Signal::TERM);
-        let deadline = Instant::now() + STOP_PATIENCE;
-        while self.is_running() {
-            if Instant::now() > deadline {
-                tracing::warn!(server = self.name, "does not end by itself; killed");
-                self.kill();
-                return;
+        let deadline = Instant::now() + patience;
+        loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) => return Some(status),
+                Ok(None) if Instant::now() <= deadline => thread::park_timeout(LOOK),
+                _ => return None,
             }
-            thread::park_timeout(LOOK);
         }
     }
 
@@ -300,6 +307,8 @@ fn spawn(command: Command) -> io::Result<Child> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+
     use super::*;
 
     fn shell(script: &str) -> Command {
@@ -317,6 +326,23 @@ mod tests {
         assert!(server.is_running());
         server.stop();
         assert!(!server.is_running());
+    }
+
+    #[test]
+    fn how_a_server_ended_is_told_and_one_that_does_not_end_is_left_running() {
+        let folder = tempfile::tempdir().unwrap();
+        let start = |name: &str, script: &str| {
+            let mut server = Server::start(name, &shell(script), &folder.path().join(name)).unwrap();
+            server.wait_for_log("ready", Duration::from_secs(10)).unwrap();
+            server
+        };
+        let mut obedient = start("obedient", "echo ready; exec sleep 60");
+        let status = obedient.end(Duration::from_secs(10)).unwrap();
+        assert_eq!(status.signal(), Some(Signal::TERM.as_raw()));
+        let mut deaf = start("deaf", "trap '' TERM; echo ready; exec sleep 60");
+        assert!(deaf.end(Duration::from_millis(200)).is_none());
+        assert!(deaf.is_running());
+        deaf.kill();
     }
 
     #[test]

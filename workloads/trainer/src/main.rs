@@ -9,6 +9,7 @@ mod run;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
+use medindex_runtime::shutdown::run_to_end;
 
 use crate::arguments::Arguments;
 use crate::run::Outcome;
@@ -16,14 +17,13 @@ use crate::run::Outcome;
 /// Exit status when the recall gate refused the generation.
 const REFUSED: u8 = 3;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("--print-settings") {
         return medindex_runtime::print_settings(&Arguments::command());
     }
-    match run::run(Arguments::parse()).await {
+    run_to_end(run::run(Arguments::parse()), |outcome| match outcome {
         Ok(Outcome::Published) => ExitCode::SUCCESS,
         Ok(Outcome::Refused) => ExitCode::from(REFUSED),
         Err(error) => medindex_runtime::finish("medindex-trainer", Err::<(), _>(error)),
-    }
+    })
 }

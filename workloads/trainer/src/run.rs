@@ -10,7 +10,7 @@ use medindex_runtime::connect::{ConnectError, connect};
 use medindex_runtime::core_metrics::CoreMetrics;
 use medindex_runtime::logging::LoggingError;
 use medindex_runtime::operation::{ListenError, OperationServer, Readiness};
-use medindex_runtime::shutdown::stop_on_signals;
+use medindex_runtime::shutdown::{end_tasks, stop_on_signals};
 use medindex_runtime::waiting::Waiting;
 use medindex_runtime::watching::watch_memory;
 use prometheus_client::registry::Registry;
@@ -52,8 +52,8 @@ pub(crate) enum Outcome {
 
 pub(crate) async fn run(arguments: Arguments) -> Result<Outcome, RunError> {
     let _traces = medindex_runtime::logging::start("medindex-trainer", &arguments.operation)?;
-    let stop = stop_on_signals().map_err(RunError::ListenSignals)?;
     let readiness = Readiness::default();
+    let stop = stop_on_signals(&readiness).map_err(RunError::ListenSignals)?;
     let listen = arguments.operation.operation_listen;
     let mut registry = Registry::default();
     let metrics = CoreMetrics::register(&mut registry);
@@ -77,7 +77,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Outcome, RunError> {
         report = train_and_publish(&core, scratch.path(), &progress) => report.map_err(RunError::Train),
         () = stop.cancelled() => Err(RunError::Stop),
     };
-    core.end().await;
+    end_tasks(&core, core.end()).await;
     let report = outcome?;
     let text = serde_json::to_string_pretty(&report).map_err(|error| RunError::PrintReport(error.into()))?;
     writeln!(std::io::stdout(), "{text}").map_err(RunError::PrintReport)?;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use medindex_backends::Queue as _;
 use medindex_backends::embedded::{EmbeddedStore, MemoryCache, open_catalog};
@@ -67,5 +68,6 @@ pub(crate) async fn serve(arguments: ShardArguments) -> Result<(), BenchError> {
     };
     let shard = Shard::open(core, options).await?;
     let service = ShardService::new(shard, arguments.number, 0).into_server();
-    Ok(serve_routes(arguments.listen, Routes::new(service), CancellationToken::new()).await?)
+    let never = CancellationToken::new();
+    Ok(serve_routes(arguments.listen, Routes::new(service), never, Duration::ZERO).await?)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rdkafka::config::ClientConfig;
 
-use crate::credentials::{CHECK_EVERY, LoginFiles, TlsFiles, read_secret};
+use crate::credentials::{CHECK_EVERY, LoginFiles, TlsFiles};
 use crate::fault::Fault;
 use crate::queue::{MAX_KEY_BYTES, MAX_PAYLOAD_BYTES};
 
@@ -68,7 +68,7 @@ impl KafkaOptions {
     /// The files that credentials come from, for messages.
     pub(super) fn credential_files(&self) -> String {
         let tls = self.tls.iter().flat_map(|tls| [&tls.authorities, &tls.certificate, &tls.key]).flatten();
-        let login = self.login.iter().flat_map(|login| [&login.user, &login.password]);
+        let login = self.login.iter().flat_map(LoginFiles::paths);
         let names: Vec<_> = login.chain(tls).map(|path| path.display().to_string()).collect();
         if names.is_empty() { "none were given".to_owned() } else { names.join(", ") }
     }
@@ -104,10 +104,11 @@ impl KafkaOptions {
             }
         }
         if let Some(login) = &self.login {
-            config
-                .set("sasl.mechanism", "SCRAM-SHA-512")
-                .set("sasl.username", read_secret(&login.user)?.reveal())
-                .set("sasl.password", read_secret(&login.password)?.reveal());
+            config.set("sasl.mechanism", "SCRAM-SHA-512");
+            config.set("sasl.password", login.read_password()?.reveal());
+            if let Some(user) = login.read_user()? {
+                config.set("sasl.username", user.reveal());
+            }
         }
         Ok(config)
     }

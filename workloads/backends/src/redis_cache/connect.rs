@@ -12,7 +12,7 @@ use redis::{
 };
 
 use super::{RedisOptions, RedisServer, RedisServers};
-use crate::credentials::{LoginFiles, Secret, TlsFiles, read_secret};
+use crate::credentials::{LoginFiles, Secret, TlsFiles};
 use crate::fault::Fault;
 
 /// How long the value lives that a new connection is tried with.
@@ -68,14 +68,13 @@ impl From<RedisError> for ConnectError {
 }
 
 struct Login {
-    user: Secret,
+    /// `None`: the servers' user `default`.
+    user: Option<Secret>,
     password: Secret,
 }
 
 fn read_login(files: Option<&LoginFiles>) -> Result<Option<Login>, Fault> {
-    files
-        .map(|files| Ok(Login { user: read_secret(&files.user)?, password: read_secret(&files.password)? }))
-        .transpose()
+    files.map(|files| Ok(Login { user: files.read_user()?, password: files.read_password()? })).transpose()
 }
 
 fn read_certificates(files: &TlsFiles) -> Result<TlsCertificates, Fault> {
@@ -129,14 +128,16 @@ async fn make(options: &RedisOptions) -> Result<Connection, ConnectError> {
                 sentinels.iter().map(|sentinel| address(sentinel, certificates.is_some())).collect();
             let mut builder = SentinelClientBuilder::new(addresses, service, SentinelServerType::Master)?;
             if let Some(login) = &login {
-                builder = builder
-                    .set_client_to_redis_username(login.user.reveal())
-                    .set_client_to_redis_password(login.password.reveal());
+                builder = builder.set_client_to_redis_password(login.password.reveal());
+                if let Some(user) = &login.user {
+                    builder = builder.set_client_to_redis_username(user.reveal());
+                }
             }
             if let Some(login) = &sentinel_login {
-                builder = builder
-                    .set_client_to_sentinel_username(login.user.reveal())
-                    .set_client_to_sentinel_password(login.password.reveal());
+                builder = builder.set_client_to_sentinel_password(login.password.reveal());
+                if let Some(user) = &login.user {
+                    builder = builder.set_client_to_sentinel_username(user.reveal());
+                }
             }
             if let Some(certificates) = certificates {
                 builder = builder
@@ -179,7 +180,10 @@ fn address(server: &RedisServer, tls: bool) -> ConnectionAddr {
 fn information(server: &RedisServer, login: Option<&Login>, tls: bool) -> RedisResult<ConnectionInfo> {
     let mut settings = RedisConnectionInfo::default();
     if let Some(login) = login {
-        settings = settings.set_username(login.user.reveal()).set_password(login.password.reveal());
+        settings = settings.set_password(login.password.reveal());
+        if let Some(user) = &login.user {
+            settings = settings.set_username(user.reveal());
+        }
     }
     Ok(address(server, tls).into_connection_info()?.set_redis_settings(settings))
 }

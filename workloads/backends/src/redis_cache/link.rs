@@ -53,7 +53,7 @@ impl Link {
     /// Tries once to connect, and starts the task that goes on trying.
     pub(super) async fn open(options: RedisOptions) -> Result<Self, Fault> {
         let place = options.place();
-        let files = CredentialFiles::new(options.tls.as_ref(), options.login.as_ref())?;
+        let files = CredentialFiles::new(options.tls.as_ref(), options.logins())?;
         let mut state = State { connection: None, number: 0, failures: 0, reason: String::new() };
         match connect(&options).await.map_err(|error| connect_fault(&place, error)) {
             Ok(connection) => state.connection = Some(connection),

@@ -61,6 +61,28 @@ async fn a_replacement_that_broke_off_is_finished_by_the_next_put_and_leaves_no_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_row_with_an_impossible_key_keeps_nobody_from_the_others() {
+    if medindex_testbed::skipped("hbase") {
+        return;
+    }
+    let server = shared();
+    let namespace = server.namespace();
+    let (store, mut raw) = (server.open(&namespace).await, server.raw());
+    let row = row();
+    store.put(row.clone(), information(1)).await.unwrap();
+    let (prefix, _) = row.as_str().split_once('|').unwrap();
+    // Before it, behind it, and no text.
+    for stray in [format!("{prefix}|!"), format!("{prefix}|~"), format!("{prefix}|\u{1}")] {
+        overwrite(&mut raw, &namespace, &stray, "MI:generation", &1_u64.to_be_bytes());
+        overwrite(&mut raw, &namespace, &stray, "MD:length", &1_u64.to_be_bytes());
+    }
+    for limit in [1, 10] {
+        let found = store.scan(row.partition(), Columns::ALL, None, limit).await.unwrap();
+        assert_eq!(found, [(row.clone(), information(1))], "{limit} at a time");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_whose_first_writer_died_is_not_there_yet() {
     if medindex_testbed::skipped("hbase") {
         return;

@@ -40,7 +40,7 @@ impl Login {
     }
 
     fn files(&self) -> LoginFiles {
-        LoginFiles { user: self.file("user"), password: self.file("password") }
+        LoginFiles::new(self.file("user"), self.file("password"))
     }
 }
 

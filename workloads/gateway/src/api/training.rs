@@ -3,8 +3,8 @@
 use axum::Json;
 use axum::extract::State;
 use medindex_pipeline::TrainingReport;
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::api::schemas;
 use crate::extract::{None as NoParameters, Parameters};
@@ -35,18 +35,28 @@ pub(crate) async fn train(
     join(async move { pipeline.train(&|stage| tracing::info!(?stage, "training")).await }).await.map(Json)
 }
 
+/// Which generation to go back to.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RollbackParameters {
+    /// The generation that shall answer. It has to be the one before; where it answers already nothing is done.
+    to: Option<u64>,
+}
+
 /// Goes one generation back.
 #[utoipa::path(
     post,
     path = "/api/v1/index/rollback",
     tag = "index",
+    params(RollbackParameters),
     responses((status = 200, description = "The generation that answers now.", body = RolledBack))
 )]
 pub(crate) async fn rollback(
     State(gateway): State<Gateway>,
-    Parameters(NoParameters {}): Parameters<NoParameters>,
+    Parameters(parameters): Parameters<RollbackParameters>,
 ) -> Result<Json<RolledBack>, Problem> {
     let pipeline = gateway.pipeline().clone();
-    let generation = gateway.complete(async move { pipeline.roll_back().await }).await?;
+    let generation = gateway.complete(async move { pipeline.roll_back(parameters.to).await }).await?;
     Ok(Json(RolledBack { generation }))
 }

@@ -32,11 +32,7 @@ impl Index {
     /// When a file cannot be written (a full disk): what was done before stays, the rest is tried again next time.
     pub fn maintain(&self) -> Result<Maintenance, IndexError> {
         let mut stored = self.stored.lock();
-        let mut done = Maintenance::default();
-        if self.view.load().tail_rows() > self.options.tail_rows {
-            done.frozen_rows = self.freeze(&mut stored)?;
-            self.commit(&mut stored)?;
-        }
+        let mut done = Maintenance { frozen_rows: self.freeze_large(&mut stored)?, ..Maintenance::default() };
         while let Some(group) = self.segments_to_merge() {
             self.merge(&mut stored, &group)?;
             done.merged_segments += group.len();
@@ -51,6 +47,26 @@ impl Index {
             }
         }
         Ok(done)
+    }
+
+    /// Freezes the tail when it is large, and does nothing else of [`Index::maintain`]: for whoever applies much at once. How many rows it froze.
+    ///
+    /// # Errors
+    /// When a file cannot be written (a full disk).
+    pub fn freeze_if_large(&self) -> Result<usize, IndexError> {
+        if self.view.load().tail_rows() <= self.options.tail_rows {
+            return Ok(0);
+        }
+        self.freeze_large(&mut self.stored.lock())
+    }
+
+    fn freeze_large(&self, stored: &mut Stored) -> Result<usize, IndexError> {
+        if self.view.load().tail_rows() <= self.options.tail_rows {
+            return Ok(0);
+        }
+        let rows = self.freeze(stored)?;
+        self.commit(stored)?;
+        Ok(rows)
     }
 
     /// Makes everything that was applied durable: freezes the tail and commits a manifest with the log positions.

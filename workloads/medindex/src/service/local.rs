@@ -56,7 +56,7 @@ impl Local {
     }
 
     pub(crate) async fn rollback(&self) -> Result<String, Failure> {
-        let generation = self.pipeline.roll_back().await.map_err(|error| Failure::flow(&error))?;
+        let generation = self.pipeline.roll_back(None).await.map_err(|error| Failure::flow(&error))?;
         to_json(&RolledBack { generation })
     }
 

@@ -2,8 +2,8 @@
 //!
 //! The steps and their order are the embedder's ([`super::embed`]); only the way there is another: images wait in a short channel, a few tasks take
 //! them in batches. Guarantees: an image is stored, announced and marked as the embedder does it, or its record stays `received` and the
-//! next import takes it up; a backend that fails is tried again until it answers or the process ends. Memory is bounded by the
-//! images and the bytes at work.
+//! next import takes it up; a backend that fails is tried again until it answers or the process ends, when a batch that hangs is given up. Memory
+//! is bounded by the images and the bytes at work.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::backend_error::BackendError;
-use crate::ingest::embed::{EmbedWorker, collect_direct, embed_and_store};
+use crate::ingest::embed::{EmbedWorker, collect_direct, embed_and_store, finish_or_give_up};
 use crate::ingest::import::BATCH;
 use crate::retry::Backoff;
 use crate::searcher::{Found, Searcher, ShardError};
@@ -131,7 +131,10 @@ async fn run(tasks: Arc<Tasks>) {
             return;
         }
         let mut backoff = Backoff::default();
-        while let Err(error) = process(&tasks.worker, &batch).await {
+        loop {
+            let work = process(&tasks.worker, &batch);
+            let Some(outcome) = finish_or_give_up(core, batch.len(), work).await else { return };
+            let Err(error) = outcome else { break };
             tracing::error!(%error, images = batch.len(), "importing is interrupted and will be tried again");
             tokio::select! {
                 () = core.stop.cancelled() => return,

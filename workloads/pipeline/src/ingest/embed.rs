@@ -3,8 +3,10 @@
 //! A batch goes through these steps, each idempotent on the row key, so that a replay changes nothing: bytes, vectors and codes
 //! to the image store; the change to `imageindexed`; the catalog row to `indexed`; the offsets committed. The change goes out before the
 //! row says `indexed`: a crash between the two repeats the change instead of losing it. What cannot be decoded goes to the
-//! dead-letter topic with its reason and never blocks its partition; a backend that fails is tried again.
+//! dead-letter topic with its reason and never blocks its partition; a backend that fails is tried again. A batch that goes on for long after the
+//! process was told to end is given up, between any two of its steps: its offsets are not committed, so it comes again.
 
+use std::future::Future;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +43,8 @@ use crate::trace::go_on;
 pub(crate) const GROUP: &str = "embedder";
 /// How long a poll waits for the first message.
 const POLL: Duration = Duration::from_secs(1);
+/// How long a batch may go on after the process was told to end: longer than one takes whose backends answer.
+const FINISH: Duration = Duration::from_secs(6);
 
 /// What embedding needs beside the core.
 pub struct EmbedWorker {
@@ -94,7 +98,13 @@ async fn run(worker: EmbedWorker, mut consumer: Box<dyn Consumer>) {
         };
         let outcome = match polled {
             Ok(deliveries) if deliveries.is_empty() => continue,
-            Ok(deliveries) => process_and_commit(&worker, consumer.as_mut(), &deliveries).await,
+            Ok(deliveries) => {
+                let batch = process_and_commit(&worker, consumer.as_mut(), &deliveries);
+                match finish_or_give_up(&worker, deliveries.len(), batch).await {
+                    Some(outcome) => outcome,
+                    None => return,
+                }
+            }
             Err(error) => Err(error.into()),
         };
         match outcome {
@@ -105,7 +115,12 @@ async fn run(worker: EmbedWorker, mut consumer: Box<dyn Consumer>) {
             Err(error) => {
                 tracing::error!(%error, "embedding is interrupted and will be tried again");
                 worker.note_embedding(Some(error));
-                if let Err(error) = consumer.rewind().await {
+                let rewound = tokio::select! {
+                    // The next consumer begins at what is committed anyway.
+                    () = worker.stop.cancelled() => return,
+                    rewound = consumer.rewind() => rewound,
+                };
+                if let Err(error) = rewound {
                     tracing::error!(%error, "the queue cannot be rewound");
                 }
                 tokio::select! {
@@ -113,6 +128,26 @@ async fn run(worker: EmbedWorker, mut consumer: Box<dyn Consumer>) {
                     () = backoff.wait() => {}
                 }
             }
+        }
+    }
+}
+
+/// Does a batch to its end; `None` when it is given up, because it has gone on for [`FINISH`] since the process was told to end.
+pub(crate) async fn finish_or_give_up<T>(
+    core: &Core,
+    images: usize,
+    batch: impl Future<Output = T>,
+) -> Option<T> {
+    tokio::select! {
+        biased;
+        outcome = batch => Some(outcome),
+        () = core.stopped_for(FINISH) => {
+            tracing::warn!(
+                images,
+                seconds = FINISH.as_secs(),
+                "a batch is given up because the process ends: its images are embedded by whoever comes next"
+            );
+            None
         }
     }
 }
@@ -281,12 +316,28 @@ pub(crate) async fn collect_direct(
     Ok(jobs)
 }
 
-fn read_upload(delivery: &Delivery, partitions: u32) -> Result<(ImageId, ImageUpload), MessageError> {
+fn read_upload(delivery: &Delivery, partitions: u32) -> Result<(ImageId, ImageUpload), UploadError> {
     let wrong = |source| MessageError::Identity { kind: ImageUpload::KIND, source };
     let upload = ImageUpload::read(&delivery.payload)?;
     let id = ImageId::parse(&upload.image_id).map_err(wrong)?;
-    RowKey::parse(&upload.row_key).and_then(|row_key| row_key.check(partitions)).map_err(wrong)?;
+    let row_key = RowKey::parse(&upload.row_key).map_err(wrong)?;
+    row_key.check(partitions).map_err(wrong)?;
+    if row_key.partition() != delivery.partition {
+        let own = row_key.partition();
+        return Err(UploadError::OtherPartition { row_key, own, found: delivery.partition });
+    }
     Ok((id, upload))
+}
+
+/// Why a message of `imageupload` was passed over.
+#[derive(Debug, thiserror::Error)]
+enum UploadError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Read(#[from] MessageError),
+    /// Uploads of an image are done one after the other because they come in one partition.
+    #[error("its row key {row_key} belongs to partition {own}, and it came in partition {found}")]
+    OtherPartition { row_key: RowKey, own: u32, found: u32 },
 }
 
 async fn stored_bytes(worker: &EmbedWorker, row_key: &RowKey) -> Result<Option<Bytes>, BackendError> {

@@ -36,8 +36,9 @@ use crate::sidecar::Sidecar;
 pub(crate) const BATCH: usize = 16;
 /// Bytes of files accepted at once, so that a batch of large files does not fill the memory.
 const BATCH_BYTES: usize = 64 << 20;
-/// How long an import that embeds by itself goes on with what is at work after it was told to stop; Kubernetes gives 30 seconds in all.
-const FINISH: Duration = Duration::from_secs(20);
+/// How long an import that embeds by itself goes on with what is at work after it was told to stop; Kubernetes gives 30 seconds in all, the last
+/// writes and the report included.
+const FINISH: Duration = Duration::from_secs(12);
 
 /// How often what became of images is looked at while others are accepted.
 const WATCH: Duration = Duration::from_secs(1);

@@ -160,7 +160,7 @@ async fn an_answer_is_kept_until_an_upload_a_deletion_or_a_generation_changes_it
     let hits = gateway.cache_counts().result_hits;
     assert_eq!(gateway.search(by_file(1)).await.unwrap().generation, 1);
     assert_eq!(gateway.cache_counts().result_hits, hits + 1);
-    gateway.roll_back().await.unwrap();
+    gateway.roll_back(None).await.unwrap();
     wait_for("exact search", || async { shard.index().status().generation == 0 }).await;
     assert_eq!(gateway.search(by_file(1)).await.unwrap().generation, 0);
 }

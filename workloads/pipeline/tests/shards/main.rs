@@ -5,6 +5,7 @@
 
 mod caches;
 mod index;
+mod loading;
 mod memory;
 mod mending;
 mod refusals;

@@ -48,8 +48,7 @@ impl MySqlArguments {
     pub fn options(&self, index: &str) -> Result<MySqlOptions, ArgumentError> {
         let (host, port) = parse_address("--mysql-server", &self.mysql_server)?;
         let database = self.mysql_database.clone().unwrap_or_else(|| index.replace('-', "_"));
-        let login =
-            LoginFiles { user: self.mysql_user_file.clone(), password: self.mysql_password_file.clone() };
+        let login = LoginFiles::new(self.mysql_user_file.clone(), self.mysql_password_file.clone());
         Ok(MySqlOptions {
             tls: tls(
                 "--mysql",

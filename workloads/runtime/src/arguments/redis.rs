@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use medindex_backends::redis_cache::{RedisOptions, RedisServer, RedisServers};
 
-use super::{ArgumentError, login, parse_address, tls};
+use super::{ArgumentError, login_of_default_user, parse_address, tls};
 
 /// How Redis's servers work together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -37,12 +37,18 @@ pub struct RedisArguments {
     /// Name by which Sentinels know the primary.
     #[arg(long, env = "MEDINDEX_REDIS_SERVICE", value_name = "NAME", default_value = "mymaster")]
     pub redis_service: String,
-    /// File with the user.
+    /// File with the user; `default` when left out.
     #[arg(long, env = "MEDINDEX_REDIS_USER_FILE", value_name = "FILE")]
     pub redis_user_file: Option<PathBuf>,
     /// File with the password.
     #[arg(long, env = "MEDINDEX_REDIS_PASSWORD_FILE", value_name = "FILE")]
     pub redis_password_file: Option<PathBuf>,
+    /// File with the user of the Sentinels themselves, where they want a login; `default` when left out.
+    #[arg(long, env = "MEDINDEX_REDIS_SENTINEL_USER_FILE", value_name = "FILE")]
+    pub redis_sentinel_user_file: Option<PathBuf>,
+    /// File with that user's password.
+    #[arg(long, env = "MEDINDEX_REDIS_SENTINEL_PASSWORD_FILE", value_name = "FILE")]
+    pub redis_sentinel_password_file: Option<PathBuf>,
     /// Speak TLS to Redis.
     #[arg(long, env = "MEDINDEX_REDIS_TLS")]
     pub redis_tls: bool,
@@ -72,6 +78,14 @@ impl RedisArguments {
         };
         let mut servers: Vec<RedisServer> =
             self.redis_servers.iter().map(parse).collect::<Result<_, ArgumentError>>()?;
+        let sentinel_login = login_of_default_user(
+            "--redis-sentinel",
+            self.redis_sentinel_user_file.as_ref(),
+            self.redis_sentinel_password_file.as_ref(),
+        )?;
+        if sentinel_login.is_some() && self.redis_mode != RedisMode::Sentinel {
+            return Err(ArgumentError::CheckSentinel);
+        }
         let servers = match self.redis_mode {
             RedisMode::Standalone => {
                 if servers.len() != 1 {
@@ -83,12 +97,16 @@ impl RedisArguments {
             RedisMode::Sentinel => RedisServers::Sentinel {
                 sentinels: servers,
                 service: self.redis_service.clone(),
-                login: None,
+                login: sentinel_login,
             },
             RedisMode::Cluster => RedisServers::Cluster(servers),
         };
         Ok(RedisOptions {
-            login: login("--redis", self.redis_user_file.as_ref(), self.redis_password_file.as_ref())?,
+            login: login_of_default_user(
+                "--redis",
+                self.redis_user_file.as_ref(),
+                self.redis_password_file.as_ref(),
+            )?,
             tls: tls(
                 "--redis",
                 self.redis_tls,
@@ -99,5 +117,72 @@ impl RedisArguments {
             response_timeout: Duration::from_millis(self.redis_answer_milliseconds),
             ..RedisOptions::new(servers, index)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use medindex_backends::credentials::LoginFiles;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        redis: RedisArguments,
+    }
+
+    const USER: &str = "--redis-sentinel-user-file=/etc/medindex/sentinel/user";
+    const PASSWORD: &str = "--redis-sentinel-password-file=/etc/medindex/sentinel/password";
+
+    fn options(flags: &[&str]) -> Result<RedisOptions, ArgumentError> {
+        Arguments::try_parse_from(["program", "--redis-servers=redis-0:26379"].iter().chain(flags))
+            .unwrap()
+            .redis
+            .options("medindex")
+    }
+
+    #[test]
+    fn sentinels_have_a_login_of_their_own() {
+        let options = options(&[
+            "--redis-mode=sentinel",
+            "--redis-user-file=/etc/medindex/redis/user",
+            "--redis-password-file=/etc/medindex/redis/password",
+            USER,
+            PASSWORD,
+        ])
+        .unwrap();
+        let files = |name: &str| {
+            LoginFiles::new(format!("/etc/medindex/{name}/user"), format!("/etc/medindex/{name}/password"))
+        };
+        assert_eq!(options.login, Some(files("redis")));
+        let RedisServers::Sentinel { login, .. } = &options.servers else { panic!("{options:?}") };
+        assert_eq!(login.as_ref(), Some(&files("sentinel")));
+    }
+
+    #[test]
+    fn sentinels_without_a_login_are_asked_without_one() {
+        let options = options(&["--redis-mode=sentinel"]).unwrap();
+        let RedisServers::Sentinel { login, .. } = &options.servers else { panic!("{options:?}") };
+        assert_eq!(login.as_ref(), None);
+    }
+
+    #[test]
+    fn a_password_is_enough_for_the_default_user_and_a_user_is_not() {
+        let password = "--redis-password-file=/etc/medindex/redis/password";
+        let login = options(&[password]).unwrap().login.unwrap();
+        assert_eq!((login.user, login.password), (None, "/etc/medindex/redis/password".into()));
+        let refusal = options(&["--redis-mode=sentinel", USER]).unwrap_err().to_string();
+        assert!(refusal.contains("without --redis-sentinel-password-file"), "{refusal}");
+    }
+
+    #[test]
+    fn a_login_of_sentinels_without_sentinels_is_refused() {
+        for mode in ["standalone", "cluster"] {
+            let refusal = options(&[&format!("--redis-mode={mode}"), USER, PASSWORD]).unwrap_err();
+            assert_eq!(refusal, ArgumentError::CheckSentinel);
+            assert!(refusal.to_string().contains("--redis-mode"), "{refusal}");
+        }
     }
 }

@@ -47,33 +47,50 @@ fn strays(model_digest: &str, dimension: usize) -> Vec<Stray> {
         // As it travels it is small enough for the topic.
         strays.push(stray(topic, "enormous", vec![0; 60_000_000], "the limit is"));
     }
-    strays.push(stray(TOPIC_IMAGE_UPLOAD, "partition", upload_of_other_partitions(), "partition"));
-    let (upload, vectors) = (TOPIC_IMAGE_INDEXED, vec![1_u8; dimension * 2]);
-    strays.push(stray(upload, "partition", change(19, model_digest, vectors.clone()), "partition"));
-    strays.push(stray(upload, "model", change(PARTITIONS, "sha256:another", vectors), "sha256:another"));
-    strays.push(stray(upload, "short", change(PARTITIONS, model_digest, vec![1; 8]), "4 components"));
-    let not_numbers = vec![0xff; dimension * 2];
-    strays.push(stray(
-        upload,
-        "infinite",
-        change(PARTITIONS, model_digest, not_numbers),
-        "not a finite number",
-    ));
+    strays.push(stray(TOPIC_IMAGE_UPLOAD, "partition", upload(&beyond()), "partition"));
+    strays.push(stray(TOPIC_IMAGE_UPLOAD, "elsewhere", upload(&elsewhere(&strays)), "belongs to partition"));
+    let (indexed, vectors) = (TOPIC_IMAGE_INDEXED, vec![1_u8; dimension * 2]);
+    strays.push(stray(indexed, "partition", change(&beyond(), model_digest, vectors.clone()), "partition"));
+    let misplaced = change(&elsewhere(&strays), model_digest, vectors.clone());
+    strays.push(stray(indexed, "elsewhere", misplaced, "belongs to partition"));
+    let of_another_model = change(&own(&strays), "sha256:another", vectors);
+    strays.push(stray(indexed, "model", of_another_model, "sha256:another"));
+    strays.push(stray(indexed, "short", change(&own(&strays), model_digest, vec![1; 8]), "4 components"));
+    let not_numbers = change(&own(&strays), model_digest, vec![0xff; dimension * 2]);
+    strays.push(stray(indexed, "infinite", not_numbers, "not a finite number"));
     strays
 }
 
-/// Row key of a new image in an index of so many partitions, beyond the last partition of ours where that can be.
-fn row_key(partitions: u32) -> RowKey {
+/// The partition that the next stray is sent to.
+fn next_partition(strays: &[Stray]) -> u32 {
+    strays.len() as u32 % PARTITIONS
+}
+
+/// Row key of a new image in the partition that the next stray is sent to.
+fn own(strays: &[Stray]) -> RowKey {
+    row_key(PARTITIONS, |partition| partition == next_partition(strays))
+}
+
+/// Row key of a new image in another partition than that.
+fn elsewhere(strays: &[Stray]) -> RowKey {
+    row_key(PARTITIONS, |partition| partition != next_partition(strays))
+}
+
+/// Row key of a new image in an index of more partitions, beyond the last one of ours.
+fn beyond() -> RowKey {
+    row_key(19, |partition| partition >= PARTITIONS)
+}
+
+fn row_key(partitions: u32, suits: impl Fn(u32) -> bool) -> RowKey {
     loop {
         let row_key = RowKey::new(&ImageId::new(), partitions);
-        if partitions == PARTITIONS || row_key.partition() >= PARTITIONS {
+        if suits(row_key.partition()) {
             return row_key;
         }
     }
 }
 
-fn upload_of_other_partitions() -> Vec<u8> {
-    let row_key = row_key(19);
+fn upload(row_key: &RowKey) -> Vec<u8> {
     let upload = ImageUpload {
         image_id: row_key.image_id().to_string(),
         row_key: row_key.to_string(),
@@ -85,8 +102,7 @@ fn upload_of_other_partitions() -> Vec<u8> {
     upload.write().unwrap().to_vec()
 }
 
-fn change(partitions: u32, model_digest: &str, vector: Vec<u8>) -> Vec<u8> {
-    let row_key = row_key(partitions);
+fn change(row_key: &RowKey, model_digest: &str, vector: Vec<u8>) -> Vec<u8> {
     let frame = FrameVector { frame: 0, vector: vector.into(), ..FrameVector::default() };
     let indexed = Indexed {
         vectors: Some(indexed::Vectors::Frames(Frames { frames: vec![frame] })),

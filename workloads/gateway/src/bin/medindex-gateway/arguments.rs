@@ -10,6 +10,7 @@ use medindex_rpc::discovery::Targets;
 use medindex_rpc::scatter::ScatterOptions;
 use medindex_runtime::arguments::{BackendArguments, LimitArguments, OperationArguments};
 use medindex_runtime::process_name;
+use medindex_runtime::shutdown::IN_FLIGHT_WITHIN;
 
 /// Serve the HTTP API and the search page of an index. For research and teaching, not for diagnosis.
 #[derive(Debug, Clone, Parser)]
@@ -74,6 +75,7 @@ impl Arguments {
             listen: self.listen,
             allowed_hosts: self.allow_host.clone(),
             concurrent_uploads: usize::from(self.concurrent_uploads),
+            shutdown_within: IN_FLIGHT_WITHIN,
             ..GatewaySettings::default()
         }
     }

@@ -9,13 +9,16 @@ mod run;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
+use medindex_runtime::shutdown::run_to_end;
 
 use crate::arguments::Arguments;
+use crate::run::RunError;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("--print-settings") {
         return medindex_runtime::print_settings(&Arguments::command());
     }
-    medindex_runtime::finish("medindex-gateway", run::run(Arguments::parse()).await)
+    run_to_end(run::run(Arguments::parse()), |outcome| {
+        medindex_runtime::finish_service("medindex-gateway", outcome, RunError::is_stop)
+    })
 }

@@ -12,7 +12,7 @@ use medindex_runtime::connect::{ConnectError, connect};
 use medindex_runtime::core_metrics::CoreMetrics;
 use medindex_runtime::logging::LoggingError;
 use medindex_runtime::operation::{ListenError, OperationServer, Readiness};
-use medindex_runtime::shutdown::stop_on_signals;
+use medindex_runtime::shutdown::{end_tasks, stop_on_signals};
 use medindex_runtime::waiting::{Awaited, StopError, Waiting};
 use medindex_runtime::watching::watch_memory;
 
@@ -39,10 +39,17 @@ pub(crate) enum RunError {
     Close(#[from] BackendError),
 }
 
+impl RunError {
+    /// It was told to stop before it had what it needs.
+    pub(crate) fn is_stop(&self) -> bool {
+        matches!(self, Self::Wait(_) | Self::Connect(ConnectError::Stop(_)))
+    }
+}
+
 pub(crate) async fn run(arguments: Arguments) -> Result<(), RunError> {
     let _traces = medindex_runtime::logging::start("medindex-gateway", &arguments.operation)?;
-    let stop = stop_on_signals().map_err(RunError::ListenSignals)?;
     let readiness = Readiness::default();
+    let stop = stop_on_signals(&readiness).map_err(RunError::ListenSignals)?;
     let mut registry = prometheus_client::registry::Registry::default();
     let metrics = CoreMetrics::register(&mut registry);
     let address = arguments.operation.operation_listen;
@@ -60,7 +67,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), RunError> {
     let core = Core::new(arguments.settings(), partitions, ports, model)?;
     operation.measure(metrics.gauges(Arc::clone(&core)));
     watch_memory(&core);
-    let pipeline = connect_flows(&arguments, core).await;
+    let pipeline = connect_flows(&arguments, Arc::clone(&core)).await;
 
     let probed = pipeline.clone();
     operation.ask(Arc::new(move || {
@@ -69,9 +76,13 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), RunError> {
     }));
     readiness.ready();
     tracing::info!(listen = %settings.listen, "serving");
-    serve(listener, pipeline.clone(), settings, stop.cancelled_owned()).await;
+    let told = async {
+        stop.cancelled().await;
+        readiness.unready("finishing requests in flight");
+    };
+    serve(listener, pipeline.clone(), settings, told).await;
     readiness.unready("shutting down");
-    Ok(pipeline.shutdown().await?)
+    Ok(end_tasks(&core, pipeline.shutdown()).await.unwrap_or(Ok(()))?)
 }
 
 /// The flows over embedders and search shards in other processes.
