@@ -9,6 +9,9 @@ mod cluster;
 #[path = "../../operator/tests/reconcile/cut.rs"]
 #[allow(dead_code)]
 mod cut;
+#[path = "../../operator/tests/reconcile/managed.rs"]
+#[allow(dead_code)]
+mod managed;
 #[path = "../../operator/tests/sample/mod.rs"]
 mod sample;
 
@@ -64,7 +67,7 @@ fn pod(name: &str, ready: &str, state: &Value, restarts: u32) -> Value {
 /// A cluster with an index that has one search pod that is ready and one that is not.
 fn cluster() -> (FakeCluster, Access) {
     let cluster = FakeCluster::default();
-    for kind in ["podmonitors", "scaledobjects"] {
+    for kind in ["podmonitors", "scaledobjects", "triggerauthentications"] {
         cluster.lacks(kind);
     }
     let index = sample::with(&[

@@ -75,7 +75,7 @@ async fn catalog(time: Duration) -> Result<(), Failure> {
 
 fn options(server: &MariaDb, folder: &Path) -> Result<MySqlOptions, Failure> {
     let login = LoginFiles::new(folder.join("user"), folder.join("password"));
-    std::fs::write(&login.user, "medindex")?;
+    std::fs::write(folder.join("user"), "medindex")?;
     std::fs::write(&login.password, "measured")?;
     server.set_user("medindex", "measured")?;
     server.create_database("medindex", "utf8mb4_nopad_bin")?;

@@ -108,7 +108,7 @@ impl CredentialFiles {
     /// # Errors
     /// [`Fault::Inaccessible`] naming the file that cannot be read.
     pub fn new<'a>(
-        tls: Option<&TlsFiles>,
+        tls: Option<&'a TlsFiles>,
         logins: impl IntoIterator<Item = &'a LoginFiles>,
     ) -> Result<Self, Fault> {
         let tls = tls.into_iter().flat_map(|tls| [&tls.authorities, &tls.certificate, &tls.key]);

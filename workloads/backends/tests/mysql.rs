@@ -41,7 +41,7 @@ impl Site {
     }
 
     fn write_login(&self, user: &str, password: &str) {
-        fs::write(self.login().user, format!("{user}\n")).unwrap();
+        fs::write(self.folder.path().join("user"), format!("{user}\n")).unwrap();
         fs::write(self.login().password, format!("{password}\n")).unwrap();
     }
 

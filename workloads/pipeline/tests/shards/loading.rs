@@ -3,7 +3,7 @@
 use half::f16;
 use medindex_backends::catalog::{ImageDescription, IndexedImage, NewImage};
 use medindex_backends::{FrameVector, ImageInformation, ImageRow};
-use medindex_pipeline::{ImageId, LoadSource, Shard};
+use medindex_pipeline::{ImageId, LoadSource, Searcher as _, Shard};
 use medindex_proto::RowKey;
 
 use crate::index::{PARTITIONS, TestIndex, wait_for};
