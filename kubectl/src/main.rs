@@ -28,7 +28,7 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: &AccessArguments, command: Command) -> Result<(), PluginError> {
     if let Command::Plan(file) = command {
-        return print(&make_plan(arguments, file).await?);
+        return print(&Box::pin(make_plan(arguments, file)).await?);
     }
     let access = Access::connect(arguments).await?;
     match command {

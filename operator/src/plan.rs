@@ -85,8 +85,8 @@ pub async fn plan(
         refused.map_err(|errors| PlanError::Validate(joined(&errors, "\n  ")))?;
     }
     let index = checked(&resource)?;
-    let mut lines = claimed_by_others(&client, &resource).await;
-    lines.extend(kubernetes(&client, &index).await?);
+    let mut lines = Box::pin(claimed_by_others(&client, &resource)).await;
+    lines.extend(Box::pin(kubernetes(&client, &index)).await?);
     let access = dereference::access(&client, &index).await?;
     lines.extend(external("Kafka", &external_state::topics(&NetworkBackends, &access, &index, true).await));
     lines.extend(external("HBase", &external_state::tables(&NetworkBackends, &access, &index, true).await));

@@ -46,8 +46,9 @@ pub(super) fn embedder(
         mounts: vec![mount],
         serves: true,
     };
-    let autoscaled = spec.autoscaling.as_ref().map(|_| surroundings.replicas.get(&Component::Embedder));
-    let replicas = replicas(index, autoscaled, spec.replicas);
+    let undecided = surroundings.replicas.get(&Component::Embedder).copied();
+    let wanted = if spec.autoscaling.is_some() { undecided } else { Some(spec.replicas) };
+    let replicas = replicas(index, wanted);
     let pods = template(index, Component::Embedder, &spec.workload, settings, program);
     deployment(index, Component::Embedder, replicas, pods)
 }
@@ -69,8 +70,9 @@ pub(super) fn gateway(
     variables.push(variable("ALLOW_HOST", hosts.join(",")));
     let program =
         Program { variables, ports: vec![("http", GATEWAY_PORT)], serves: true, ..Program::default() };
-    let autoscaled = spec.autoscaling.as_ref().map(|_| surroundings.replicas.get(&Component::Gateway));
-    let replicas = replicas(index, autoscaled, spec.replicas);
+    let undecided = surroundings.replicas.get(&Component::Gateway).copied();
+    let wanted = if spec.autoscaling.is_some() { undecided } else { Some(spec.replicas) };
+    let replicas = replicas(index, wanted);
     let pods = template(index, Component::Gateway, &spec.workload, settings, program);
     deployment(index, Component::Gateway, replicas, pods)
 }
@@ -203,13 +205,9 @@ pub(crate) fn gateway_host(index: &ValidatedIndex) -> String {
     format!("{}.{}.svc", object_name(&index.name, Component::Gateway), index.namespace)
 }
 
-/// `None` where an autoscaler has decided.
-fn replicas(index: &ValidatedIndex, autoscaled: Option<Option<&i32>>, replicas: i32) -> Option<i32> {
-    match (index.spec.suspend, autoscaled) {
-        (true, _) => Some(0),
-        (false, Some(until_it_decides)) => until_it_decides.copied(),
-        (false, None) => Some(replicas),
-    }
+/// None while the index is suspended, else as many as are `wanted`: `None` where an autoscaler has decided.
+fn replicas(index: &ValidatedIndex, wanted: Option<i32>) -> Option<i32> {
+    if index.spec.suspend { Some(0) } else { wanted }
 }
 
 fn deployment(

@@ -72,12 +72,9 @@ fn remove(
     for (key, inner) in before {
         let Some(field) = key.strip_prefix("f:") else { continue };
         let path = format!("{path}/{key}");
+        let is_shared = others.iter().any(|entry| entry["fieldsV1"].pointer(&path).is_some());
         match (now.get(key), object.get_mut(field)) {
-            (None, Some(_)) => {
-                if !others.iter().any(|entry| entry["fieldsV1"].pointer(&path).is_some()) {
-                    object.remove(field);
-                }
-            }
+            (None, Some(_)) if !is_shared => _ = object.remove(field),
             (Some(now), Some(value)) => {
                 let (Some(inner), Some(now)) = (inner.as_object(), now.as_object()) else { continue };
                 remove(value, inner, now, others, &path);
