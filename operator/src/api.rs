@@ -19,7 +19,7 @@ mod status;
 mod workloads;
 
 pub use backends::{CacheMode, CacheSpec, CatalogSpec, Compression, HbaseSpec, KafkaSpec};
-pub use embedding::{EmbeddingSpec, ModelSource};
+pub use embedding::{ComputeDevice, EmbeddingSpec, ModelSource};
 pub use image_index::{DeletionPolicy, MedicalImageIndex, MedicalImageIndexSpec};
 pub use imports::{ImportFormat, ImportSource, ImportSpec};
 pub use pool::{GpuSpec, NodePool};

@@ -120,18 +120,17 @@ fn a_gpu_pool_is_asked_for_and_pods_replace_each_other_in_place() {
 fn models_compute_on_the_gpus_of_their_pool_and_on_processors_without_such() {
     let imports = json!([{"name": "trauma", "source": {"claim": "scans"}}]);
     let cases = [
-        (json!({}), None),
-        (json!({"gpu": {}}), Some("cuda")),
-        (json!({"gpu": {"count": 2, "migProfile": "1g.10gb"}}), Some("cuda")),
-        (json!({"gpu": {"resourceName": "nvidia.com/gpu.shared"}}), Some("cuda")),
-        (json!({"gpu": {"resourceName": "amd.com/gpu"}}), None),
+        (json!({}), "cpu"),
+        (json!({"gpu": {}}), "cuda"),
+        (json!({"gpu": {"count": 2, "migProfile": "1g.10gb"}}), "cuda"),
+        (json!({"gpu": {"resourceName": "nvidia.com/gpu.shared"}}), "cuda"),
+        (json!({"gpu": {"resourceName": "amd.com/gpu"}}), "cpu"),
     ];
     for (pool, device) in cases {
         let changes = [("/spec/embedder/nodePool", pool.clone()), ("/spec/imports", imports.clone())];
         let objects = objects(&changes, &Surroundings { training: Some(1), ..Surroundings::default() });
         for (kind, name) in [("Deployment", "radiology-embedder"), ("Job", "radiology-import-trauma")] {
-            let found = variable_if_any(find(&objects, kind, name), "MEDINDEX_DEVICE");
-            assert_eq!(found.map(|value| value.as_str().unwrap()), device, "{name} on {pool}");
+            assert_eq!(variable(find(&objects, kind, name), "MEDINDEX_DEVICE"), device, "{name} on {pool}");
         }
         for (kind, name) in [("Deployment", "radiology-gateway"), ("Job", "radiology-train-1")] {
             assert!(variable_if_any(find(&objects, kind, name), "MEDINDEX_DEVICE").is_none(), "{name}");
@@ -140,17 +139,19 @@ fn models_compute_on_the_gpus_of_their_pool_and_on_processors_without_such() {
 }
 
 #[test]
-fn an_import_and_overrides_of_embedders_can_say_otherwise_about_gpus() {
+fn a_pool_of_gpus_can_be_held_by_models_that_compute_on_processors() {
     let import =
         json!([{"name": "trauma", "source": {"claim": "scans"}, "image": "registry.example/cuda:1"}]);
-    let container = json!({"name": "embedder", "env": [{"name": "MEDINDEX_DEVICE", "value": "cpu"}]});
-    let embedder = json!({"nodePool": {"gpu": {}}, "podOverrides": {"spec": {"containers": [container]}}});
-    let objects =
-        objects(&[("/spec/embedder", embedder), ("/spec/imports", import)], &Surroundings::default());
+    let changes = [
+        ("/spec/embedder/nodePool", json!({"gpu": {}})),
+        ("/spec/embedding/device", json!("Cpu")),
+        ("/spec/imports", import),
+    ];
+    let objects = objects(&changes, &Surroundings::default());
     assert_eq!(variable(find(&objects, "Deployment", "radiology-embedder"), "MEDINDEX_DEVICE"), "cpu");
     let job = find(&objects, "Job", "radiology-import-trauma");
     assert_eq!(job["spec"]["template"]["spec"]["containers"][0]["image"], "registry.example/cuda:1");
-    assert_eq!(variable(job, "MEDINDEX_DEVICE"), "cuda");
+    assert_eq!(variable(job, "MEDINDEX_DEVICE"), "cpu");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The model that makes vectors of images.
 
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The model, where it comes from, and how images are shown to it. Vectors of two models never mix, so what makes other vectors cannot change.
@@ -22,6 +23,18 @@ pub struct EmbeddingSpec {
     #[serde(default = "default_batch")]
     #[schemars(range(min = 1, max = 256))]
     pub batch: i32,
+    /// Where the model computes, in embedders and importers alike; when left out, by CUDA where the embedders' pool asks for GPUs of NVIDIA's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<ComputeDevice>,
+}
+
+/// Where a model computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ComputeDevice {
+    /// On processors.
+    Cpu,
+    /// On the first GPU of the container, by CUDA; the images need an ONNX Runtime for it.
+    Cuda,
 }
 
 /// Where the model folder (`manifest.yaml` and its files) comes from: exactly one of the two.

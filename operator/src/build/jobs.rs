@@ -79,8 +79,8 @@ pub(super) fn import(index: &ValidatedIndex, settings: &Settings, import: &Impor
         variable("SOURCE", path),
         variable("MODEL_BATCH", index.spec.embedding.batch.to_string()),
         variable("OPERATION_LISTEN", "0.0.0.0:9600"),
+        device(index),
     ];
-    variables.extend(device(&workload.node_pool));
     if import.format == ImportFormat::LabelledFolders {
         variables.push(variable("LABEL_FROM_FOLDER", "true"));
     }

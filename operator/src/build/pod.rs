@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::meta::selector;
 use super::settings::{Settings, config_map_name};
-use crate::api::{NodePool, WorkloadSpec};
+use crate::api::{ComputeDevice, NodePool, WorkloadSpec};
 use crate::names::{Component, SETTINGS_HASH, object_name, selector_labels};
 use crate::validate::ValidatedIndex;
 
@@ -197,10 +197,19 @@ pub(super) fn model(index: &ValidatedIndex) -> (Volume, VolumeMount) {
     (volume, mount)
 }
 
-/// Has a model compute on the GPUs of its pool. Those of other makers than NVIDIA are left alone: the programs know CUDA only.
-pub(super) fn device(pool: &NodePool) -> Option<EnvVar> {
-    let gpu = pool.gpu.as_ref()?;
-    gpu.resource().starts_with("nvidia.com/").then(|| variable("DEVICE", "cuda"))
+/// Has the model compute where the resource says, else on the GPUs of the embedders' pool. Those of other makers than NVIDIA are left alone: the
+/// programs know CUDA only.
+pub(super) fn device(index: &ValidatedIndex) -> EnvVar {
+    let gpu = index.spec.embedder.workload.node_pool.gpu.as_ref();
+    let by_pool = || match gpu {
+        Some(gpu) if gpu.resource().starts_with("nvidia.com/") => ComputeDevice::Cuda,
+        _ => ComputeDevice::Cpu,
+    };
+    let device = match index.spec.embedding.device.unwrap_or_else(by_pool) {
+        ComputeDevice::Cpu => "cpu",
+        ComputeDevice::Cuda => "cuda",
+    };
+    variable("DEVICE", device)
 }
 
 /// A variable with a value.

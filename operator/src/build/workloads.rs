@@ -34,11 +34,11 @@ pub(super) fn embedder(
 ) -> Deployment {
     let (volume, mount) = model(index);
     let spec = &index.spec.embedder;
-    let mut variables = vec![
+    let variables = vec![
         variable("LISTEN", format!("0.0.0.0:{EMBEDDER_PORT}")),
         variable("MODEL_BATCH", index.spec.embedding.batch.to_string()),
+        device(index),
     ];
-    variables.extend(device(&spec.workload.node_pool));
     let program = Program {
         variables,
         ports: vec![("grpc", EMBEDDER_PORT)],
