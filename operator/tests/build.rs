@@ -117,41 +117,23 @@ fn a_gpu_pool_is_asked_for_and_pods_replace_each_other_in_place() {
 }
 
 #[test]
-fn models_compute_on_the_gpus_of_their_pool_and_on_processors_without_such() {
-    let imports = json!([{"name": "trauma", "source": {"claim": "scans"}}]);
-    let cases = [
-        (json!({}), "cpu"),
-        (json!({"gpu": {}}), "cuda"),
-        (json!({"gpu": {"count": 2, "migProfile": "1g.10gb"}}), "cuda"),
-        (json!({"gpu": {"resourceName": "nvidia.com/gpu.shared"}}), "cuda"),
-        (json!({"gpu": {"resourceName": "amd.com/gpu"}}), "cpu"),
-    ];
-    for (pool, device) in cases {
-        let changes = [("/spec/embedder/nodePool", pool.clone()), ("/spec/imports", imports.clone())];
+fn embedders_and_importers_compute_where_the_resource_says_and_others_are_not_told() {
+    let import =
+        json!([{"name": "trauma", "source": {"claim": "scans"}, "image": "registry.example/cuda:1"}]);
+    for (device, told) in [(None, "cpu"), (Some("Cpu"), "cpu"), (Some("Cuda"), "cuda")] {
+        let mut changes =
+            vec![("/spec/embedder/nodePool", json!({"gpu": {}})), ("/spec/imports", import.clone())];
+        changes.extend(device.map(|device| ("/spec/embedding/device", json!(device))));
         let objects = objects(&changes, &Surroundings { training: Some(1), ..Surroundings::default() });
         for (kind, name) in [("Deployment", "radiology-embedder"), ("Job", "radiology-import-trauma")] {
-            assert_eq!(variable(find(&objects, kind, name), "MEDINDEX_DEVICE"), device, "{name} on {pool}");
+            assert_eq!(variable(find(&objects, kind, name), "MEDINDEX_DEVICE"), told, "{name}");
         }
         for (kind, name) in [("Deployment", "radiology-gateway"), ("Job", "radiology-train-1")] {
             assert!(variable_if_any(find(&objects, kind, name), "MEDINDEX_DEVICE").is_none(), "{name}");
         }
+        let job = find(&objects, "Job", "radiology-import-trauma");
+        assert_eq!(job["spec"]["template"]["spec"]["containers"][0]["image"], "registry.example/cuda:1");
     }
-}
-
-#[test]
-fn a_pool_of_gpus_can_be_held_by_models_that_compute_on_processors() {
-    let import =
-        json!([{"name": "trauma", "source": {"claim": "scans"}, "image": "registry.example/cuda:1"}]);
-    let changes = [
-        ("/spec/embedder/nodePool", json!({"gpu": {}})),
-        ("/spec/embedding/device", json!("Cpu")),
-        ("/spec/imports", import),
-    ];
-    let objects = objects(&changes, &Surroundings::default());
-    assert_eq!(variable(find(&objects, "Deployment", "radiology-embedder"), "MEDINDEX_DEVICE"), "cpu");
-    let job = find(&objects, "Job", "radiology-import-trauma");
-    assert_eq!(job["spec"]["template"]["spec"]["containers"][0]["image"], "registry.example/cuda:1");
-    assert_eq!(variable(job, "MEDINDEX_DEVICE"), "cpu");
 }
 
 #[test]

@@ -23,15 +23,16 @@ pub struct EmbeddingSpec {
     #[serde(default = "default_batch")]
     #[schemars(range(min = 1, max = 256))]
     pub batch: i32,
-    /// Where the model computes, in embedders and importers alike; when left out, by CUDA where the embedders' pool asks for GPUs of NVIDIA's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub device: Option<ComputeDevice>,
+    /// Where the model computes, in embedders and importers alike. `Cuda` wants images with an ONNX Runtime for it, and a node pool with GPUs.
+    #[serde(default)]
+    pub device: ComputeDevice,
 }
 
 /// Where a model computes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ComputeDevice {
     /// On processors.
+    #[default]
     Cpu,
     /// On the first GPU of the container, by CUDA; the images need an ONNX Runtime for it.
     Cuda,

@@ -197,15 +197,9 @@ pub(super) fn model(index: &ValidatedIndex) -> (Volume, VolumeMount) {
     (volume, mount)
 }
 
-/// Has the model compute where the resource says, else on the GPUs of the embedders' pool. Those of other makers than NVIDIA are left alone: the
-/// programs know CUDA only.
+/// Has the model compute where the resource says.
 pub(super) fn device(index: &ValidatedIndex) -> EnvVar {
-    let gpu = index.spec.embedder.workload.node_pool.gpu.as_ref();
-    let by_pool = || match gpu {
-        Some(gpu) if gpu.resource().starts_with("nvidia.com/") => ComputeDevice::Cuda,
-        _ => ComputeDevice::Cpu,
-    };
-    let device = match index.spec.embedding.device.unwrap_or_else(by_pool) {
+    let device = match index.spec.embedding.device {
         ComputeDevice::Cpu => "cpu",
         ComputeDevice::Cuda => "cuda",
     };

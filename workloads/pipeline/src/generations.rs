@@ -175,17 +175,17 @@ pub(crate) fn event(core: &Core, action: Action, generation: u64) -> Event {
     Event::new(core, action, format!("generation {generation}"), outcome::DONE)
 }
 
-/// Makes the generation before active again; returns its number, 0 for exact search. Whoever says which one it has to be can ask again and again:
-/// when it is active nothing is done.
-pub(crate) async fn roll_back(core: &Core, to: Option<u64>) -> Result<u64, GenerationError> {
+/// Makes the generation before active again; returns its number, 0 for exact search, and whether that changed anything: whoever says which one it
+/// has to be can ask again and again, and when it is active nothing is done.
+pub(crate) async fn roll_back(core: &Core, to: Option<u64>) -> Result<(u64, bool), GenerationError> {
     let Some(GenerationPointer { active, previous: Some(previous), .. }) = pointer(core).await? else {
         return Err(GenerationError::RollBack);
     };
     if let Some(wanted) = step_back(active, previous, to)? {
-        return Ok(wanted);
+        return Ok((wanted, false));
     }
     point(core, GenerationPointer { active: previous, previous: Some(active), since_ms: now_ms() }).await?;
-    Ok(previous)
+    Ok((previous, true))
 }
 
 /// The generation asked for if it is active already; an error if it is neither that nor the one before.

@@ -190,7 +190,11 @@ impl Pipeline {
             Some(shard) => train::roll_back(shard, to).await,
             None => generations::roll_back(&self.context, to).await.map_err(TrainError::from),
         };
-        train::record_roll_back(&self.context, &outcome).await;
+        let changed = !matches!(outcome, Ok((_, false)));
+        let outcome = outcome.map(|(generation, _)| generation);
+        if changed {
+            train::record_roll_back(&self.context, &outcome).await;
+        }
         outcome
     }
 

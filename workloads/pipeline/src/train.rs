@@ -286,8 +286,8 @@ async fn measure(index: &Arc<Index>, generation: u64, held_out: Matrix) -> Resul
     .await
 }
 
-/// Goes back to the generation before; returns the one that answers then, 0 for exact search.
-pub(crate) async fn roll_back(shard: &Arc<Shard>, to: Option<u64>) -> Result<u64, TrainError> {
+/// Goes back to the generation before; returns the one that answers then, 0 for exact search, and whether that changed anything.
+pub(crate) async fn roll_back(shard: &Arc<Shard>, to: Option<u64>) -> Result<(u64, bool), TrainError> {
     let _running = shard.training.try_lock().map_err(|_| TrainError::Start)?;
     let status = shard.index.status();
     if status.generation == 0 && status.previous_generation.is_none() {
@@ -295,9 +295,9 @@ pub(crate) async fn roll_back(shard: &Arc<Shard>, to: Option<u64>) -> Result<u64
     }
     let previous = status.previous_generation.unwrap_or(0);
     if let Some(wanted) = step_back(status.generation, previous, to)? {
-        return Ok(wanted);
+        return Ok((wanted, false));
     }
-    blocking(&shard.index, Index::rollback).await
+    Ok((blocking(&shard.index, Index::rollback).await?, true))
 }
 
 /// Records how a training ended.
