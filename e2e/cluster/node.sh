@@ -101,6 +101,8 @@ containerRuntimeEndpoint: unix://$place/run/containerd.sock
 clusterDNS: ["$DNS"]
 clusterDomain: cluster.local
 evictionHard: {memory.available: "200Mi", nodefs.available: "2%", imagefs.available: "2%"}
+# Never: images are loaded, not pulled, so one that a full disk costs would not come back.
+imageGCHighThresholdPercent: 100
 address: $(address "$node")
 # Of its own: a kubelet removes the logs of pods that it does not know.
 podLogsDir: $place/pods

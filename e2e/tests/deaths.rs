@@ -32,14 +32,11 @@ fn is_made(call: &str) -> bool {
     let (verb, what) = call.split_once(' ').unwrap_or((call, ""));
     let only_listed =
         elsewhere.contains(&what) && !(verb == "list" || verb == "watch" && what.starts_with("horizontal"));
-    // A first lease is made; the operator that comes next finds it.
     let never = [
         "index_status",
         "roll_back",
         "patch events",
         "get medicalimageindexes",
-        "get leases",
-        "create leases",
         "delete_topics",
         "delete_tables",
     ];

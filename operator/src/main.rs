@@ -11,7 +11,7 @@ use medindex_operator::definition::definition_yaml;
 use medindex_operator::external::network::NetworkBackends;
 use medindex_operator::plan::plan;
 use medindex_operator::program::arguments::{Arguments, Command};
-use medindex_operator::program::{calls, log, run};
+use medindex_operator::program::{calls, run};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -28,8 +28,8 @@ async fn main() -> ExitCode {
                 .map_err(Into::into)
                 .and_then(|lines| print(&(lines.join("\n") + "\n")))
         }
-        Command::Run(arguments) => match log::start(&arguments.log) {
-            Ok(level) => run(arguments, level, Arc::new(NetworkBackends)).await.map_err(Into::into),
+        Command::Run(arguments) => match medindex_logging::start(arguments.log_options()) {
+            Ok(log) => run(arguments, log.level(), Arc::new(NetworkBackends)).await.map_err(Into::into),
             Err(error) => Err(error.into()),
         },
     };

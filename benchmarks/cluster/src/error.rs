@@ -7,8 +7,8 @@ use medindex_backends::{CacheError, CatalogError, Fault, ImageStoreError, QueueE
 use medindex_embedding::{EmbedError, ManifestError, ModelError, RuntimeError};
 use medindex_index::IndexError;
 use medindex_index::quantizer::QuantizerError;
+use medindex_logging::LogError;
 use medindex_operator::program::ProgramError;
-use medindex_operator::program::log::LogError;
 use medindex_pipeline::{BackendError, IngestError, ReadError, RecogniseError, SearchError, SettingsError};
 use medindex_rpc::serving::ServeError;
 use medindex_testbed::TestbedError;

@@ -114,7 +114,11 @@ pub(super) fn trigger_authentication(index: &ValidatedIndex) -> Option<Value> {
 }
 
 /// KEDA's autoscaler of embedders, on the uploads that wait. The topic is named, so that a group that has not committed yet is seen too.
-pub(super) fn scaled_object(index: &ValidatedIndex, wanted: &Autoscaling) -> Value {
+pub(super) fn scaled_object(
+    index: &ValidatedIndex,
+    wanted: &Autoscaling,
+    authentication: Option<&Value>,
+) -> Value {
     let kafka = &index.spec.kafka;
     let mut trigger = json!({
         "type": "kafka",
@@ -132,7 +136,7 @@ pub(super) fn scaled_object(index: &ValidatedIndex, wanted: &Autoscaling) -> Val
     if kafka.tls.is_some() {
         trigger["metadata"]["tls"] = json!("enable");
     }
-    if let Some(authentication) = trigger_authentication(index) {
+    if let Some(authentication) = authentication {
         trigger["authenticationRef"] = json!({"name": authentication["metadata"]["name"]});
     }
     json!({

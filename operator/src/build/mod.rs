@@ -104,8 +104,10 @@ fn add_edges(
     }
     if let Some(wanted) = index.spec.embedder.autoscaling.as_ref().filter(|_| !index.spec.suspend) {
         if surroundings.scaled_objects {
-            objects.0.extend(edge::trigger_authentication(index));
-            objects.0.push(edge::scaled_object(index, wanted));
+            let authentication = edge::trigger_authentication(index);
+            let scaled = edge::scaled_object(index, wanted, authentication.as_ref());
+            objects.0.extend(authentication);
+            objects.0.push(scaled);
         } else {
             objects.add(&edge::horizontal_autoscaler(index, Component::Embedder, wanted))?;
         }

@@ -34,21 +34,19 @@ pub(super) fn embedder(
 ) -> Deployment {
     let (volume, mount) = model(index);
     let spec = &index.spec.embedder;
-    let variables = vec![
-        variable("LISTEN", format!("0.0.0.0:{EMBEDDER_PORT}")),
-        variable("MODEL_BATCH", index.spec.embedding.batch.to_string()),
-        device(index),
-    ];
     let program = Program {
-        variables,
+        variables: vec![
+            variable("LISTEN", format!("0.0.0.0:{EMBEDDER_PORT}")),
+            variable("MODEL_BATCH", index.spec.embedding.batch.to_string()),
+            device(index),
+        ],
         ports: vec![("grpc", EMBEDDER_PORT)],
         volumes: vec![volume],
         mounts: vec![mount],
         serves: true,
     };
-    let undecided = surroundings.replicas.get(&Component::Embedder).copied();
-    let wanted = if spec.autoscaling.is_some() { undecided } else { Some(spec.replicas) };
-    let replicas = replicas(index, wanted);
+    let fixed = spec.autoscaling.is_none().then_some(spec.replicas);
+    let replicas = replicas(index, surroundings, Component::Embedder, fixed);
     let pods = template(index, Component::Embedder, &spec.workload, settings, program);
     deployment(index, Component::Embedder, replicas, pods)
 }
@@ -70,9 +68,8 @@ pub(super) fn gateway(
     variables.push(variable("ALLOW_HOST", hosts.join(",")));
     let program =
         Program { variables, ports: vec![("http", GATEWAY_PORT)], serves: true, ..Program::default() };
-    let undecided = surroundings.replicas.get(&Component::Gateway).copied();
-    let wanted = if spec.autoscaling.is_some() { undecided } else { Some(spec.replicas) };
-    let replicas = replicas(index, wanted);
+    let fixed = spec.autoscaling.is_none().then_some(spec.replicas);
+    let replicas = replicas(index, surroundings, Component::Gateway, fixed);
     let pods = template(index, Component::Gateway, &spec.workload, settings, program);
     deployment(index, Component::Gateway, replicas, pods)
 }
@@ -205,9 +202,17 @@ pub(crate) fn gateway_host(index: &ValidatedIndex) -> String {
     format!("{}.{}.svc", object_name(&index.name, Component::Gateway), index.namespace)
 }
 
-/// None while the index is suspended, else as many as are `wanted`: `None` where an autoscaler has decided.
-fn replicas(index: &ValidatedIndex, wanted: Option<i32>) -> Option<i32> {
-    if index.spec.suspend { Some(0) } else { wanted }
+/// No pods while the index is suspended; else the `fixed` number, or under an autoscaler what is held until it decides: `None` once it has.
+fn replicas(
+    index: &ValidatedIndex,
+    surroundings: &Surroundings,
+    component: Component,
+    fixed: Option<i32>,
+) -> Option<i32> {
+    if index.spec.suspend {
+        return Some(0);
+    }
+    fixed.or_else(|| surroundings.replicas.get(&component).copied())
 }
 
 fn deployment(

@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use medindex_logging::{LogFormat, LogOptions};
 
 use super::calls::AbortAt;
+use crate::names::MANAGER;
 use crate::release::Release;
 
 /// The operator of MedIndex: makes and keeps what MedicalImageIndex resources ask for.
@@ -72,12 +74,28 @@ pub struct RunArguments {
     /// Log level (off, error, warn, info, debug, trace) or filter directives; `PUT /log` changes it while it runs.
     #[arg(long, env = "MEDINDEX_LOG", default_value = "info")]
     pub log: String,
+    /// Where traces of reconciles and their calls are sent, OTLP over gRPC, such as `http://collector:4317`; none are sent without it.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
     /// For tests: end at once, as if killed, before or after a call, such as `after:patch deployments`.
     #[arg(long, env = "MEDINDEX_ABORT_AT", hide = true)]
     pub abort_at: Option<AbortAt>,
     /// Images.
     #[command(flatten)]
     pub images: ImageArguments,
+}
+
+impl RunArguments {
+    /// The log and the traces that they ask for.
+    pub fn log_options(&self) -> LogOptions<'_> {
+        LogOptions {
+            program: MANAGER,
+            instance: self.identity.clone().unwrap_or_else(|| MANAGER.to_owned()),
+            level: &self.log,
+            format: LogFormat::Json,
+            otlp_endpoint: self.otlp_endpoint.as_deref(),
+        }
+    }
 }
 
 /// Settings of `plan`.

@@ -14,14 +14,13 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http::{Method, Request, Response};
 use kube::client::Body;
-use tower::{Layer, Service};
+use tower::{BoxError, Layer, Service};
+use tracing::{Instrument as _, Span};
 
 use super::metrics::Metrics;
 use crate::external::ExternalError;
 use crate::external::told::Observer;
 use crate::reconcile::objects::KINDS;
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A request other than a watch is given up after this.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(15);
@@ -154,7 +153,7 @@ impl Observer for Calls {
         work: impl Future<Output = Result<T, ExternalError>> + Send,
     ) -> Result<T, ExternalError> {
         self.reach(Moment::Before, call);
-        let outcome = work.await;
+        let outcome = work.instrument(span(call)).await;
         self.reach(Moment::After, call);
         self.metrics.call(call, outcome.is_ok());
         outcome
@@ -204,7 +203,7 @@ where
             let outcome = if call.starts_with("watch ") {
                 work.await.map_err(Into::into)
             } else {
-                answered(work).await
+                answered(work).instrument(span(&call)).await
             };
             calls.reach(Moment::After, &call);
             calls.metrics.api_call(call, outcome.as_ref().ok().map(|answer| answer.status().as_u16()));
@@ -212,6 +211,11 @@ where
         }
         .boxed()
     }
+}
+
+/// The span of a call in the trace of the reconcile that makes it; calls of the lease belong to none.
+fn span(call: &str) -> Span {
+    if Span::current().is_none() { Span::none() } else { tracing::info_span!("call", otel.name = call) }
 }
 
 /// Waits for an answer, longer than [`crate::reconcile::call::bounded`] does, whose error says more.
@@ -283,6 +287,14 @@ mod tests {
             let (path, query) = target.split_once('?').unwrap_or((target, ""));
             assert_eq!(name(&method, path, query), wanted, "{target}");
         }
+    }
+
+    #[test]
+    fn a_call_is_a_span_of_the_reconcile_that_makes_it_and_others_are_none() {
+        tracing::subscriber::with_default(tracing_subscriber::registry(), || {
+            assert!(span("patch leases").is_none());
+            tracing::info_span!("reconcile").in_scope(|| assert!(!span("topics").is_none()));
+        });
     }
 
     #[test]

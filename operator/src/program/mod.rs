@@ -9,7 +9,6 @@
 pub mod arguments;
 pub mod backoff;
 pub mod calls;
-pub mod log;
 pub mod metrics;
 mod operation;
 mod watches;
@@ -27,6 +26,7 @@ use kube::runtime::controller::{Action, Config as ControllerConfig};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::{Client, Config, ResourceExt as _};
 use kube_lease_manager::LeaseManagerBuilder;
+use medindex_logging::Level;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -36,7 +36,6 @@ use tracing::Instrument as _;
 use self::arguments::RunArguments;
 use self::backoff::Backoff;
 use self::calls::{CallLayer, Calls};
-use self::log::Level;
 use self::metrics::Metrics;
 use self::operation::Operation;
 use self::watches::Watches;
@@ -309,13 +308,15 @@ async fn reconcile_guarded(resource: Arc<Guarded>, shared: Arc<Shared>) -> Resul
     let key = key(&resource);
     let readable =
         resource.0.as_ref().map(|readable| Arc::new(readable.clone())).map_err(ToString::to_string);
-    let outcome = match readable {
-        Ok(readable) => reconcile(readable, Arc::clone(&shared.context)).await,
-        Err(error) => {
-            let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
-            reconcile_unreadable(&namespace, &name, &error, &shared.context).await
+    let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
+    let span = tracing::info_span!("reconcile", namespace, name);
+    let outcome = async {
+        match readable {
+            Ok(readable) => reconcile(readable, Arc::clone(&shared.context)).await,
+            Err(error) => reconcile_unreadable(&namespace, &name, &error, &shared.context).await,
         }
     };
+    let outcome = outcome.instrument(span).await;
     shared.metrics.reconcile(outcome.is_ok(), begun.elapsed());
     if outcome.is_ok() {
         shared.backoff.succeeded(&key);

@@ -9,10 +9,10 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
+use medindex_logging::Level;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::log::Level;
 use super::metrics::Metrics;
 
 /// What the answers come from.

@@ -4,7 +4,7 @@
 //! are removed; a backend that is away holds the resource back, with a condition and an event that say what to do, until it is there again
 //! or a person sets the annotation `medindex.dev/force-deletion`. Objects in the cluster go with their owner.
 
-use kube::ResourceExt as _;
+use kube::ResourceExt;
 
 use crate::api::{DeletionPolicy, MedicalImageIndex};
 use crate::external::tables::desired_tables;
@@ -26,12 +26,16 @@ pub enum Cleanup {
 
 /// What the resource asks for.
 pub fn wanted(index: &MedicalImageIndex) -> Cleanup {
-    let forced = index.annotations().get(FORCE_DELETION).is_some_and(|value| value == "true");
     match index.spec.deletion_policy {
         DeletionPolicy::Retain => Cleanup::Keep,
-        DeletionPolicy::Delete if forced => Cleanup::Forced,
+        DeletionPolicy::Delete if is_forced(index) => Cleanup::Forced,
         DeletionPolicy::Delete => Cleanup::Remove,
     }
+}
+
+/// Whether a person lets the resource go whatever it leaves behind.
+pub fn is_forced(resource: &impl ResourceExt) -> bool {
+    resource.annotations().get(FORCE_DELETION).is_some_and(|value| value == "true")
 }
 
 /// Removes topics and tables; what is gone already is no error, so a cleanup that was cut off goes on.

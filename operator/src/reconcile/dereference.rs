@@ -7,7 +7,9 @@ use kube::api::{DynamicObject, ListParams};
 use kube::{Api, Client};
 
 use super::call::{CallError, bounded};
+use super::mounts::{self, Stuck};
 use super::objects::{KINDS, Kind, Live, POD_MONITOR, SCALED_OBJECT};
+use super::status::now;
 use crate::api::{SecretKey, TlsSpec};
 use crate::build::{Surroundings, gateway_host};
 use crate::external::{Access, Certificates, KafkaAccess};
@@ -62,6 +64,8 @@ pub struct Dereferenced {
     pub live: Vec<Live>,
     /// Types beyond Kubernetes' own.
     pub surroundings: Surroundings,
+    /// Pods that take long to begin, and what they lack.
+    pub stuck: Stuck,
 }
 
 /// Reads the objects of an index.
@@ -88,6 +92,7 @@ pub async fn dereference(
         found.surroundings.scaled_objects |= kind == SCALED_OBJECT;
         found.live.extend(listed.items.into_iter().map(|object| Live { kind, object }));
     }
+    found.stuck = Box::pin(mounts::stuck(client, namespace, &found.live, &now())).await;
     Ok(found)
 }
 
@@ -96,41 +101,45 @@ fn is_unknown_type(kind: Kind, error: &CallError) -> bool {
     kind.may_be_missing() && matches!(error.code(), Some(404 | 403))
 }
 
-/// Reads what is needed to reach the backends.
+/// Reads what is needed to reach the backends, and looks for what else the pods are given.
 ///
 /// # Errors
 /// [`DereferenceError`].
 pub async fn access(client: &Client, index: &ValidatedIndex) -> Result<Access, DereferenceError> {
-    let kafka = &index.spec.kafka;
-    let mut secrets =
-        Secrets { api: Api::namespaced(client.clone(), &index.namespace), index, read: BTreeMap::new() };
-    let mut access = KafkaAccess { servers: kafka.bootstrap_servers.join(","), ..KafkaAccess::default() };
-    if let Some(secret) = &kafka.login_secret {
-        let path = "spec.kafka.loginSecret";
-        access.login =
-            Some((secrets.text(path, secret, "user").await?, secrets.text(path, secret, "password").await?));
+    let mut secrets = Secrets::of(client, index);
+    let access = secrets.access().await?;
+    secrets.check_mounted().await?;
+    Ok(access)
+}
+
+/// Reads what is needed to reach the backends and no more: nothing else may hold up a deletion.
+///
+/// # Errors
+/// [`DereferenceError`].
+pub async fn access_alone(client: &Client, index: &ValidatedIndex) -> Result<Access, DereferenceError> {
+    Secrets::of(client, index).access().await
+}
+
+/// What the Ingress lacks for TLS, in words. No pod mounts it and nothing else waits for it.
+///
+/// # Errors
+/// [`DereferenceError::Read`].
+pub async fn ingress_lacks(
+    client: &Client,
+    index: &ValidatedIndex,
+) -> Result<Option<String>, DereferenceError> {
+    let ingress = index.spec.gateway.ingress.as_ref();
+    let Some(secret) = ingress.and_then(|ingress| ingress.tls_secret.as_deref()) else { return Ok(None) };
+    let mut secrets = Secrets::of(client, index);
+    for entry in ["tls.crt", "tls.key"] {
+        match secrets.text("spec.gateway.ingress.tlsSecret", secret, entry).await {
+            Err(error) if error.is_users() => {
+                return Ok(Some(format!("{error}; until then the Ingress has no certificate of its own")));
+            }
+            outcome => drop(outcome?),
+        }
     }
-    if let Some(tls) = &kafka.tls {
-        let paths = ["spec.kafka.tls.authorities", "spec.kafka.tls.clientSecret"];
-        access.tls = Some(secrets.certificates(paths, tls).await?);
-    }
-    let mut hbase_tls = None;
-    if let Some(tls) = &index.spec.hbase.tls {
-        let paths = ["spec.hbase.tls.authorities", "spec.hbase.tls.clientSecret"];
-        hbase_tls = Some(secrets.certificates(paths, tls).await?);
-    }
-    // Not read by the operator, but pods that name a missing secret hang without a word: better told here.
-    secrets.text("spec.catalog.loginSecret", &index.spec.catalog.login_secret, "user").await?;
-    secrets.text("spec.catalog.loginSecret", &index.spec.catalog.login_secret, "password").await?;
-    if let Some(secret) = &index.spec.cache.login_secret {
-        secrets.text("spec.cache.loginSecret", secret, "password").await?;
-    }
-    Ok(Access {
-        kafka: access,
-        hbase: index.spec.hbase.thrift2_servers.clone(),
-        hbase_tls,
-        gateway: format!("http://{}", gateway_host(index)),
-    })
+    Ok(None)
 }
 
 /// Secrets of one namespace, each read once.
@@ -140,7 +149,62 @@ struct Secrets<'a> {
     read: BTreeMap<String, Secret>,
 }
 
-impl Secrets<'_> {
+impl<'a> Secrets<'a> {
+    fn of(client: &Client, index: &'a ValidatedIndex) -> Self {
+        Self { api: Api::namespaced(client.clone(), &index.namespace), index, read: BTreeMap::new() }
+    }
+
+    /// How the backends are reached.
+    async fn access(&mut self) -> Result<Access, DereferenceError> {
+        let index = self.index;
+        let kafka = &index.spec.kafka;
+        let mut access = KafkaAccess { servers: kafka.bootstrap_servers.join(","), ..KafkaAccess::default() };
+        if let Some(secret) = &kafka.login_secret {
+            let path = "spec.kafka.loginSecret";
+            access.login =
+                Some((self.text(path, secret, "user").await?, self.text(path, secret, "password").await?));
+        }
+        if let Some(tls) = &kafka.tls {
+            let paths = ["spec.kafka.tls.authorities", "spec.kafka.tls.clientSecret"];
+            access.tls = Some(self.certificates(paths, tls).await?);
+        }
+        let mut hbase_tls = None;
+        if let Some(tls) = &index.spec.hbase.tls {
+            let paths = ["spec.hbase.tls.authorities", "spec.hbase.tls.clientSecret"];
+            hbase_tls = Some(self.certificates(paths, tls).await?);
+        }
+        Ok(Access {
+            kafka: access,
+            hbase: index.spec.hbase.thrift2_servers.clone(),
+            hbase_tls,
+            gateway: format!("http://{}", gateway_host(index)),
+        })
+    }
+
+    /// What the operator itself does not use, but pods that name a missing secret hang without a word: better told here.
+    async fn check_mounted(&mut self) -> Result<(), DereferenceError> {
+        let index = self.index;
+        let (catalog, cache) = (&index.spec.catalog, &index.spec.cache);
+        for entry in ["user", "password"] {
+            self.text("spec.catalog.loginSecret", &catalog.login_secret, entry).await?;
+        }
+        if let Some(tls) = &catalog.tls {
+            let paths = ["spec.catalog.tls.authorities", "spec.catalog.tls.clientSecret"];
+            self.certificates(paths, tls).await?;
+        }
+        if let Some(secret) = &cache.login_secret {
+            self.text("spec.cache.loginSecret", secret, "password").await?;
+            if cache.login_has_user {
+                self.text("spec.cache.loginSecret", secret, "user").await?;
+            }
+        }
+        if let Some(tls) = &cache.tls {
+            let paths = ["spec.cache.tls.authorities", "spec.cache.tls.clientSecret"];
+            self.certificates(paths, tls).await?;
+        }
+        Ok(())
+    }
+
     /// What a connection needs; `paths` are the fields that name authorities and the client's secret.
     async fn certificates(
         &mut self,

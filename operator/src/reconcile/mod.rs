@@ -22,9 +22,11 @@ pub mod conflicts;
 pub mod dereference;
 pub mod external_state;
 pub mod ignored;
+pub mod mounts;
 mod news;
 pub mod objects;
 pub mod ownership;
+pub mod pod_state;
 pub mod status;
 pub mod training;
 pub mod unreadable;
@@ -152,7 +154,8 @@ async fn bring_about(resource: &MedicalImageIndex, context: &Context) -> Result<
     let access = match dereference::access(&context.client, &index).await {
         Ok(access) => access,
         Err(error) if error.is_users() => {
-            return refuse(resource, context, "SecretMissing", error.to_string()).await;
+            let message = format!("{error}; it is looked for again within a minute");
+            return refuse(resource, context, "SecretMissing", message).await;
         }
         Err(error) => return Err(error.into()),
     };
@@ -180,6 +183,7 @@ async fn bring_about(resource: &MedicalImageIndex, context: &Context) -> Result<
         !applied.written.is_empty() || !(paused || topics.done.is_empty() && tables.done.is_empty());
     let mut findings = conclude(&index, &found, told.as_ref(), topics, tables, changed);
     findings.stalled = findings.stalled.or_else(|| ignored_fields(&applied));
+    findings.degraded.extend(dereference::ingress_lacks(&context.client, &index).await?);
     let next = if findings.changed || !is_settled(&findings) { SOON } else { PERIOD };
     let new = status::status(resource, &index, &findings, &found.live, told.as_ref());
     announce(context, resource, &new).await;
@@ -252,7 +256,7 @@ fn conclude(
     tables: Corrected,
     changed: bool,
 ) -> Findings {
-    let live = &found.live;
+    let (live, stuck) = (&found.live, &found.stuck);
     let digest = index.spec.embedding.digest.as_deref();
     let other_model = told.zip(digest).filter(|(told, digest)| told.model_digest != *digest).map(|(told, digest)| {
         let message = format!(
@@ -263,13 +267,14 @@ fn conclude(
     });
     let mut degraded = topics.degraded;
     degraded.extend(tables.degraded);
+    degraded.extend(workload_state::jobs(index, live, stuck));
     Findings {
         topics: topics.part,
         tables: tables.part,
         quantizer: training::part(index, told, live),
-        embedder: workload_state::part(index, Component::Embedder, live),
-        search: workload_state::part(index, Component::Search, live),
-        gateway: workload_state::part(index, Component::Gateway, live),
+        embedder: workload_state::part(index, Component::Embedder, live, stuck),
+        search: workload_state::part(index, Component::Search, live, stuck),
+        gateway: workload_state::part(index, Component::Gateway, live, stuck),
         stalled: topics.stalled.or(tables.stalled).or(other_model),
         degraded,
         paused: index.spec.paused,
@@ -349,7 +354,7 @@ async fn clean_up(resource: &MedicalImageIndex, context: &Context) -> Result<Act
 async fn remove(resource: &MedicalImageIndex, context: &Context) -> Result<(), ReconcileError> {
     let index = validate(resource, &context.release)
         .map_err(|errors| ReconcileError::CleanupOf(joined(&errors, "; ")))?;
-    let access = dereference::access(&context.client, &index).await;
+    let access = dereference::access_alone(&context.client, &index).await;
     let access = access.map_err(|error| ReconcileError::CleanupOf(error.to_string()))?;
     cleanup::remove(context.backends.as_ref(), &access, &index).await.map_err(ReconcileError::Cleanup)
 }

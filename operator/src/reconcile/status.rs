@@ -2,8 +2,9 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Patch, PatchParams};
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Api, Client, Resource as _, ResourceExt as _};
+use serde::Serialize;
 use serde_json::json;
 
 use super::call::{CallError, bounded};
@@ -95,9 +96,23 @@ pub async fn write(
     if resource.status.as_ref() == Some(status) {
         return Ok(false);
     }
-    let api: Api<MedicalImageIndex> =
-        Api::namespaced(client.clone(), &resource.namespace().unwrap_or_default());
-    let name = resource.name_any();
+    apply(client, &resource.namespace().unwrap_or_default(), &resource.name_any(), status).await?;
+    Ok(true)
+}
+
+/// Writes a status over what is there.
+///
+/// # Errors
+/// [`StatusError`].
+pub(super) async fn apply(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    status: &impl Serialize,
+) -> Result<(), StatusError> {
+    // Whatever else the resource holds: it need not be one that can be read.
+    let kind = ApiResource::erase::<MedicalImageIndex>(&());
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind);
     // Applied and not merged, so that fields which are no longer set go.
     let patch = Patch::Apply(json!({
         "apiVersion": MedicalImageIndex::api_version(&()),
@@ -106,8 +121,8 @@ pub async fn write(
         "status": status,
     }));
     let parameters = PatchParams::apply(MANAGER).force();
-    bounded(api.patch_status(&name, &parameters, &patch)).await?;
-    Ok(true)
+    bounded(api.patch_status(name, &parameters, &patch)).await?;
+    Ok(())
 }
 
 /// Whole seconds, as the API server keeps them.

@@ -48,7 +48,7 @@ pub fn wanted(index: &ValidatedIndex, status: Option<&IndexStatus>, live: &[Live
     }
     let due = status.is_some_and(|status| is_due(&index.spec.quantizer, status));
     match newest {
-        // One at a time; one that failed waits for a person, or for the index to have grown further.
+        // One at a time; after one that failed a person has to look.
         Some((generation, job)) if job_state(job) == JobState::Running => Some(generation),
         Some((generation, job)) if due && job_state(job) == JobState::Complete => Some(generation + 1),
         Some((generation, _)) => Some(generation),

@@ -13,10 +13,9 @@ use super::apply::ApplyError;
 use super::call::bounded;
 use super::conditions::{Findings, conditions};
 use super::news::publish_about;
-use super::status::{StatusError, now};
-use super::{Context, PERIOD, ReconcileError, dereference, jittered};
+use super::{Context, PERIOD, ReconcileError, cleanup, dereference, jittered, status};
 use crate::api::MedicalImageIndex;
-use crate::names::{FINALIZER, FORCE_DELETION, MANAGER};
+use crate::names::{FINALIZER, FORCE_DELETION};
 
 /// Tells in the resource why it cannot be read, or lets it go.
 ///
@@ -51,14 +50,13 @@ pub async fn reconcile_unreadable(
         )
     };
     let message = format!("the resource cannot be read: {error}; {remedy}");
-    tell(&api, &resource, context, (reason, message)).await?;
+    tell(&resource, context, (reason, message)).await?;
     Ok(Action::requeue(jittered(PERIOD)))
 }
 
 /// Whether nothing outside Kubernetes has to be removed with it. A policy that cannot be read is none: Retain.
 fn is_let_go(resource: &DynamicObject) -> bool {
-    let forced = resource.annotations().get(FORCE_DELETION).is_some_and(|value| value == "true");
-    forced || resource.data["spec"]["deletionPolicy"] != "Delete"
+    cleanup::is_forced(resource) || resource.data["spec"]["deletionPolicy"] != "Delete"
 }
 
 /// Takes the finalizer off.
@@ -79,7 +77,6 @@ async fn release(api: &Api<DynamicObject>, resource: &DynamicObject) -> Result<(
 
 /// Writes the conditions and an event, if they are news.
 async fn tell(
-    api: &Api<DynamicObject>,
     resource: &DynamicObject,
     context: &Context,
     stalled: (&'static str, String),
@@ -90,22 +87,14 @@ async fn tell(
     let findings =
         Findings { stalled: Some(stalled), ..Findings::unknown(reason, "not looked at: see Stalled") };
     let generation = resource.metadata.generation;
-    let mut status = if before.is_object() { before.clone() } else { json!({}) };
-    status["conditions"] = json!(conditions(&findings, &known, generation, &now()));
-    status["observedGeneration"] = json!(generation);
-    if status == *before {
+    let mut new = if before.is_object() { before.clone() } else { json!({}) };
+    new["conditions"] = json!(conditions(&findings, &known, generation, &status::now()));
+    new["observedGeneration"] = json!(generation);
+    if new == *before {
         return Ok(());
     }
     let reference = resource.object_ref(&ApiResource::erase::<MedicalImageIndex>(&()));
     publish_about(context, &reference, reason, &message, true).await;
-    let name = resource.name_any();
-    let patch = Patch::Apply(json!({
-        "apiVersion": MedicalImageIndex::api_version(&()),
-        "kind": MedicalImageIndex::kind(&()),
-        "metadata": {"name": name},
-        "status": status,
-    }));
-    let parameters = PatchParams::apply(MANAGER).force();
-    bounded(api.patch_status(&name, &parameters, &patch)).await.map_err(StatusError::from)?;
-    Ok(())
+    let namespace = resource.namespace().unwrap_or_default();
+    Ok(status::apply(&context.client, &namespace, &resource.name_any(), &new).await?)
 }

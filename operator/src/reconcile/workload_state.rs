@@ -1,12 +1,17 @@
-//! How the pods of a component are, and if they are not well, why: what a person would find with `kubectl describe`. Pure.
+//! How the pods of a component are, and if they are not well, why. Pure.
 
 use serde_json::Value;
 
 use super::conditions::Part;
+use super::mounts::Stuck;
 use super::objects::Live;
+use super::pod_state::{self, Trouble};
 use crate::api::WorkloadReplicas;
 use crate::names::{Component, object_name, selector_labels, selector_text};
 use crate::validate::ValidatedIndex;
+
+/// So many pods of trainings and imports are told of: a condition has room for 32 KiB.
+const TOLD_JOBS: usize = 8;
 
 /// The pods of a component in numbers, for the status.
 pub fn replicas(index: &ValidatedIndex, component: Component, live: &[Live]) -> WorkloadReplicas {
@@ -21,8 +26,8 @@ pub fn replicas(index: &ValidatedIndex, component: Component, live: &[Live]) -> 
     }
 }
 
-/// Whether a component has as many ready pods as it shall, all of them of the newest template.
-pub fn part(index: &ValidatedIndex, component: Component, live: &[Live]) -> Part {
+/// Whether a component has as many ready pods as it shall, all of them of the newest template; `stuck` is what the pods lack that take long.
+pub fn part(index: &ValidatedIndex, component: Component, live: &[Live], stuck: &Stuck) -> Part {
     let Some(workload) = workload(index, component, live) else {
         return Part::not_ready("NotCreated", format!("the {component} is not created yet"));
     };
@@ -30,21 +35,32 @@ pub fn part(index: &ValidatedIndex, component: Component, live: &[Live]) -> Part
     let number = |pointer: &str| json.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
     let wanted = json.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
     let (ready, updated) = (number("/status/readyReplicas"), number("/status/updatedReplicas"));
+    // A single pod of older settings is ready, and as many as are wanted, while its successor does not begin.
+    let older = number("/status/replicas") - updated;
     if number("/status/observedGeneration") < number("/metadata/generation") {
         return Part::not_ready("Progressing", format!("the {component} was just changed"));
     }
-    if ready >= wanted && updated >= wanted {
+    if ready >= wanted && updated >= wanted && older <= 0 {
         return Part::ready("PodsReady", format!("{ready} of {wanted} pods are ready"));
     }
-    let (reason, trouble) = trouble(index, component, live).unwrap_or(("PodsMissing", String::new()));
-    let trouble = if trouble.is_empty() { trouble } else { format!(": {trouble}") };
-    if ready >= wanted {
-        return Part::not_ready(
-            reason,
-            format!("{updated} of {wanted} pods are of the newest settings{trouble}"),
-        );
+    let how_far = if ready < wanted {
+        format!("{ready} of {wanted} pods are ready")
+    } else if updated < wanted {
+        format!("{updated} of {wanted} pods are of the newest settings")
+    } else {
+        format!("{ready} of {wanted} pods are ready, and {older} of older settings still there")
+    };
+    match troubles(index, component, live, stuck).next() {
+        Some((reason, trouble)) => Part::not_ready(reason, format!("{how_far}: {trouble}")),
+        None => Part::not_ready("PodsMissing", how_far),
     }
-    Part::not_ready(reason, format!("{ready} of {wanted} pods are ready{trouble}"))
+}
+
+/// Why pods of trainings and imports do not begin, each in words that name it. The index answers without them.
+pub fn jobs(index: &ValidatedIndex, live: &[Live], stuck: &Stuck) -> Vec<String> {
+    let components = [Component::Trainer, Component::Importer];
+    let troubles = components.into_iter().flat_map(|component| troubles(index, component, live, stuck));
+    troubles.take(TOLD_JOBS).map(|(reason, trouble)| format!("{reason}: {trouble}")).collect()
 }
 
 /// The object that has a component's pods.
@@ -54,45 +70,122 @@ pub fn workload<'a>(index: &ValidatedIndex, component: Component, live: &'a [Liv
     live.iter().find(|live| live.kind.kind == kind && live.name() == name)
 }
 
-/// Why the first pod that is not ready is not: scheduling, images, containers.
-fn trouble(index: &ValidatedIndex, component: Component, live: &[Live]) -> Option<(&'static str, String)> {
+/// Why pods of a component are not well, pod by pod.
+fn troubles(
+    index: &ValidatedIndex,
+    component: Component,
+    live: &[Live],
+    stuck: &Stuck,
+) -> impl Iterator<Item = Trouble> {
     let labels = selector_labels(&index.name, component);
-    let is_pod_of_it = |live: &&Live| live.kind.kind == "Pod" && live.has_labels(&labels);
-    live.iter().filter(is_pod_of_it).find_map(|pod| pod_trouble(pod.name(), &pod.object.data))
+    let pods = live.iter().filter(move |live| {
+        let is_going = live.object.metadata.deletion_timestamp.is_some();
+        live.kind.kind == "Pod" && live.has_labels(&labels) && !is_going
+    });
+    pods.filter_map(move |pod| pod_state::trouble(component, pod.name(), &pod.object.data, stuck))
 }
 
-fn pod_trouble(name: &str, pod: &Value) -> Option<(&'static str, String)> {
-    for condition in pod["status"]["conditions"].as_array().into_iter().flatten() {
-        if condition["type"] == "PodScheduled" && condition["status"] == "False" {
-            let message = condition["message"].as_str().unwrap_or("no reason given");
-            return Some((
-                "Unschedulable",
-                format!("pod {name} finds no node: {message}; see nodePool, requests and the nodes"),
-            ));
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::MedicalImageIndex;
+    use crate::reconcile::conditions::Truth;
+    use crate::reconcile::objects::Kind;
+    use crate::release::Release;
+    use crate::validate::validate;
+
+    fn index() -> ValidatedIndex {
+        let sample = include_str!("../../../manifests/samples/medicalimageindex.yaml");
+        let mut index: MedicalImageIndex = serde_norway::from_str(sample).unwrap();
+        index.metadata.namespace = Some("imaging".to_owned());
+        let release = Release { image_prefix: String::new(), image_tag: "1".to_owned() };
+        validate(&index, &release).unwrap()
+    }
+
+    fn live(object: Value) -> Live {
+        let kind = Kind::of(&object).unwrap();
+        Live { kind, object: serde_json::from_value(object).unwrap() }
+    }
+
+    fn gateway(replicas: i32, status: &Value) -> Live {
+        let metadata = json!({"name": "radiology-gateway", "generation": 2});
+        let spec = json!({"replicas": replicas});
+        let kind = "Deployment";
+        live(
+            json!({"apiVersion": "apps/v1", "kind": kind, "metadata": metadata, "spec": spec, "status": status}),
+        )
+    }
+
+    fn pod(component: Component, name: &str) -> Live {
+        let labels = selector_labels("radiology", component);
+        let waiting = json!({"reason": "ErrImagePull", "message": "no such host"});
+        let status = json!({"containerStatuses": [{"image": "a:1", "state": {"waiting": waiting}}]});
+        let metadata = json!({"name": name, "labels": labels});
+        live(json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": status}))
+    }
+
+    fn of_gateway(live: &[Live]) -> Part {
+        part(&index(), Component::Gateway, live, &Stuck::new())
+    }
+
+    #[test]
+    fn a_component_is_ready_when_all_its_pods_are_and_all_are_new() {
+        let status = |replicas: i32, ready: i32, updated: i32| {
+            let mut status =
+                json!({"replicas": replicas, "readyReplicas": ready, "updatedReplicas": updated});
+            status["observedGeneration"] = json!(2);
+            status
+        };
+        for (wanted, status, truth, reason, words) in [
+            (2, status(2, 2, 2), Truth::True, "PodsReady", "2 of 2 pods are ready"),
+            (0, status(0, 0, 0), Truth::True, "PodsReady", "0 of 0 pods are ready"),
+            (2, status(2, 1, 2), Truth::False, "PodsMissing", "1 of 2 pods are ready"),
+            (2, status(3, 2, 1), Truth::False, "PodsMissing", "1 of 2 pods are of the newest settings"),
+            (1, status(2, 1, 1), Truth::False, "PodsMissing", "1 of older settings still there"),
+            (2, json!({"observedGeneration": 1}), Truth::False, "Progressing", "gateway was just changed"),
+        ] {
+            let part = of_gateway(&[gateway(wanted, &status)]);
+            assert_eq!((part.status, part.reason), (truth, reason), "{}", part.message);
+            assert!(part.message.contains(words), "{}", part.message);
         }
     }
-    for container in pod["status"]["containerStatuses"].as_array().into_iter().flatten() {
-        let waiting = &container["state"]["waiting"];
-        let Some(reason) = waiting["reason"].as_str() else { continue };
-        let message = waiting["message"].as_str().unwrap_or("no message");
-        match reason {
-            "ImagePullBackOff" | "ErrImagePull" | "InvalidImageName" | "ErrImageNeverPull" => {
-                let image = container["image"].as_str().unwrap_or_default();
-                return Some(("ImageUnavailable", format!("pod {name} cannot get image {image}: {message}")));
-            }
-            "CrashLoopBackOff" => {
-                let status = container.pointer("/lastState/terminated/exitCode").and_then(Value::as_i64);
-                let status = status.map_or_else(String::new, |status| format!(" with status {status}"));
-                return Some((
-                    "Crashing",
-                    format!("pod {name} ends{status} as soon as it starts: see kubectl logs {name}"),
-                ));
-            }
-            "CreateContainerConfigError" => {
-                return Some(("MountsMissing", format!("pod {name} cannot start: {message}")));
-            }
-            _ => {}
-        }
+
+    #[test]
+    fn a_component_that_is_not_made_says_so() {
+        let part = of_gateway(&[]);
+        assert_eq!((part.status, part.reason), (Truth::False, "NotCreated"));
+        assert!(part.message.contains("gateway is not created yet"), "{}", part.message);
     }
-    None
+
+    #[test]
+    fn what_keeps_a_component_from_being_ready_is_told_of_its_own_pods_that_stay() {
+        let status =
+            json!({"observedGeneration": 2, "replicas": 2, "readyReplicas": 1, "updatedReplicas": 1});
+        let workload = gateway(1, &status);
+        let part = of_gateway(&[workload.clone(), pod(Component::Gateway, "radiology-gateway-b")]);
+        assert_eq!(part.reason, "ImageUnavailable");
+        assert!(part.message.contains("pod radiology-gateway-b cannot get image a:1"), "{}", part.message);
+        let part = of_gateway(&[workload.clone(), pod(Component::Embedder, "radiology-embedder-b")]);
+        assert_eq!(part.reason, "PodsMissing");
+        let mut going = pod(Component::Gateway, "radiology-gateway-b");
+        going.object.metadata.deletion_timestamp =
+            serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+        assert_eq!(of_gateway(&[workload, going]).reason, "PodsMissing");
+    }
+
+    #[test]
+    fn pods_of_trainings_and_imports_that_do_not_begin_are_told_up_to_a_number() {
+        let importers =
+            (0..64).map(|number| pod(Component::Importer, &format!("radiology-import-{number}-x")));
+        let mut pods: Vec<Live> = importers.collect();
+        pods.push(pod(Component::Trainer, "radiology-train-1-x"));
+        pods.push(pod(Component::Gateway, "radiology-gateway-x"));
+        let told = jobs(&index(), &pods, &Stuck::new());
+        assert_eq!(told.len(), TOLD_JOBS);
+        assert!(told[0].starts_with("ImageUnavailable: pod radiology-train-1-x cannot get"), "{told:?}");
+        assert!(told[1].starts_with("ImageUnavailable: pod radiology-import-0-x cannot get"), "{told:?}");
+        assert!(!told.iter().any(|told| told.contains("gateway")), "{told:?}");
+    }
 }

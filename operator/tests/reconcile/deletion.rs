@@ -73,6 +73,7 @@ async fn deleting_under_delete_waits_for_the_backend_and_can_be_forced() {
     let error = world.reconcile().await.unwrap_err().to_string();
     assert!(error.contains("medindex.dev/force-deletion"), "{error}");
     assert_eq!(world.condition("Stalled").1, "CleanupBlocked");
+    assert_eq!(world.condition("TopicsReady").1, "Deleting");
     let held = world.cluster.get(RESOURCE).unwrap()["metadata"]["finalizers"].clone();
     assert_eq!(held, json!(["medindex.dev/backends"]));
     let forced = World { cluster: FakeCluster::default(), ..World::new() };

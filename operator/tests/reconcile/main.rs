@@ -1,14 +1,18 @@
 //! Whole reconciles against an API server and backends in memory: what is written, what is told, and what happens when something fails.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where its ground gives way")]
 
+mod backends;
 mod cluster;
 mod cut;
 mod deaths;
 mod deletion;
 mod fields;
+mod generations;
 mod managed;
+mod pods;
 #[path = "../sample/mod.rs"]
 mod sample;
+mod secrets;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -33,6 +37,8 @@ use serde_json::{Value, json};
 const RESOURCE: &str = "/apis/medindex.dev/v1alpha1/namespaces/imaging/medicalimageindexes/radiology";
 const GATEWAY: &str = "/apis/apps/v1/namespaces/imaging/deployments/radiology-gateway";
 const SEARCH: &str = "/apis/apps/v1/namespaces/imaging/statefulsets/radiology-search";
+/// The secret that the sample names.
+const CATALOG: &str = "/api/v1/namespaces/imaging/secrets/radiology-catalog";
 
 struct World {
     cluster: FakeCluster,
@@ -66,7 +72,7 @@ impl World {
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "radiology-catalog", "namespace": "imaging"},
             "data": {"user": "bWU=", "password": "c2VjcmV0"},
         });
-        cluster.put("/api/v1/namespaces/imaging/secrets/radiology-catalog", secret);
+        cluster.put(CATALOG, secret);
         Self { cluster, backends: Arc::default(), others: Vec::new(), cut, ignored: Arc::default() }
     }
 
@@ -128,7 +134,12 @@ impl World {
     }
 
     fn condition(&self, name: &str) -> (String, String, String) {
-        let status = self.cluster.get(RESOURCE).unwrap()["status"].clone();
+        self.condition_of(RESOURCE, name)
+    }
+
+    /// Status, reason and message of a condition of the resource at a path.
+    fn condition_of(&self, path: &str, name: &str) -> (String, String, String) {
+        let status = self.cluster.get(path).unwrap()["status"].clone();
         let conditions = status["conditions"].as_array().unwrap().clone();
         let found = conditions.into_iter().find(|condition| condition["type"] == name).unwrap();
         let text = |field: &str| found[field].as_str().unwrap().to_owned();
@@ -238,37 +249,6 @@ async fn the_older_of_two_resources_that_claim_the_same_has_it() {
     assert_eq!(reason, "ResourceConflict");
     assert!(message.contains("imaging/older"), "{message}");
     assert!(world.backends.topics().is_empty());
-}
-
-#[tokio::test]
-async fn a_missing_secret_is_named() {
-    let world = World::new();
-    world.cluster.remove("/api/v1/namespaces/imaging/secrets/radiology-catalog");
-    world.settle().await;
-    let (_, reason, message) = world.condition("Stalled");
-    assert_eq!(reason, "SecretMissing");
-    assert!(
-        message.contains("spec.catalog.loginSecret") && message.contains("\"radiology-catalog\""),
-        "{message}"
-    );
-}
-
-#[tokio::test]
-async fn certificates_for_hbase_are_read_and_a_missing_one_is_named() {
-    let world = World::new();
-    world.edit("/spec/hbase/tls", json!({"clientSecret": "radiology-hbase"}));
-    world.settle().await;
-    let (_, reason, message) = world.condition("Stalled");
-    assert_eq!(reason, "SecretMissing");
-    assert!(
-        message.contains("spec.hbase.tls.clientSecret names the Secret \"radiology-hbase\""),
-        "{message}"
-    );
-    let secret =
-        json!({"metadata": {"name": "radiology-hbase"}, "data": {"tls.crt": "YQ==", "tls.key": "Yg=="}});
-    world.cluster.put("/api/v1/namespaces/imaging/secrets/radiology-hbase", secret);
-    world.settle().await;
-    assert_eq!(world.condition("TableReady").0, "True");
 }
 
 #[tokio::test]

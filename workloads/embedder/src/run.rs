@@ -6,7 +6,7 @@ use medindex_pipeline::{Core, EmbedWorker, Embedding, PublishedQuantizer, Settin
 use medindex_rpc::embed_server::EmbedService;
 use medindex_rpc::serving::{ServeError, serve};
 use medindex_runtime::connect::{ConnectError, connect};
-use medindex_runtime::logging::LoggingError;
+use medindex_runtime::logging::LogError;
 use medindex_runtime::model::StartModelError;
 use medindex_runtime::operation::{ListenError, OperationServer, Readiness};
 use medindex_runtime::shutdown::{IN_FLIGHT_WITHIN, end_tasks, serve_and_end, stop_on_signals};
@@ -22,7 +22,7 @@ use crate::metrics::Metrics;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
     #[error(transparent)]
-    StartLog(#[from] LoggingError),
+    StartLog(#[from] LogError),
     #[error("cannot listen to signals: {0}")]
     ListenSignals(std::io::Error),
     #[error(transparent)]
@@ -47,7 +47,7 @@ impl RunError {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), RunError> {
-    let _traces = medindex_runtime::logging::start("medindex-embedder", &arguments.operation)?;
+    let _log = medindex_runtime::logging::start("medindex-embedder", &arguments.operation)?;
     let readiness = Readiness::default();
     let stop = stop_on_signals(&readiness).map_err(RunError::ListenSignals)?;
     let mut registry = Registry::default();

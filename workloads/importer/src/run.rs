@@ -9,7 +9,7 @@ use medindex_pipeline::{
     PublishedQuantizer, SettingsError, register_model,
 };
 use medindex_runtime::connect::{ConnectError, connect};
-use medindex_runtime::logging::LoggingError;
+use medindex_runtime::logging::LogError;
 use medindex_runtime::model::StartModelError;
 use medindex_runtime::operation::{ListenError, OperationServer, Readiness};
 use medindex_runtime::shutdown::{end_tasks, stop_on_signals};
@@ -34,7 +34,7 @@ const INTERRUPTED: u8 = 130;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
     #[error(transparent)]
-    StartLog(#[from] LoggingError),
+    StartLog(#[from] LogError),
     #[error("cannot listen to signals: {0}")]
     ListenSignals(io::Error),
     #[error(transparent)]
@@ -101,7 +101,7 @@ impl Outcome {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<Outcome, RunError> {
-    let _traces = medindex_runtime::logging::start("medindex-importer", &arguments.operation)?;
+    let _log = medindex_runtime::logging::start("medindex-importer", &arguments.operation)?;
     let (mut registry, readiness) = (Registry::default(), Readiness::default());
     let stop = stop_on_signals(&readiness).map_err(RunError::ListenSignals)?;
     let metrics = Metrics::register(&mut registry);

@@ -1,5 +1,14 @@
-//! The level of the log, as every program takes it.
+//! The log of every program: its level, and for those of a cluster its form and the traces behind it.
 
+#[cfg(feature = "traces")]
+mod log;
+#[cfg(feature = "traces")]
+mod traces;
+
+#[cfg(feature = "traces")]
+pub use log::{Level, Log, LogError, LogFormat, LogOptions, start};
+#[cfg(feature = "traces")]
+pub use traces::TracesError;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 

@@ -7,7 +7,7 @@ use medindex_backends::queue::{Delivery, Message as QueueMessage};
 use medindex_backends::{Columns, FrameVector, ImageInformation};
 use medindex_index::{Attributes, Change, Entry, EntryKey, IndexError};
 use medindex_proto::identity::{ImageId, RowKey};
-use medindex_proto::message::{Message, MessageError};
+use medindex_proto::message::Message;
 use medindex_proto::messages::{self, ImageIndexed, Indexed, Tombstone, image_indexed, indexed};
 use medindex_proto::names::MAX_MESSAGE_BYTES;
 use tracing::Span;
@@ -15,6 +15,7 @@ use tracing::Span;
 use crate::backend_error::BackendError;
 use crate::catalog_row::index_attributes;
 use crate::core::{Core, now_ms};
+use crate::stray::{StrayError, own_row_key};
 use crate::trace::{carried, go_on};
 
 /// Room for everything in a message that is not a vector.
@@ -99,12 +100,9 @@ fn attributes_of(message: messages::Attributes) -> Attributes {
 /// Why a message of the change log was passed over.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ChangeError {
-    /// It cannot be read.
+    /// It cannot be read, or belongs elsewhere.
     #[error(transparent)]
-    Read(#[from] MessageError),
-    /// Another partition holds its image: a shard that took it would keep it for ever, because its deletion comes there.
-    #[error("its row key {row_key} belongs to partition {own}, and it came in partition {found}")]
-    OtherPartition { row_key: RowKey, own: u32, found: u32 },
+    Stray(#[from] StrayError),
     /// Its vectors come from another model.
     #[error("its vectors come from model {found}, this index holds those of {expected}")]
     OtherModel { found: String, expected: String },
@@ -119,16 +117,11 @@ pub(crate) enum ChangeError {
 /// What a message does to the index, in order, and the span of its trace, to be kept until it is done.
 pub(crate) async fn changes_of(core: &Core, delivery: &Delivery) -> Result<(Vec<Change>, Span), ChangeError> {
     core.clock.look("a message on imageindexed", delivery.published_at_ms);
-    let message = ImageIndexed::read(&delivery.payload)?;
+    let message = ImageIndexed::read(&delivery.payload).map_err(StrayError::from)?;
     core.clock.look("a change", message.at_ms);
     let span = tracing::info_span!("apply change", otel.kind = "consumer", image = message.image_id);
     go_on(&span, &message.trace);
-    let row_key = RowKey::parse(&message.row_key).map_err(identity_error)?;
-    row_key.check(core.partitions).map_err(identity_error)?;
-    if row_key.partition() != delivery.partition {
-        let own = row_key.partition();
-        return Err(ChangeError::OtherPartition { row_key, own, found: delivery.partition });
-    }
+    let row_key = own_row_key(ImageIndexed::KIND, &message.row_key, core.partitions, delivery)?;
     Ok((changes_of_message(core, row_key, message.change).await?, span))
 }
 
@@ -173,15 +166,9 @@ fn check_entries(changes: &[Change], dimension: usize) -> Result<(), ChangeError
 /// The removal that a message asks for, if it asks for one. What cannot be read asks for nothing here.
 pub(crate) fn removal_of(core: &Core, delivery: &Delivery) -> Option<Change> {
     let message = ImageIndexed::read(&delivery.payload).ok()?;
-    let row_key = RowKey::parse(&message.row_key).ok()?;
-    row_key.check(core.partitions).ok()?;
-    let is_own = row_key.partition() == delivery.partition;
+    let row_key = own_row_key(ImageIndexed::KIND, &message.row_key, core.partitions, delivery).ok()?;
     let is_removal = matches!(message.change, Some(image_indexed::Change::Tombstone(_)));
-    (is_own && is_removal).then(|| Change::Remove { id: *row_key.image_id().as_bytes() })
-}
-
-fn identity_error(source: medindex_proto::IdentityError) -> MessageError {
-    MessageError::Identity { kind: "ImageIndexed", source }
+    is_removal.then(|| Change::Remove { id: *row_key.image_id().as_bytes() })
 }
 
 fn halves(bytes: &[u8]) -> Vec<f16> {

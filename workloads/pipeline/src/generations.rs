@@ -78,17 +78,8 @@ pub enum GenerationError {
     #[error("there is no earlier generation to go back to")]
     RollBack,
     /// Another one is the one before.
-    #[error(
-        "generation {wanted} is not the one before: {active} answers, and only {previous} can be gone back to"
-    )]
-    RollBackTo {
-        /// The generation asked for.
-        wanted: u64,
-        /// The one that answers.
-        active: u64,
-        /// The one before it.
-        previous: u64,
-    },
+    #[error(transparent)]
+    RollBackTo(#[from] NotTheOneBefore),
     /// It was trained for another model.
     #[error(
         "generation {generation} was trained on vectors of the model {found}, this index holds those of {expected}: train again, or go back one generation"
@@ -106,12 +97,26 @@ pub enum GenerationError {
     Backend(BackendError),
 }
 
+/// A generation that cannot be gone back to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "generation {wanted} is not the one before: {active} answers, and only {previous} can be gone back to"
+)]
+pub struct NotTheOneBefore {
+    /// The generation asked for.
+    pub wanted: u64,
+    /// The one that answers.
+    pub active: u64,
+    /// The one before it.
+    pub previous: u64,
+}
+
 from_backend!(GenerationError);
 
 impl Classified for GenerationError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::RollBack | Self::RollBackTo { .. } => ErrorKind::Conflict,
+            Self::RollBack | Self::RollBackTo(_) => ErrorKind::Conflict,
             Self::Backend(error) => error.kind(),
             _ => ErrorKind::Internal,
         }
@@ -189,10 +194,10 @@ pub(crate) async fn roll_back(core: &Core, to: Option<u64>) -> Result<(u64, bool
 }
 
 /// The generation asked for if it is active already; an error if it is neither that nor the one before.
-pub(crate) fn step_back(active: u64, previous: u64, to: Option<u64>) -> Result<Option<u64>, GenerationError> {
+pub(crate) fn step_back(active: u64, previous: u64, to: Option<u64>) -> Result<Option<u64>, NotTheOneBefore> {
     match to {
         Some(wanted) if wanted == active => Ok(Some(active)),
-        Some(wanted) if wanted != previous => Err(GenerationError::RollBackTo { wanted, active, previous }),
+        Some(wanted) if wanted != previous => Err(NotTheOneBefore { wanted, active, previous }),
         _ => Ok(None),
     }
 }

@@ -52,6 +52,7 @@ mod shard;
 mod shard_open;
 mod sidecar;
 mod status;
+mod stray;
 mod tasks;
 pub mod trace;
 mod train;
@@ -66,7 +67,7 @@ pub use description::{DescriptionError, IndexDescription, await_description, reg
 pub use embedding::{Embedding, EmbeddingError, Quantizers};
 pub use error::{Classified, ErrorKind};
 pub use folder::{FOLDER_FILE, FOLDER_FORMAT, FolderDescription, FolderError, describe_folder};
-pub use generations::{GenerationError, GenerationPointer, PublishedQuantizer};
+pub use generations::{GenerationError, GenerationPointer, NotTheOneBefore, PublishedQuantizer};
 pub use hot_results::CacheCounts;
 pub use ingest::{
     DirectOptions, EmbedWorker, ImportError, ImportFailure, ImportItem, ImportProgress, ImportSummary,

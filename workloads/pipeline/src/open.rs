@@ -411,7 +411,7 @@ async fn start(
     core.tasks.spawn(read_through::run(Arc::clone(&core)));
     core.tasks.spawn(ingest::sweep::run(Arc::clone(&core), Uploaders::Here(began_ms)));
     core.tasks.spawn(operations::consume(Arc::clone(&core)));
-    core.add_check(UploadLagCheck::default());
+    core.add_check(UploadLagCheck::new(&core.settings));
     core.add_check(IndexLagCheck::new(shard));
     core.add_check(DiskCheck::new(folder));
     core.add_check(StoreDamageCheck::new(store));

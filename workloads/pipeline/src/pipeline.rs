@@ -59,7 +59,7 @@ impl Pipeline {
     pub fn connect(core: Arc<Core>, embedding: Arc<dyn Embedding>, searcher: Arc<dyn Searcher>) -> Self {
         core.tasks.spawn(ingest::sweep::run(Arc::clone(&core), Uploaders::Anywhere));
         core.tasks.spawn(operations::consume(Arc::clone(&core)));
-        core.add_check(UploadLagCheck::default());
+        core.add_check(UploadLagCheck::new(&core.settings));
         core.add_check(MissingShardCheck::new(Arc::clone(&searcher)));
         core.begin();
         let (recognitions, caches) = (SingleFlight::new(), Caches::default());

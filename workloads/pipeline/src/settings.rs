@@ -108,6 +108,8 @@ pub struct Settings {
     pub snapshot_every: u64,
     /// How often causes of alarms are looked for; an alarm that lasts is over when nobody has seen it for three times as long.
     pub alarm_period: Duration,
+    /// How long work may wait while none is done until that is an alarm.
+    pub standstill: Duration,
     /// How often the checksums of all stored vectors are compared; first a minute after the start.
     pub verify_every: Duration,
     /// Training.
@@ -136,6 +138,7 @@ impl Default for Settings {
             cache_bytes: 256 << 20,
             snapshot_every: 4_096,
             alarm_period: Duration::from_secs(5),
+            standstill: Duration::from_mins(1),
             verify_every: Duration::from_hours(24),
             training: TrainingPolicy::default(),
         }

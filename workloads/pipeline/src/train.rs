@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::backend_error::{BackendError, from_backend};
 use crate::core::Core;
 use crate::error::{Classified, ErrorKind};
-use crate::generations::{GenerationError, event, step_back};
+use crate::generations::{GenerationError, NotTheOneBefore, event, step_back};
 use crate::operations::{Action, Event, outcome, stamp};
 use crate::report::TrainingReport;
 use crate::settings::TrainingPolicy;
@@ -65,17 +65,8 @@ pub enum TrainError {
     #[error("there is no earlier generation to go back to")]
     RollBack,
     /// Another one is the one before.
-    #[error(
-        "generation {wanted} is not the one before: {active} answers, and only {previous} can be gone back to"
-    )]
-    RollBackTo {
-        /// The generation asked for.
-        wanted: u64,
-        /// The one that answers.
-        active: u64,
-        /// The one before it.
-        previous: u64,
-    },
+    #[error(transparent)]
+    RollBackTo(#[from] NotTheOneBefore),
     /// This process does not hold the index.
     #[error(
         "this index is trained by its trainer: start the program medindex-trainer, or wait until the operator does"
@@ -101,9 +92,7 @@ impl From<GenerationError> for TrainError {
     fn from(error: GenerationError) -> Self {
         match error {
             GenerationError::RollBack => Self::RollBack,
-            GenerationError::RollBackTo { wanted, active, previous } => {
-                Self::RollBackTo { wanted, active, previous }
-            }
+            GenerationError::RollBackTo(error) => Self::RollBackTo(error),
             GenerationError::Backend(error) => Self::Backend(error),
             error => Self::Publish(Box::new(error)),
         }
@@ -113,7 +102,7 @@ impl From<GenerationError> for TrainError {
 impl Classified for TrainError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Start | Self::Sample { .. } | Self::RollBack | Self::RollBackTo { .. } | Self::Delegate => {
+            Self::Start | Self::Sample { .. } | Self::RollBack | Self::RollBackTo(_) | Self::Delegate => {
                 ErrorKind::Conflict
             }
             Self::Publish(error) => error.kind(),

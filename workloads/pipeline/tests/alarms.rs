@@ -4,17 +4,20 @@
 
 mod support;
 
+use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use medindex_backends::embedded::{EmbeddedStore, MemoryCache, StoreOptions, open_catalog};
 use medindex_backends::queue::{Delivery, Message, Result as QueueResult};
 use medindex_backends::{Catalog, Consumer, Fault, Follower, Positions, Queue, QueueError};
+use medindex_embedding::Embedder;
 use medindex_index::{IndexStatus, SearchRequest};
 use medindex_pipeline::{
-    Alarm, BackendError, Core, Found, ImageId, OperationRequest, Pipeline, Ports, Searcher, Settings,
+    Alarm, BackendError, Core, DiskCheck, EmbedWorker, Found, ImageId, MemoryCheck, OperationRequest,
+    Pipeline, Ports, PublishedQuantizer, Searcher, Settings,
 };
 use medindex_proto::names::{
     TOPIC_DEAD_LETTER, TOPIC_IMAGE_INDEXED, TOPIC_IMAGE_UPLOAD, TOPIC_OPERATION_LOG,
@@ -127,6 +130,9 @@ impl Searcher for Shards {
 /// Several gateways over one set of backends.
 struct House {
     gateways: Vec<Pipeline>,
+    /// Of the first gateway.
+    core: Arc<Core>,
+    embedder: Embedder,
     queue_is_down: Arc<AtomicBool>,
     log_is_blocked: watch::Sender<bool>,
     shards_are_missing: Arc<AtomicBool>,
@@ -136,6 +142,11 @@ struct House {
 
 impl House {
     async fn with_gateways(count: usize) -> Self {
+        Self::with_checks(count, Vec::new()).await
+    }
+
+    /// The first gateway looks for further causes of alarms.
+    async fn with_checks(count: usize, checks: Vec<Box<dyn FnOnce(&Core)>>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = EmbeddedStore::open_with(folder.path(), StoreOptions::default()).await.unwrap();
         for topic in [TOPIC_IMAGE_UPLOAD, TOPIC_IMAGE_INDEXED, TOPIC_DEAD_LETTER, TOPIC_OPERATION_LOG] {
@@ -157,20 +168,35 @@ impl House {
         };
         let catalog = Arc::clone(&ports.catalog);
         let embedder = embedder();
-        let gateway = |number: usize| {
+        let core = |number: usize| {
             let settings = Settings {
                 partitions: PARTITIONS,
                 process: format!("gateway@{number}"),
                 alarm_period: PERIOD,
+                standstill: PERIOD * 2,
                 ..Settings::default()
             };
             let model = embedder.model().manifest().clone();
-            let core = Core::new(settings, PARTITIONS, ports.clone(), model).unwrap();
-            let searcher = Arc::new(Shards { are_missing: Arc::clone(&shards_are_missing) });
-            Pipeline::connect(core, Arc::new(embedder.clone()), searcher)
+            Core::new(settings, PARTITIONS, ports.clone(), model).unwrap()
         };
-        let gateways = (0..count).map(gateway).collect();
-        Self { gateways, queue_is_down, log_is_blocked, shards_are_missing, catalog, _folder: folder }
+        let cores: Vec<Arc<Core>> = (0..count).map(core).collect();
+        checks.into_iter().for_each(|check| check(&cores[0]));
+        let gateway = |core: &Arc<Core>| {
+            let searcher = Arc::new(Shards { are_missing: Arc::clone(&shards_are_missing) });
+            Pipeline::connect(Arc::clone(core), Arc::new(embedder.clone()), searcher)
+        };
+        let gateways = cores.iter().map(gateway).collect();
+        let core = Arc::clone(&cores[0]);
+        Self {
+            gateways,
+            core,
+            embedder,
+            queue_is_down,
+            log_is_blocked,
+            shards_are_missing,
+            catalog,
+            _folder: folder,
+        }
     }
 
     async fn alarms(&self, kind: &str) -> Vec<Alarm> {
@@ -312,5 +338,83 @@ async fn a_search_waits_for_no_log_and_what_the_buffer_does_not_hold_is_counted_
         tokio::task::yield_now().await;
     };
     assert!(counts.dropped < 100, "all but what did not fit is recorded: {counts:?}");
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_that_no_embedder_takes_are_an_alarm_until_one_does() {
+    let house = House::with_gateways(1).await;
+    for seed in 1..=3 {
+        house.gateways[0].accept(pattern(seed)).await.unwrap();
+    }
+    let raised = house.wait_for("upload_lag", true).await;
+    assert!(
+        raised.detail.contains("3 uploads wait") && raised.detail.contains("embedders"),
+        "{}",
+        raised.detail
+    );
+    let core = Arc::clone(&house.core);
+    let quantizers = PublishedQuantizer::follow(Arc::clone(&core)).await;
+    let worker = EmbedWorker { core, embedding: Arc::new(house.embedder.clone()), quantizers };
+    worker.start().await.unwrap();
+    house.wait_for("upload_lag", false).await;
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_near_its_memory_limit_is_an_alarm_until_it_has_less() {
+    static RESIDENT_MIB: AtomicU64 = AtomicU64::new(89);
+    let check = MemoryCheck::new(100 << 20, || RESIDENT_MIB.load(Ordering::Relaxed) << 20);
+    let house = House::with_checks(1, vec![Box::new(|core: &Core| core.add_check(check))]).await;
+    // The backends' alarm comes at the second look: one that comes shows that the others were looked for.
+    house.shards_are_missing.store(true, Ordering::Relaxed);
+    house.wait_for("shard_missing", true).await;
+    assert!(house.alarms("memory_short").await.is_empty(), "not before nine tenths");
+    RESIDENT_MIB.store(91, Ordering::Relaxed);
+    let raised = house.wait_for("memory_short", true).await;
+    assert_eq!(raised.subject, "gateway@0");
+    assert!(raised.detail.contains("91 MiB of memory of at most 100 MiB"), "{}", raised.detail);
+    RESIDENT_MIB.store(79, Ordering::Relaxed);
+    house.wait_for("memory_short", false).await;
+    house.end().await;
+}
+
+/// A small disk of its own; unmounted at the end.
+struct Disk(TempDir);
+
+impl Disk {
+    /// One of 8 MiB; `None` where this process may not mount.
+    fn mount() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(folder.path());
+        mount.output().unwrap().status.success().then(|| Self(folder))
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg(self.0.path()).status();
+        assert!(unmounted.is_ok_and(|status| status.success()), "{} stays mounted", self.0.path().display());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_nearly_full_is_an_alarm_until_there_is_room() {
+    let Some(disk) = Disk::mount() else {
+        return medindex_testbed::say!("NOT CHECKED: disk_short, because only root may mount a small disk");
+    };
+    let check = DiskCheck::new(disk.0.path());
+    let house = House::with_checks(1, vec![Box::new(|core: &Core| core.add_check(check))]).await;
+    let file = disk.0.path().join("index");
+    std::fs::write(&file, vec![1; 7_700 << 10]).unwrap();
+    let raised = house.wait_for("disk_short", true).await;
+    assert!(
+        raised.detail.contains("94 % full") && raised.detail.contains("larger disk"),
+        "{}",
+        raised.detail
+    );
+    std::fs::remove_file(&file).unwrap();
+    house.wait_for("disk_short", false).await;
     house.end().await;
 }

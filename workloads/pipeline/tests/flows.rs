@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use medindex_pipeline::{
-    Classified, DeleteError, ErrorKind, FEWEST_IMAGES, GroupBy, ImageStatus, ImportItem, IngestError, Query,
-    ReadError, Region, SearchError, SearchRequest, TrainError, parse_filter,
+    Classified, DeleteError, ErrorKind, FEWEST_IMAGES, GroupBy, ImageStatus, ImportItem, IngestError,
+    NotTheOneBefore, Query, ReadError, Region, SearchError, SearchRequest, TrainError, parse_filter,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -260,7 +260,7 @@ async fn training_swaps_in_a_generation_that_finds_the_same_and_can_be_taken_bac
     assert_eq!(pipeline.search(request.clone()).await.unwrap().generation, 1);
     assert!(matches!(
         pipeline.roll_back(Some(7)).await,
-        Err(TrainError::RollBackTo { wanted: 7, previous: 0, .. })
+        Err(TrainError::RollBackTo(NotTheOneBefore { wanted: 7, previous: 0, .. }))
     ));
     assert_eq!(pipeline.roll_back(Some(0)).await.unwrap(), 0);
     assert_eq!(pipeline.roll_back(Some(0)).await.unwrap(), 0, "asked for again, it stays there");

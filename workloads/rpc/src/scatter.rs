@@ -1,8 +1,8 @@
 //! Scatter and gather: one question to one replica of every shard, one answer from all.
 //!
 //! The replica with the fewest open questions is asked. When it fails, or takes longer than 95 of 100 of its answers did, or of the next one's,
-//! which could have answered by then, the next one is asked too, and the first answer counts. Guarantee: a query with a living replica of every shard succeeds within the deadline; what no replica answers
-//! for is named in [`Found::missing_partitions`], never left out silently.
+//! which could have answered by then, the next one is asked too, and the first answer counts. Guarantee: a query with a living replica of every
+//! shard succeeds within the deadline; what no replica answers for is named in [`Found::missing_partitions`], never left out silently.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

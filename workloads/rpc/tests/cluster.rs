@@ -32,10 +32,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-use tonic::transport::Server;
 
 const DEADLINE: Duration = Duration::from_mins(2);
 const PARTITIONS: u32 = 9;
@@ -103,19 +101,18 @@ async fn serve_shard(backends: &Backends, model: &Model, number: u32, replica: u
     let folder = backends.subfolder(&format!("shard-{number}-{replica}-of-{shards}"));
     let options = ShardOptions { folder, partitions, memory_limit: None, publish_every: None };
     let shard = Shard::open(Arc::clone(&core), options).await.unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
-    let service = ShardService::new(shard, number, replica).into_server();
-    let until = stop.clone();
-    tokio::spawn(async move {
-        let server = Server::builder().add_service(service);
-        let stopped = async move { until.cancelled().await };
-        tokio::select! {
-            outcome = server.serve_with_incoming(TcpListenerStream::new(listener)) => outcome.unwrap(),
-            () = stopped => {}
-        }
-    });
+    let (address, stop) = listen(Routes::new(ShardService::new(shard, number, replica).into_server())).await;
     Running { address, stop, core }
+}
+
+/// Serves as the programs do, on a free port; calls in flight are cut off when it is told to stop.
+async fn listen(routes: Routes) -> (SocketAddr, CancellationToken) {
+    let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let until = stop.clone();
+    tokio::spawn(async move { serve(address, routes, until, Duration::ZERO).await.unwrap() });
+    wait_for("the server to listen", || async { TcpStream::connect(address).await.is_ok() }).await;
+    (address, stop)
 }
 
 async fn serve_embedder(backends: &Backends, model: &Arc<Model>) -> Running {
@@ -126,17 +123,8 @@ async fn serve_embedder(backends: &Backends, model: &Arc<Model>) -> Running {
         .start()
         .await
         .unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
-    let service = EmbedService::new(embedder, core.model_digest(), "lite").into_server();
-    let until = stop.clone();
-    tokio::spawn(async move {
-        let server = Server::builder().add_service(service);
-        tokio::select! {
-            outcome = server.serve_with_incoming(TcpListenerStream::new(listener)) => outcome.unwrap(),
-            () = until.cancelled() => {}
-        }
-    });
+    let service = EmbedService::new(embedder, core.model_digest(), "lite");
+    let (address, stop) = listen(Routes::new(service.into_server())).await;
     Running { address, stop, core }
 }
 
@@ -286,16 +274,9 @@ async fn an_answer_waits_for_no_delayed_acknowledgement() {
     let (model, manifest) = load_model();
     let backends = Backends::new().await;
     register_model(backends.ports.store.as_ref(), PARTITIONS, &manifest).await.unwrap();
-    let core = backends.core(&model);
-    let folder = backends.subfolder("shard");
-    let partitions = (0..PARTITIONS).collect();
-    let options = ShardOptions { folder, partitions, memory_limit: None, publish_every: None };
-    let shard = Shard::open(Arc::clone(&core), options).await.unwrap();
-    let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let routes = Routes::new(ShardService::new(shard, 0, 0).into_server());
-    let stop = CancellationToken::new();
-    let served = tokio::spawn(serve(address, routes, stop.clone(), Duration::from_secs(10)));
-    let topology = Topology::new(address.to_string().parse().unwrap(), PARTITIONS, core.model_digest());
+    let shard = serve_shard(&backends, &model, 0, 0, 1).await;
+    let core = &shard.core;
+    let topology = Topology::new(shard.address.to_string().parse().unwrap(), PARTITIONS, core.model_digest());
     tokio::spawn(Arc::clone(&topology).run(core.stop().clone()));
     let scatter = Scatter::new(topology, PARTITIONS, core.model_digest(), ScatterOptions::default());
     wait_for("the shard to be ready", || async { scatter.unready().await.is_none() }).await;
@@ -309,9 +290,7 @@ async fn an_answer_waits_for_no_delayed_acknowledgement() {
     }
     times.sort_unstable();
     assert!(times[15] < Duration::from_millis(20), "{times:?}");
-    stop.cancel();
-    core.end().await;
-    served.await.unwrap().unwrap();
+    shard.kill().await;
 }
 
 /// A replica that hangs keeps its connections: nothing fails, it only does not answer.

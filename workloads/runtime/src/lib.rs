@@ -14,7 +14,6 @@ pub mod model;
 pub mod operation;
 pub mod settings_table;
 pub mod shutdown;
-pub mod traces;
 pub mod waiting;
 pub mod watching;
 

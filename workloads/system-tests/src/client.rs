@@ -120,6 +120,13 @@ impl Client {
         response.body_mut().read_to_vec().unwrap()
     }
 
+    /// An image's preview in its usual size: the status, and the PNG or the problem.
+    pub fn preview(&self, id: &str) -> (u16, Vec<u8>) {
+        let mut response =
+            self.agent.get(format!("{}/api/v1/images/{id}/preview.png", self.base)).call().unwrap();
+        (response.status().as_u16(), response.body_mut().read_to_vec().unwrap())
+    }
+
     /// Deletes an image.
     pub fn delete(&self, id: &str) -> Answer {
         answer(self.agent.delete(format!("{}/api/v1/images/{id}", self.base)).call().unwrap()).unwrap()

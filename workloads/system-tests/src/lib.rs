@@ -19,6 +19,7 @@ pub mod pictures;
 pub mod servers;
 pub mod statistics;
 pub mod traces;
+pub mod waiting;
 
 pub use client::Client;
 pub use cluster::{Cluster, Shape};

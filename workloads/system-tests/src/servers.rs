@@ -12,7 +12,7 @@ use medindex_proto::names::{
 };
 use medindex_testbed::TestbedError;
 use medindex_testbed::hbase::{Hbase, ThriftServers};
-use medindex_testbed::kafka::{Kafka, Listener};
+use medindex_testbed::kafka::{Kafka, KafkaOptions as Brokers, Listener};
 use medindex_testbed::mariadb::{MariaDb, MariaDbOptions};
 use medindex_testbed::redis::{Redis, RedisOptions, SENTINEL_SERVICE};
 use medindex_testbed::skipped;
@@ -47,6 +47,14 @@ impl Servers {
         Self::start_over(brokers, Hbase::start).await
     }
 
+    /// Starts all servers, of Kafka one broker, such that programs need TLS for `MariaDB` and Redis, and Redis a login with `password`; Kafka has listeners with TLS too.
+    pub async fn start_secured(password: &str) -> Self {
+        let brokers = Brokers { brokers: 1, secured: true };
+        let mariadb = MariaDbOptions { tls: true, ..MariaDbOptions::default() };
+        let redis = RedisOptions { tls: true, password: Some(password.to_owned()) };
+        Self::start_as(&brokers, mariadb, redis, Hbase::start).await
+    }
+
     /// Waits for something with a deadline.
     pub fn wait_until(what: &str, patience: Duration, mut done: impl FnMut() -> bool) {
         let deadline = std::time::Instant::now() + patience;
@@ -60,10 +68,20 @@ impl Servers {
 impl<H: ThriftServers + Send + 'static> Servers<H> {
     /// Starts all servers over the `HBase` that `start` makes.
     pub async fn start_over(brokers: usize, start: fn() -> Result<H, TestbedError>) -> Self {
+        let brokers = Brokers { brokers, secured: false };
+        Self::start_as(&brokers, MariaDbOptions::default(), RedisOptions::default(), start).await
+    }
+
+    async fn start_as(
+        brokers: &Brokers,
+        mariadb: MariaDbOptions,
+        redis: RedisOptions,
+        start: fn() -> Result<H, TestbedError>,
+    ) -> Self {
         let hbase = std::thread::spawn(start);
-        let kafka = Kafka::start(brokers).unwrap();
-        let mariadb = MariaDb::start(MariaDbOptions::default()).unwrap();
-        let redis = Redis::standalone(RedisOptions::default()).unwrap();
+        let kafka = Kafka::start_with(brokers).unwrap();
+        let mariadb = MariaDb::start(mariadb).unwrap();
+        let redis = Redis::standalone(redis).unwrap();
         let hbase = hbase.join().unwrap().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let servers = Self { kafka, hbase, mariadb, redis, folder };

@@ -62,6 +62,7 @@ async fn a_recognition_is_computed_once_and_a_dead_redis_fails_none_in_every_mod
         store(&clients[0], stored);
         one_computes_for_all(mode, &cluster, &clients, &asked[0]);
         repeated_ones_are_faster(mode, &clients, &asked[1..]);
+        kept_answers_and_previews_follow_the_index(mode, &clients, &asked[1]);
         a_death_fails_no_request(mode, &mut servers, &clients, &asked[1..]);
         say!("{mode:?}: done after {:.1} s", begun.elapsed().as_secs_f64());
     }
@@ -140,6 +141,45 @@ fn repeated_ones_are_faster(mode: Mode, clients: &[Client], pictures: &[Picture]
     say!("{mode:?}: hit ratio {:.2} ({hits} of {})", hits as f64 / (hits + misses) as f64, hits + misses);
 }
 
+/// Answers and previews that one gateway kept are given by another, and by none any more once the image is deleted.
+fn kept_answers_and_previews_follow_the_index(mode: Mode, clients: &[Client], picture: &Picture) {
+    let search = |client: &Client| client.search(&picture.bytes, &[("k", "3")])["results"][0]["id"].clone();
+    for _ in 0..2 {
+        let others = search(&clients[0]);
+        let id = clients[0].upload(&picture.name, &picture.bytes, Some(&picture.label));
+        assert_eq!(clients[0].wait_for(&id, PATIENCE), "indexed");
+        assert_ne!(others, id.as_str());
+        // What is searchable makes the answers from before ones that nobody is given.
+        Servers::wait_until("an answer with the image to be kept", PATIENCE, || {
+            let before = counted(clients, "results", "hit");
+            search(&clients[0]) == id.as_str() && counted(clients, "results", "hit") > before
+        });
+        for (number, client) in clients.iter().enumerate() {
+            let before = counted(clients, "results", "hit");
+            assert_eq!(search(client), id.as_str(), "gateway {number}");
+            assert_eq!(counted(clients, "results", "hit"), before + 1, "gateway {number} searched anew");
+            let before = counted(clients, "previews", "hit");
+            let (status, png) = client.preview(&id);
+            assert!(status == 200 && png.starts_with(b"\x89PNG"), "{status}");
+            assert_eq!(
+                counted(clients, "previews", "hit"),
+                before + u64::from(number > 0),
+                "gateway {number}"
+            );
+        }
+        let begun = Instant::now();
+        assert_eq!(clients[1].delete(&id).status, 200);
+        say!("{mode:?}: a deletion took {:.2} s", begun.elapsed().as_secs_f64());
+        for client in clients {
+            assert_eq!((search(client), client.preview(&id).0), (others.clone(), 404));
+        }
+    }
+    say!(
+        "{mode:?}: kept answers and previews came from the cache at {} gateways, and were gone with their image",
+        clients.len()
+    );
+}
+
 /// The primary is killed (SIGKILL) in the middle of a stream of recognitions; none fails, and another primary, or the restarted server, serves later ones.
 fn a_death_fails_no_request(mode: Mode, servers: &mut Servers, clients: &[Client], pictures: &[Picture]) {
     let (done, times) = (CancellationToken::new(), std::sync::Mutex::new(Vec::new()));
@@ -192,11 +232,12 @@ fn a_death_fails_no_request(mode: Mode, servers: &mut Servers, clients: &[Client
 
 /// Hits and misses of all gateways together.
 fn lookups(clients: &[Client]) -> (u64, u64) {
-    let of = |result: &str| {
-        let name = format!("medindex_cache_lookups_total{{kept=\"recognitions\",result=\"{result}\"}}");
-        let count =
-            |client: &Client| metrics::value(client.get("/metrics").body.as_str().unwrap(), &name) as u64;
-        clients.iter().map(count).sum()
-    };
-    (of("hit"), of("miss"))
+    (counted(clients, "recognitions", "hit"), counted(clients, "recognitions", "miss"))
+}
+
+/// How often all gateways together found, or did not find, something kept.
+fn counted(clients: &[Client], kept: &str, result: &str) -> u64 {
+    let name = format!("medindex_cache_lookups_total{{kept=\"{kept}\",result=\"{result}\"}}");
+    let count = |client: &Client| metrics::value(client.get("/metrics").body.as_str().unwrap(), &name) as u64;
+    clients.iter().map(count).sum()
 }

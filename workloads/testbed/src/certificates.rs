@@ -62,6 +62,32 @@ impl Certificates {
         }
         Ok(files)
     }
+
+    /// Puts the authority and the client's certificate and key of `other` into the client's files, one after the other, as who renews them does.
+    ///
+    /// # Errors
+    /// [`TestbedError::Prepare`].
+    pub fn take_client(&self, other: &Self) -> Result<(), TestbedError> {
+        copy(&other.authority, &self.authority)?;
+        copy(&other.client_certificate, &self.client_certificate)?;
+        copy(&other.client_key, &self.client_key)
+    }
+
+    /// The same with the authority and the server's certificate and key.
+    ///
+    /// # Errors
+    /// [`TestbedError::Prepare`].
+    pub fn take_server(&self, other: &Self) -> Result<(), TestbedError> {
+        copy(&other.authority, &self.authority)?;
+        copy(&other.server_certificate, &self.server_certificate)?;
+        copy(&other.server_key, &self.server_key)
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), TestbedError> {
+    let prepare =
+        |source| TestbedError::Prepare { server: "certificates".to_owned(), path: to.to_owned(), source };
+    fs::copy(from, to).map(drop).map_err(prepare)
 }
 
 fn authority() -> Result<CertificateParams, rcgen::Error> {

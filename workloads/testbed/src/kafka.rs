@@ -179,6 +179,21 @@ impl Kafka {
         run(&mut command).map(drop)
     }
 
+    /// Puts certificates of another authority into the files of a secured cluster; a broker takes them up when it starts again.
+    ///
+    /// # Errors
+    /// [`TestbedError::Certify`], [`TestbedError::Prepare`].
+    pub fn renew_certificates(&self) -> Result<(), TestbedError> {
+        let Some(certificates) = &self.certificates else { return Ok(()) };
+        let folder = self.folder.path().join("certificates-renewed");
+        certificates.take_server(&Certificates::new(&folder)?)?;
+        write_keystore(certificates).map_err(|source| TestbedError::Prepare {
+            server: "kafka".to_owned(),
+            path: keystore(certificates),
+            source,
+        })
+    }
+
     /// Gives every partition another leader, as an administrator does: reassigned to the same brokers in another order, the first of which is
     /// then elected. Returns how many leaders moved.
     ///

@@ -23,6 +23,7 @@ pub mod programs;
 pub mod redis;
 pub mod settings;
 pub mod skip;
+pub mod tls_proxy;
 
 pub use process::{Server, TestbedError};
 pub use skip::{skipped, tell};

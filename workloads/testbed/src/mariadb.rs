@@ -114,6 +114,19 @@ impl MariaDb {
         .map(drop)
     }
 
+    /// Gives it certificates of another authority, in the files that there are, and ends the connections of `user`.
+    ///
+    /// # Errors
+    /// [`TestbedError::Run`], [`TestbedError::Certify`], [`TestbedError::Prepare`].
+    pub fn renew_certificates(&self, user: &str) -> Result<(), TestbedError> {
+        if let Some(certificates) = &self.certificates {
+            certificates
+                .take_server(&Certificates::new(&self.folder.path().join("certificates-renewed"))?)?;
+            self.admin("FLUSH SSL")?;
+        }
+        self.admin(&format!("KILL USER '{user}'@'%'")).map(drop)
+    }
+
     /// Runs statements as the administrator; returns the rows, columns parted by tabs.
     ///
     /// # Errors

@@ -77,6 +77,15 @@ pub enum TestbedError {
     /// Certificates could not be made.
     #[error("making certificates failed: {0}")]
     Certify(#[from] rcgen::Error),
+    /// A server cannot use its certificates.
+    #[error("{server} cannot use its certificates: {source}")]
+    Secure {
+        /// The server.
+        server: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A command of the server's own failed.
     #[error("{command} failed ({status}):\n{output}")]
     Run {

@@ -219,6 +219,23 @@ impl Redis {
         Ok(())
     }
 
+    /// Gives every server certificates of another authority, and ends the connections of clients.
+    ///
+    /// # Errors
+    /// [`TestbedError::Run`] of a server without TLS too, [`TestbedError::Certify`], [`TestbedError::Prepare`].
+    pub fn renew_certificates(&mut self) -> Result<(), TestbedError> {
+        let renewed = Certificates::new(&self.folder.path().join("certificates-renewed"))?;
+        let [authority, certificate, key] =
+            [&renewed.authority, &renewed.server_certificate, &renewed.server_key]
+                .map(|file| file.display().to_string());
+        let settings = ["tls-ca-cert-file", &authority, "tls-cert-file", &certificate, "tls-key-file", &key];
+        let set = [&["CONFIG", "SET"], &settings[..]].concat();
+        (0..self.nodes.len()).try_for_each(|number| self.command(number, &set).map(drop))?;
+        self.certificates = Some(renewed);
+        let kill = ["CLIENT", "KILL", "TYPE", "normal"];
+        (0..self.nodes.len()).try_for_each(|number| self.command(number, &kill).map(drop))
+    }
+
     fn command_on(&self, port: u16, words: &[&str]) -> Result<String, TestbedError> {
         run(self.client(port)?.arg("-e").args(words))
     }

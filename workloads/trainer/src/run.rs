@@ -8,7 +8,7 @@ use medindex_pipeline::{
 };
 use medindex_runtime::connect::{ConnectError, connect};
 use medindex_runtime::core_metrics::CoreMetrics;
-use medindex_runtime::logging::LoggingError;
+use medindex_runtime::logging::LogError;
 use medindex_runtime::operation::{ListenError, OperationServer, Readiness};
 use medindex_runtime::shutdown::{end_tasks, stop_on_signals};
 use medindex_runtime::waiting::Waiting;
@@ -21,7 +21,7 @@ use crate::arguments::Arguments;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
     #[error(transparent)]
-    StartLog(#[from] LoggingError),
+    StartLog(#[from] LogError),
     #[error("cannot listen to signals: {0}")]
     ListenSignals(std::io::Error),
     #[error(transparent)]
@@ -51,7 +51,7 @@ pub(crate) enum Outcome {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<Outcome, RunError> {
-    let _traces = medindex_runtime::logging::start("medindex-trainer", &arguments.operation)?;
+    let _log = medindex_runtime::logging::start("medindex-trainer", &arguments.operation)?;
     let readiness = Readiness::default();
     let stop = stop_on_signals(&readiness).map_err(RunError::ListenSignals)?;
     let listen = arguments.operation.operation_listen;

@@ -9,7 +9,7 @@ use medindex_operator::external::ExternalError;
 use medindex_operator::external::simulated::SimulatedBackends;
 use medindex_operator::external::told::{Observer, Told};
 use medindex_operator::program::arguments::{Arguments, Command};
-use medindex_operator::program::{log, run};
+use medindex_operator::program::run;
 
 use crate::error::BenchError;
 
@@ -46,8 +46,8 @@ pub(crate) async fn operate(arguments: OperateArguments) -> Result<(), BenchErro
     let Command::Run(settings) = parsed.command else {
         return Err(BenchError::Check("the operator was not told to run".to_owned()));
     };
-    let level = log::start(&settings.log)?;
+    let log = medindex_logging::start(settings.log_options())?;
     let observer = Slowed(Duration::from_millis(arguments.backend_ms));
     let backends = Arc::new(Told { backends: Arc::new(SimulatedBackends::default()), observer });
-    Ok(run(settings, level, backends).await?)
+    Ok(run(settings, log.level(), backends).await?)
 }

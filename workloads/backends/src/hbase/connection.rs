@@ -30,7 +30,7 @@ impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(stream) => stream.read(buffer),
-            Self::Tls(stream) => stream.lock().read(buffer),
+            Self::Tls(stream) => stream.lock().read(buffer).map_err(marked),
         }
     }
 }
@@ -39,16 +39,27 @@ impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Plain(stream) => stream.write(bytes),
-            Self::Tls(stream) => stream.lock().write(bytes),
+            Self::Tls(stream) => stream.lock().write(bytes).map_err(marked),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Plain(stream) => stream.flush(),
-            Self::Tls(stream) => stream.lock().flush(),
+            Self::Tls(stream) => stream.lock().flush().map_err(marked),
         }
     }
+}
+
+/// What the text of an error begins with that TLS gave; of an error, Thrift keeps the text alone.
+pub(crate) const TLS_FAILED: &str = "TLS failed";
+
+/// Marks errors of TLS itself: certificates that are not taken, a side that does not speak it.
+fn marked(error: io::Error) -> io::Error {
+    if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+        return io::Error::new(error.kind(), format!("{TLS_FAILED} ({error})"));
+    }
+    error
 }
 
 /// A connection that stands.

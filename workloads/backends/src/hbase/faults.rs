@@ -2,6 +2,7 @@
 
 use hbase_thrift::hbase::{IOError, IllegalArgument};
 
+use super::connection::TLS_FAILED;
 use super::pool::CallError;
 use crate::fault::{BoxError, Fault};
 
@@ -69,6 +70,13 @@ fn answered(place: &str, error: thrift::Error) -> Fault {
                 Fault::Failed { place, source }
             }
         }
+        thrift::Error::Transport(error) if error.message.starts_with(TLS_FAILED) => {
+            let source = format!(
+                "{}: the proxy's certificate has to name the host and be signed by the authorities given, and the proxy has to take this program's certificate",
+                error.message
+            );
+            Fault::Inaccessible { place, source: source.into() }
+        }
         thrift::Error::Transport(error) => Fault::Unavailable { place, source: error.message.into() },
         thrift::Error::Application(error) if error.kind == thrift::ApplicationErrorKind::UnknownMethod => {
             let source = "it is no Thrift 1 server (perhaps Thrift 2): start one with `hbase thrift start`";
@@ -129,6 +137,18 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn certificates_that_are_not_taken_are_told_and_not_tried_again() {
+        let refused = std::io::Error::other("TLS failed (received fatal alert: DecryptError)");
+        let fault = fault_of("t", CallError::Answer("proxy:9443".into(), refused.into()));
+        assert!(fault.needs_operator() && !fault.is_transient());
+        let text = fault.to_string();
+        assert!(
+            text.contains("proxy:9443") && text.contains("DecryptError") && text.contains("certificate"),
+            "{text}"
+        );
     }
 
     #[test]

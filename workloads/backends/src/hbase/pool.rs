@@ -98,8 +98,11 @@ impl Pool {
         match &outcome {
             // HBase's own errors are whole answers: the connection stays in step.
             Ok(_) | Err(thrift::Error::User(_)) => self.give(connection),
-            // The server may be gone: connections to it that wait are not trusted either.
-            Err(_) => self.idle.lock().retain(|other| other.server != server),
+            // The server may be gone: connections to it that wait are not trusted either. Nor are the certificates: they may have been renewed.
+            Err(_) => {
+                self.idle.lock().retain(|other| other.server != server);
+                self.tls.iter().for_each(RenewedTls::look_again);
+            }
         }
         outcome.map_err(|error| CallError::Answer(self.servers[server].address.clone(), error))
     }

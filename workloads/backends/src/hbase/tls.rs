@@ -26,7 +26,8 @@ pub struct RenewedTls {
 #[derive(Debug)]
 struct Current {
     tls: Tls,
-    checked: Instant,
+    /// When the files were looked at last; `None` where that is to be done again.
+    checked: Option<Instant>,
 }
 
 impl RenewedTls {
@@ -36,7 +37,7 @@ impl RenewedTls {
     /// [`Fault::Inaccessible`] naming the file that cannot be used.
     pub fn read(files: &TlsFiles, check_every: Duration) -> Result<Self, Fault> {
         let seen = CredentialFiles::new(Some(files), None)?;
-        let current = Current { tls: Tls::read(files)?, checked: Instant::now() };
+        let current = Current { tls: Tls::read(files)?, checked: Some(Instant::now()) };
         Ok(Self { files: files.clone(), seen, check_every, current: Mutex::new(current) })
     }
 
@@ -45,12 +46,17 @@ impl RenewedTls {
         self.current().0.0
     }
 
+    /// Looks at the files again at the next use, however short a time ago they were looked at.
+    pub(crate) fn look_again(&self) {
+        self.current.lock().checked = None;
+    }
+
     /// As the files have it now, and whether that is new since the last call.
     pub(crate) fn current(&self) -> (Tls, bool) {
         let mut current = self.current.lock();
         let mut is_new = false;
-        if current.checked.elapsed() >= self.check_every {
-            current.checked = Instant::now();
+        if current.checked.is_none_or(|checked| checked.elapsed() >= self.check_every) {
+            current.checked = Some(Instant::now());
             match self.reread() {
                 Ok(None) => {}
                 Ok(Some(tls)) => {

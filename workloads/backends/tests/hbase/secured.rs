@@ -1,12 +1,6 @@
 //! Thrift servers behind a proxy that ends TLS, with mutual TLS: the way that docs/hbase-tls.md describes.
 
 use std::fs;
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use medindex_backends::credentials::TlsFiles;
@@ -15,46 +9,29 @@ use medindex_backends::hbase::{HbaseImageStore, HbaseOptions, RenewedTls};
 use medindex_backends::{Columns, ImageStore};
 use medindex_hbase_admin::tables::image_table;
 use medindex_hbase_admin::{Compression, HbaseAdmin, HbaseAdminError, TimeLimits, differences};
-use parking_lot::Mutex;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig, ServerConnection};
+use medindex_testbed::certificates::Certificates;
+use medindex_testbed::tls_proxy::TlsProxy;
+use tempfile::TempDir;
 
 use crate::support::{PARTITIONS, image, row, shared};
 
-/// An authority with a certificate for the server and one for the client, in a folder.
+/// Certificates of an authority of their own, in a folder.
 struct Authority {
-    folder: tempfile::TempDir,
+    certificates: Certificates,
+    _folder: TempDir,
 }
 
 impl Authority {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut parameters = CertificateParams::new(Vec::new()).unwrap();
-        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority = CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap();
-        fs::write(folder.path().join("authority.pem"), authority.pem()).unwrap();
-        for name in ["server", "client"] {
-            let key = KeyPair::generate().unwrap();
-            let parameters = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-            let certificate = parameters.signed_by(&key, &authority).unwrap();
-            fs::write(folder.path().join(format!("{name}.pem")), certificate.pem()).unwrap();
-            fs::write(folder.path().join(format!("{name}.key")), key.serialize_pem()).unwrap();
-        }
-        Self { folder }
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        Self { certificates: Certificates::new(folder.path()).unwrap(), _folder: folder }
     }
 
     fn client_files(&self) -> TlsFiles {
         TlsFiles {
-            authorities: Some(self.file("authority.pem")),
-            certificate: Some(self.file("client.pem")),
-            key: Some(self.file("client.key")),
+            authorities: Some(self.certificates.authority.clone()),
+            certificate: Some(self.certificates.client_certificate.clone()),
+            key: Some(self.certificates.client_key.clone()),
         }
     }
 
@@ -65,112 +42,6 @@ impl Authority {
         let nobody = TlsFiles { certificate: None, key: None, ..own };
         [stranger, nobody, other.client_files()]
     }
-
-    fn server_config(&self) -> Arc<ServerConfig> {
-        let mut roots = RootCertStore::empty();
-        roots.add(certificate(&self.file("authority.pem"))).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
-        let builder =
-            ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let key = PrivateKeyDer::from_pem_file(self.file("server.key")).unwrap();
-        let chain = vec![certificate(&self.file("server.pem"))];
-        let builder = builder.with_client_cert_verifier(verifier.build().unwrap());
-        Arc::new(builder.with_single_cert(chain, key).unwrap())
-    }
-}
-
-fn certificate(path: &Path) -> CertificateDer<'static> {
-    CertificateDer::from_pem_file(path).unwrap()
-}
-
-/// Ends TLS before a target, as ghostunnel does. It lives as long as the test process.
-struct Proxy {
-    port: u16,
-    config: Mutex<Arc<ServerConfig>>,
-    /// Connections whose handshake is done.
-    accepted: AtomicUsize,
-}
-
-impl Proxy {
-    fn start(config: Arc<ServerConfig>, target: String) -> Arc<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let proxy = Arc::new(Self { port, config: Mutex::new(config), accepted: AtomicUsize::new(0) });
-        let serving = Arc::clone(&proxy);
-        thread::spawn(move || {
-            for incoming in listener.incoming().map_while(Result::ok) {
-                let (proxy, target) = (Arc::clone(&serving), target.clone());
-                // A connection that breaks is the client's to notice.
-                thread::spawn(move || serve(&proxy, incoming, &target).unwrap_or_default());
-            }
-        });
-        proxy
-    }
-
-    fn address(&self) -> String {
-        format!("localhost:{}", self.port)
-    }
-
-    fn accepted(&self) -> usize {
-        self.accepted.load(Ordering::Relaxed)
-    }
-}
-
-fn serve(proxy: &Proxy, mut outer: TcpStream, target: &str) -> io::Result<()> {
-    let config = Arc::clone(&proxy.config.lock());
-    let mut tls = ServerConnection::new(config).map_err(io::Error::other)?;
-    while tls.is_handshaking() {
-        tls.complete_io(&mut outer)?;
-    }
-    proxy.accepted.fetch_add(1, Ordering::Relaxed);
-    let inner = TcpStream::connect(target)?;
-    let tls = Arc::new(Mutex::new(tls));
-    let answers = {
-        let (tls, mut inner, mut outer) = (Arc::clone(&tls), inner.try_clone()?, outer.try_clone()?);
-        thread::spawn(move || -> io::Result<()> {
-            let mut buffer = vec![0; 64 << 10];
-            loop {
-                let count = inner.read(&mut buffer)?;
-                if count == 0 {
-                    return outer.shutdown(Shutdown::Both);
-                }
-                let mut tls = tls.lock();
-                tls.writer().write_all(&buffer[..count])?;
-                while tls.wants_write() {
-                    tls.write_tls(&mut outer)?;
-                }
-            }
-        })
-    };
-    let mut inner = inner;
-    let mut cipher = vec![0; 64 << 10];
-    let mut rest = &cipher[..0];
-    loop {
-        // The end of the handshake may have come with the first request.
-        let plain = {
-            let mut tls = tls.lock();
-            let mut plain = Vec::new();
-            loop {
-                let state = tls.process_new_packets().map_err(io::Error::other)?;
-                let begin = plain.len();
-                plain.resize(begin + state.plaintext_bytes_to_read(), 0);
-                tls.reader().read_exact(&mut plain[begin..])?;
-                if rest.is_empty() {
-                    break plain;
-                }
-                tls.read_tls(&mut rest)?;
-            }
-        };
-        inner.write_all(&plain)?;
-        let count = outer.read(&mut cipher)?;
-        if count == 0 {
-            break;
-        }
-        rest = &cipher[..count];
-    }
-    inner.shutdown(Shutdown::Both)?;
-    answers.join().map_err(|_| io::Error::other("the thread panicked"))?
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,7 +51,7 @@ async fn rows_and_blobs_travel_over_mutual_tls() {
     }
     let server = shared();
     let authority = Authority::new();
-    let proxy = Proxy::start(authority.server_config(), server.thrift1_address());
+    let proxy = TlsProxy::start(&authority.certificates, server.thrift1_address()).unwrap();
     let mut options = HbaseOptions::new(vec![proxy.address()], server.namespace());
     options.tls = Some(authority.client_files());
     let store = HbaseImageStore::open(&options).await.unwrap();
@@ -198,7 +69,7 @@ async fn rows_and_blobs_travel_over_mutual_tls() {
 }
 
 /// An administrator at a proxy; files are looked at again at every call.
-fn admin(proxy: &Proxy, files: &TlsFiles) -> HbaseAdmin {
+fn admin(proxy: &TlsProxy, files: &TlsFiles) -> HbaseAdmin {
     let limits = TimeLimits { connect: Duration::from_secs(5), ..TimeLimits::default() };
     let tls = RenewedTls::read(files, Duration::ZERO).unwrap();
     HbaseAdmin::new(proxy.address(), limits).with_tls(move || Ok(tls.config()))
@@ -211,7 +82,7 @@ fn tables_are_made_over_mutual_tls_and_renewed_certificates_are_taken_up() {
     }
     let server = shared();
     let authority = Authority::new();
-    let proxy = Proxy::start(authority.server_config(), server.thrift2_address());
+    let proxy = TlsProxy::start(&authority.certificates, server.thrift2_address()).unwrap();
     let mut secured = admin(&proxy, &authority.client_files());
     assert!(secured.ensure_namespace("secured").unwrap());
     let table = image_table("secured", PARTITIONS, Compression::Snappy);
@@ -233,15 +104,13 @@ fn tables_are_made_over_mutual_tls_and_renewed_certificates_are_taken_up() {
     assert!(matches!(plain, Err(HbaseAdminError::CheckServer { .. })), "{plain:?}");
 
     // Both sides get certificates of another authority, in the files that there are.
-    *proxy.config.lock() = renewed.server_config();
+    proxy.renew(&renewed.certificates).unwrap();
     let before = proxy.accepted();
-    for file in ["authority.pem", "client.pem", "client.key"] {
-        fs::copy(renewed.file(file), authority.file(file)).unwrap();
-    }
+    authority.certificates.take_client(&renewed.certificates).unwrap();
     assert_eq!(secured.table(&table.name).unwrap(), Some(made));
     assert_eq!(proxy.accepted(), before + 1, "the renewed certificates are not used");
     // Files that cannot be used leave the former ones in use.
-    fs::write(authority.file("client.pem"), "no certificate").unwrap();
+    fs::write(&authority.certificates.client_certificate, "no certificate").unwrap();
     assert!(secured.delete_table(&table.name).unwrap());
     assert!(secured.delete_namespace("secured").unwrap());
     assert_eq!(proxy.accepted(), before + 1);
@@ -250,17 +119,15 @@ fn tables_are_made_over_mutual_tls_and_renewed_certificates_are_taken_up() {
 #[tokio::test]
 async fn tls_files_that_cannot_be_used_are_named() {
     let authority = Authority::new();
-    let absent = authority.file("absent.pem");
+    let own = &authority.certificates;
+    let (absent, cut) = (own.authority.with_file_name("absent.pem"), own.authority.with_file_name("cut.pem"));
     let alone = TlsFiles { key: None, ..authority.client_files() };
-    let text = fs::read(authority.file("authority.pem")).unwrap();
-    fs::write(authority.file("cut.pem"), &text[..text.len() / 2]).unwrap();
+    let text = fs::read(&own.authority).unwrap();
+    fs::write(&cut, &text[..text.len() / 2]).unwrap();
     for (tls, named) in [
         (TlsFiles { authorities: Some(absent.clone()), ..authority.client_files() }, absent),
-        (alone, authority.file("client.pem")),
-        (
-            TlsFiles { authorities: Some(authority.file("cut.pem")), ..TlsFiles::default() },
-            authority.file("cut.pem"),
-        ),
+        (alone, own.client_certificate.clone()),
+        (TlsFiles { authorities: Some(cut.clone()), ..TlsFiles::default() }, cut),
     ] {
         let mut options = HbaseOptions::new(vec!["localhost:1".to_owned()], "none");
         options.tls = Some(tls);

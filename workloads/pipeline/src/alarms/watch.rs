@@ -15,12 +15,11 @@ use crate::description::DESCRIPTION_BLOB;
 use crate::generations::POINTER_SETTING;
 use crate::ingest::embed::GROUP;
 use crate::searcher::Searcher;
+use crate::settings::Settings;
 use crate::shard::Shard;
 
 /// How long a backend may take to answer a question that is nothing to it.
 const ANSWER_WITHIN: Duration = Duration::from_secs(4);
-/// How long work may stand still.
-const STANDSTILL: Duration = Duration::from_mins(1);
 /// Bad looks in a row until something is an alarm, and good ones until it is over.
 const LOOKS: (u32, u32) = (2, 1);
 
@@ -77,9 +76,9 @@ pub(crate) struct UploadLagCheck {
     started: Instant,
 }
 
-impl Default for UploadLagCheck {
-    fn default() -> Self {
-        Self { rule: Standstill::new(STANDSTILL), started: Instant::now() }
+impl UploadLagCheck {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self { rule: Standstill::new(settings.standstill), started: Instant::now() }
     }
 }
 
@@ -168,7 +167,11 @@ pub(crate) struct IndexLagCheck {
 
 impl IndexLagCheck {
     pub(crate) fn new(shard: &Arc<Shard>) -> Self {
-        Self { shard: Arc::downgrade(shard), rule: Standstill::new(STANDSTILL), started: Instant::now() }
+        Self {
+            shard: Arc::downgrade(shard),
+            rule: Standstill::new(shard.settings.standstill),
+            started: Instant::now(),
+        }
     }
 }
 

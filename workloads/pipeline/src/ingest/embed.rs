@@ -37,6 +37,7 @@ use crate::retry::Backoff;
 use crate::row_meta::describe_row;
 use crate::settings::SearchableFrames;
 use crate::sidecar::Sidecar;
+use crate::stray::{StrayError, own_row_key};
 use crate::trace::go_on;
 
 /// Consumer group of embedders.
@@ -316,28 +317,12 @@ pub(crate) async fn collect_direct(
     Ok(jobs)
 }
 
-fn read_upload(delivery: &Delivery, partitions: u32) -> Result<(ImageId, ImageUpload), UploadError> {
-    let wrong = |source| MessageError::Identity { kind: ImageUpload::KIND, source };
+fn read_upload(delivery: &Delivery, partitions: u32) -> Result<(ImageId, ImageUpload), StrayError> {
     let upload = ImageUpload::read(&delivery.payload)?;
+    let wrong = |source| MessageError::Identity { kind: ImageUpload::KIND, source };
     let id = ImageId::parse(&upload.image_id).map_err(wrong)?;
-    let row_key = RowKey::parse(&upload.row_key).map_err(wrong)?;
-    row_key.check(partitions).map_err(wrong)?;
-    if row_key.partition() != delivery.partition {
-        let own = row_key.partition();
-        return Err(UploadError::OtherPartition { row_key, own, found: delivery.partition });
-    }
+    own_row_key(ImageUpload::KIND, &upload.row_key, partitions, delivery)?;
     Ok((id, upload))
-}
-
-/// Why a message of `imageupload` was passed over.
-#[derive(Debug, thiserror::Error)]
-enum UploadError {
-    /// It cannot be read.
-    #[error(transparent)]
-    Read(#[from] MessageError),
-    /// Uploads of an image are done one after the other because they come in one partition.
-    #[error("its row key {row_key} belongs to partition {own}, and it came in partition {found}")]
-    OtherPartition { row_key: RowKey, own: u32, found: u32 },
 }
 
 async fn stored_bytes(worker: &EmbedWorker, row_key: &RowKey) -> Result<Option<Bytes>, BackendError> {

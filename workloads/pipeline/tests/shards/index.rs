@@ -81,8 +81,13 @@ impl TestIndex {
     }
 
     fn core_over(&self, ports: Ports) -> Arc<Core> {
-        let settings =
-            Settings { snapshot_every: 1, verify_every: Duration::from_millis(200), ..Settings::default() };
+        let settings = Settings {
+            snapshot_every: 1,
+            verify_every: Duration::from_millis(200),
+            alarm_period: Duration::from_millis(200),
+            standstill: Duration::from_millis(400),
+            ..Settings::default()
+        };
         Core::new(settings, PARTITIONS, ports, self.model.manifest().clone()).unwrap()
     }
 
@@ -124,6 +129,8 @@ impl TestIndex {
     pub(crate) async fn open_over(&self, ports: Ports, options: ShardOptions) -> Running {
         let core = self.core_over(ports);
         let shard = Shard::open(Arc::clone(&core), options).await.unwrap();
+        core.add_check(shard.alarm_check());
+        core.begin();
         wait_for("the shard to be ready", || async { shard.unready().await.is_none() }).await;
         Running { core, shard }
     }
@@ -146,6 +153,19 @@ impl TestIndex {
         // Its tasks would keep the shard, and the folder's lock with it.
         gateway.shutdown().await.unwrap();
         ids
+    }
+
+    /// Waits until an alarm is raised, or was cleared, that says all of `parts`.
+    pub(crate) async fn wait_for_alarm(&self, kind: &str, is_raised: bool, parts: &[&str]) {
+        let what = format!("{kind} to be {}", if is_raised { "raised" } else { "cleared" });
+        wait_for(&what, || async {
+            let alarms = self.ports.catalog.recent_alarms(100).await.unwrap();
+            alarms.iter().filter(|alarm| alarm.kind == kind).any(|alarm| {
+                alarm.cleared_at_ms.is_none() == is_raised
+                    && parts.iter().all(|part| alarm.detail.contains(part))
+            })
+        })
+        .await;
     }
 
     /// The nearest entries of each stored image's vector.

@@ -25,6 +25,8 @@ async fn a_shard_at_its_limit_keeps_answering_and_goes_on_when_images_are_delete
     assert_eq!(narrow.shard.unready().await, None, "it goes on answering");
     assert!(!index.answers(&narrow.shard, &roomy.shard).await[0].is_empty());
     assert!(narrow.shard.lag().await.unwrap() > 0);
+    index.wait_for_alarm("memory_short", true, &["memory limit", "searches go on"]).await;
+    index.wait_for_alarm("shard_lagging", true, &["changes wait and none was applied"]).await;
 
     // After a restart it has what it had, and says the same.
     narrow.close().await;
@@ -57,6 +59,8 @@ async fn a_shard_at_its_limit_keeps_answering_and_goes_on_when_images_are_delete
     })
     .await;
     assert_eq!(narrow.shard.memory_pressure(), None);
+    index.wait_for_alarm("memory_short", false, &[]).await;
+    index.wait_for_alarm("shard_lagging", false, &[]).await;
     assert_eq!(
         index.answers(&narrow.shard, &roomy.shard).await,
         index.answers(&roomy.shard, &roomy.shard).await
@@ -77,5 +81,6 @@ async fn a_shard_that_would_load_more_than_fits_says_so_and_stays_alive() {
     })
     .await;
     assert!(shard.index().is_empty());
+    index.wait_for_alarm("shard_not_loading", true, &["more shards"]).await;
     core.end().await;
 }

@@ -46,12 +46,9 @@ async fn damaged_vectors_are_an_alarm_and_are_read_from_the_image_store_again() 
         // The vectors come first.
         file.write_all_at(&[0x3c; 2_000], 64).unwrap();
     }
-    wait_for("the alarm", || async {
-        let alarms = index.ports.catalog.recent_alarms(10).await.unwrap();
-        alarms.iter().any(|alarm| alarm.kind == "index_damaged" && alarm.detail.contains("vectors"))
-    })
-    .await;
+    index.wait_for_alarm("index_damaged", true, &["vectors"]).await;
     wait_for("the index to be whole", || async { running.shard.index().verify().is_ok() }).await;
+    index.wait_for_alarm("index_damaged", false, &[]).await;
     assert_eq!(running.shard.index().len(), ids.len());
     for (row, expected) in expected.iter().enumerate() {
         let hits = running.shard.search(question(row)).await.unwrap().hits;

@@ -188,6 +188,7 @@ async fn a_publisher_killed_half_way_leaves_the_former_publication_and_its_lefto
     index.upload(&killed.shard, 20..40).await;
     wait_for("the publisher to be stopped", || async { interrupted.puts_left.load(Ordering::SeqCst) < 0 })
         .await;
+    index.wait_for_alarm("segments_not_published", true, &["load more slowly"]).await;
     killed.core.end().await;
     drop(killed);
     assert_eq!(publications(index.store()).await, [(blob.clone(), former.clone())]);
@@ -204,6 +205,7 @@ async fn a_publisher_killed_half_way_leaves_the_former_publication_and_its_lefto
     index.store().put_blob(&long_ago, Bytes::from_static(b"x")).await.unwrap();
     let again = index.publishing_shard("first", &all).await;
     again.published().await;
+    index.wait_for_alarm("segments_not_published", false, &[]).await;
     wait_for("the sweep", || async { index.store().get_blob(&long_ago).await.unwrap().is_none() }).await;
     // Younger than an hour; what the last publication replaced goes a moment after it stands.
     wait_for("nothing else to be left", || async { unnamed_files(&index).await == leftovers }).await;

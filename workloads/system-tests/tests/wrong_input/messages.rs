@@ -14,13 +14,12 @@ use medindex_proto::names::{
 use medindex_proto::{ImageId, Message as _, RowKey};
 use medindex_system_tests::pictures::{Picture, pattern};
 use medindex_system_tests::servers::{INDEX, PARTITIONS};
+use medindex_system_tests::waiting::{PATIENCE, wait_for_line, wait_for_metric};
 use medindex_system_tests::{Client, Cluster, Servers, Shape, any_server_is_skipped};
 use medindex_testbed::kafka::Listener;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{FutureProducer, FutureRecord};
-
-use super::{PATIENCE, wait_for_line, wait_for_metric};
 
 /// A message that a stranger sends, and what its dead letter says.
 struct Stray {

@@ -9,6 +9,7 @@ use medindex_hbase_admin::{Compression, TableName, tables};
 use medindex_system_tests::cluster::Process;
 use medindex_system_tests::pictures::pattern;
 use medindex_system_tests::servers::PARTITIONS;
+use medindex_system_tests::waiting::{PATIENCE, wait_until_it_waits};
 use medindex_system_tests::{Cluster, Servers, Shape, any_server_is_skipped};
 use medindex_testbed::hbase::ThriftServers as _;
 use medindex_testbed::kafka::Listener;
@@ -18,23 +19,11 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use tempfile::TempDir;
 
-use super::{PATIENCE, wait_for_line, wait_for_metric};
-
 /// An index of which nothing is there yet, and its namespace and database.
 const OTHER: &str = "medindex-other";
 const PLACE: &str = "medindex_other";
 const PASSWORD: &str = "geheim-2";
 const DESCRIPTION: &str = "index/description.json";
-
-/// A program that waits says so in its log, its probe and its metrics.
-fn waits(process: &mut Process, what: &str, parts: &[&str]) {
-    let line = [&["not there yet", what], parts].concat();
-    wait_for_line(process, &line);
-    assert!(!process.is_ready(), "{}", process.name);
-    wait_for_metric(process, &format!("medindex_waiting{{for=\"{what}\"}} 1"));
-    let readiness = process.readiness().unwrap();
-    assert!(readiness.starts_with("waiting for"), "{}: {readiness}", process.name);
-}
 
 /// What the servers of the other index are reached by, wrong in several ways.
 struct Site {
@@ -94,12 +83,12 @@ async fn programs_wait_for_surroundings_that_do_not_fit_and_go_on_once_they_do()
     describe(&servers, Some("sha256:another")).await;
     mend_the_topics(embedder, &servers).await;
     println!("topics mended after {:.1} s", begun.elapsed().as_secs_f64());
-    waits(embedder, "cache", &["password"]);
+    wait_until_it_waits(embedder, "cache", &["password"]);
     fs::write(site.file("redis-password"), PASSWORD).unwrap();
-    waits(embedder, "index", &["sha256:another", "make a new index"]);
+    wait_until_it_waits(embedder, "index", &["sha256:another", "make a new index"]);
     // Gone, it is written anew by the embedder.
     describe(&servers, None).await;
-    waits(shard, "folder", &["shard"]);
+    wait_until_it_waits(shard, "folder", &["shard"]);
     fs::remove_file(&folder).unwrap();
     for process in cluster.processes() {
         process.wait_until_ready();
@@ -127,12 +116,12 @@ async fn programs_wait_for_surroundings_that_do_not_fit_and_go_on_once_they_do()
 
 /// A wrong password, then no database, then one of a later release.
 fn mend_the_catalog(embedder: &mut Process, servers: &Servers, site: &Site) {
-    waits(embedder, "catalog", &["password"]);
+    wait_until_it_waits(embedder, "catalog", &["password"]);
     assert!(!embedder.log().contains("\"wrong\""), "the password is in the log");
     fs::copy(servers.password_file(), site.file("mysql-password")).unwrap();
-    waits(embedder, "catalog", &["CREATE DATABASE", PLACE]);
+    wait_until_it_waits(embedder, "catalog", &["CREATE DATABASE", PLACE]);
     servers.mariadb.create_database(PLACE, "utf8mb4_bin").unwrap();
-    waits(embedder, "catalog", &["ALTER DATABASE", "utf8mb4_bin"]);
+    wait_until_it_waits(embedder, "catalog", &["ALTER DATABASE", "utf8mb4_bin"]);
     let admin = |statement: &str| servers.mariadb.admin(statement).unwrap();
     // What a later release leaves behind.
     admin(&format!(
@@ -143,20 +132,20 @@ fn mend_the_catalog(embedder: &mut Process, servers: &Servers, site: &Site) {
          INSERT INTO {PLACE}._sqlx_migrations (version, description, success, checksum, execution_time) \
          VALUES (99, 'later', TRUE, '', 0)"
     ));
-    waits(embedder, "catalog", &["later release", "upgrade"]);
+    wait_until_it_waits(embedder, "catalog", &["later release", "upgrade"]);
     admin(&format!("DROP TABLE {PLACE}._sqlx_migrations"));
 }
 
 /// No tables, then one without a family.
 fn mend_the_tables(embedder: &mut Process, servers: &Servers) {
-    waits(embedder, "image_store", &[&format!("{PLACE}:image_info"), "operator"]);
+    wait_until_it_waits(embedder, "image_store", &[&format!("{PLACE}:image_info"), "operator"]);
     let mut admin = servers.hbase_admin();
     let mut poor = tables::image_table(PLACE, PARTITIONS, Compression::None);
     poor.families.remove(0);
     admin.ensure_namespace(PLACE).unwrap();
     admin.ensure_table(&tables::segment_table(PLACE, Compression::None)).unwrap();
     admin.create_table(&poor).unwrap();
-    waits(embedder, "image_store", &["family MD"]);
+    wait_until_it_waits(embedder, "image_store", &["family MD"]);
     let name = TableName::new(PLACE, "image_info");
     admin.disable_table(&name).unwrap();
     admin.delete_table(&name).unwrap();
@@ -165,9 +154,9 @@ fn mend_the_tables(embedder: &mut Process, servers: &Servers) {
 
 /// No topics, then too few partitions.
 async fn mend_the_topics(embedder: &mut Process, servers: &Servers) {
-    waits(embedder, "queue", &["no topic imageupload"]);
+    wait_until_it_waits(embedder, "queue", &["no topic imageupload"]);
     servers.make_topics(OTHER, 3).await;
-    waits(embedder, "queue", &["has 3 partitions, not 9"]);
+    wait_until_it_waits(embedder, "queue", &["has 3 partitions, not 9"]);
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", servers.kafka.bootstrap(Listener::Plain));
     let admin: AdminClient<DefaultClientContext> = config.create().unwrap();
@@ -197,7 +186,7 @@ fn told_another_number_of_partitions(cluster: &mut Cluster) {
     embedder.stop();
     embedder.set(&["--partitions=8".to_owned()]);
     embedder.start();
-    waits(embedder, "queue", &["has 9 partitions, not 8"]);
+    wait_until_it_waits(embedder, "queue", &["has 9 partitions, not 8"]);
     embedder.stop();
     assert!(!embedder.is_running());
     assert!(embedder.log().contains("stopped while waiting for the queue"));

@@ -10,7 +10,7 @@ use medindex_rpc::scatter::Scatter;
 use medindex_rpc::topology::Topology;
 use medindex_runtime::connect::{ConnectError, connect};
 use medindex_runtime::core_metrics::CoreMetrics;
-use medindex_runtime::logging::LoggingError;
+use medindex_runtime::logging::LogError;
 use medindex_runtime::operation::{ListenError, OperationServer, Readiness};
 use medindex_runtime::shutdown::{end_tasks, stop_on_signals};
 use medindex_runtime::waiting::{Awaited, StopError, Waiting};
@@ -22,7 +22,7 @@ use crate::arguments::Arguments;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
     #[error(transparent)]
-    StartLog(#[from] LoggingError),
+    StartLog(#[from] LogError),
     #[error("cannot listen to signals: {0}")]
     ListenSignals(std::io::Error),
     #[error(transparent)]
@@ -47,7 +47,7 @@ impl RunError {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), RunError> {
-    let _traces = medindex_runtime::logging::start("medindex-gateway", &arguments.operation)?;
+    let _log = medindex_runtime::logging::start("medindex-gateway", &arguments.operation)?;
     let readiness = Readiness::default();
     let stop = stop_on_signals(&readiness).map_err(RunError::ListenSignals)?;
     let mut registry = prometheus_client::registry::Registry::default();

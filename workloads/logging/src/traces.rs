@@ -40,19 +40,23 @@ pub enum TracesError {
 
 /// The traces of this program; dropping it sends the last ones.
 #[derive(Debug)]
-pub struct Traces {
+pub(crate) struct Traces {
     provider: SdkTracerProvider,
     sends: bool,
 }
 
 impl Traces {
-    /// Makes traces as `program`, and sends them to `endpoint` where there is one.
+    /// Makes traces as `program` in the process `instance`, and sends them to `endpoint` where there is one.
     ///
     /// # Errors
     /// [`TracesError`] when the endpoint is no address.
-    pub(crate) fn start(program: &'static str, endpoint: Option<&str>) -> Result<Self, TracesError> {
+    pub(crate) fn start(
+        program: &'static str,
+        instance: String,
+        endpoint: Option<&str>,
+    ) -> Result<Self, TracesError> {
         global::set_text_map_propagator(TraceContextPropagator::new());
-        let builder = SdkTracerProvider::builder().with_resource(resource(program));
+        let builder = SdkTracerProvider::builder().with_resource(resource(program, instance));
         let Some(endpoint) = endpoint.filter(|endpoint| !endpoint.is_empty()) else {
             // Ids are made and passed on, and whether a caller's trace is kept; nothing else.
             let sampler = Sampler::ParentBased(Box::new(Sampler::AlwaysOff));
@@ -84,11 +88,11 @@ impl Drop for Traces {
     }
 }
 
-fn resource(program: &'static str) -> Resource {
+fn resource(program: &'static str, instance: String) -> Resource {
     let attributes = [
         KeyValue::new("service.namespace", "medindex"),
         KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
-        KeyValue::new("service.instance.id", crate::process_name(program)),
+        KeyValue::new("service.instance.id", instance),
     ];
     Resource::builder().with_service_name(program).with_attributes(attributes).build()
 }
@@ -143,7 +147,7 @@ mod tests {
 
     /// Makes spans as fast as it can with `endpoint`, and ends; how long both took.
     fn time(endpoint: &str) -> (Duration, Duration) {
-        let traces = Traces::start("test", Some(endpoint)).unwrap();
+        let traces = Traces::start("test", "test@here".to_owned(), Some(endpoint)).unwrap();
         let tracer = traces.provider().tracer("test");
         let begun = Instant::now();
         for _ in 0..50_000 {
