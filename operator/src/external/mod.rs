@@ -43,10 +43,12 @@ pub enum ExternalError {
     #[error(transparent)]
     Hbase(#[from] HbaseAdminError),
     /// A call took too long.
-    #[error("{action} took longer than {} s", .within.as_secs())]
+    #[error("{action} at {servers} took longer than {} s", .within.as_secs())]
     TimeOut {
         /// What was to be done.
         action: String,
+        /// Who was asked.
+        servers: String,
         /// The bound.
         within: Duration,
     },

@@ -30,22 +30,18 @@ impl Backends for NetworkBackends {
         access: &Access,
         names: &[String],
     ) -> Result<BTreeMap<String, ObservedTopic>, ExternalError> {
-        within("listing topics", 2 * CALL_WITHIN, async {
-            KafkaAdmin::new(&access.kafka)?.topics(names).await
-        })
-        .await
+        let listed = async { KafkaAdmin::new(&access.kafka)?.topics(names).await };
+        at_kafka("listing topics", access, listed).await
     }
 
     async fn change_topic(&self, access: &Access, change: &TopicChange) -> Result<(), ExternalError> {
         let action = change.to_string();
-        within(&action, 2 * CALL_WITHIN, async { KafkaAdmin::new(&access.kafka)?.change(change).await }).await
+        at_kafka(&action, access, async { KafkaAdmin::new(&access.kafka)?.change(change).await }).await
     }
 
     async fn delete_topics(&self, access: &Access, names: &[String]) -> Result<(), ExternalError> {
-        within("deleting topics", 2 * CALL_WITHIN, async {
-            KafkaAdmin::new(&access.kafka)?.delete(names).await
-        })
-        .await
+        let deleted = async { KafkaAdmin::new(&access.kafka)?.delete(names).await };
+        at_kafka("deleting topics", access, deleted).await
     }
 
     async fn tables(
@@ -117,13 +113,14 @@ async fn administer<T: Send + 'static>(
     Ok(tokio::task::spawn_blocking(all).await??)
 }
 
-async fn within<T>(
+/// Waits for Kafka, whose client does not say who did not answer.
+async fn at_kafka<T>(
     action: &str,
-    limit: Duration,
+    access: &Access,
     work: impl Future<Output = Result<T, ExternalError>>,
 ) -> Result<T, ExternalError> {
-    match tokio::time::timeout(limit, work).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(ExternalError::TimeOut { action: action.to_owned(), within: limit }),
-    }
+    let within = 2 * CALL_WITHIN;
+    let (action, servers) = (action.to_owned(), access.kafka.servers.clone());
+    let outcome = tokio::time::timeout(within, work).await;
+    outcome.unwrap_or_else(|_| Err(ExternalError::TimeOut { action, servers, within }))
 }

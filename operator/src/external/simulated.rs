@@ -64,8 +64,11 @@ impl SimulatedBackends {
     }
 
     fn hbase(&self) -> Result<(), ExternalError> {
-        let failed =
-            || ExternalError::TimeOut { action: "listing tables".to_owned(), within: Duration::from_secs(1) };
+        let failed = || ExternalError::TimeOut {
+            action: "listing tables".to_owned(),
+            servers: "hbase:9091".to_owned(),
+            within: Duration::from_secs(1),
+        };
         if self.hbase_is_away.load(Ordering::Relaxed) { Err(failed()) } else { Ok(()) }
     }
 

@@ -40,13 +40,8 @@ impl Corrected {
         Self { part, done, stalled, degraded }
     }
 
-    fn unavailable(reason: &'static str, error: &ExternalError, servers: &str) -> Self {
-        // These do not say who it was that did not answer.
-        let at = match error {
-            ExternalError::TimeOut { .. } | ExternalError::Join(_) => format!(" at {servers}"),
-            _ => String::new(),
-        };
-        let part = Part::not_ready(reason, format!("{error}{at}; tried again within a minute"));
+    fn unavailable(reason: &'static str, error: &ExternalError) -> Self {
+        let part = Part::not_ready(reason, format!("{error}; tried again within a minute"));
         Self { part, done: Vec::new(), stalled: None, degraded: Vec::new() }
     }
 }
@@ -60,7 +55,7 @@ pub async fn topics(
 ) -> Corrected {
     match correct_topics(backends, access, &desired_topics(index), look_only).await {
         Ok(corrected) => corrected,
-        Err(error) => Corrected::unavailable("KafkaUnavailable", &error, &access.kafka.servers),
+        Err(error) => Corrected::unavailable("KafkaUnavailable", &error),
     }
 }
 
@@ -102,7 +97,7 @@ pub async fn tables(
 ) -> Corrected {
     match correct_tables(backends, access, &desired_tables(index), look_only).await {
         Ok(corrected) => corrected,
-        Err(error) => Corrected::unavailable("HbaseUnavailable", &error, &access.hbase.join(",")),
+        Err(error) => Corrected::unavailable("HbaseUnavailable", &error),
     }
 }
 

@@ -52,8 +52,21 @@ pub fn part(index: &ValidatedIndex, component: Component, live: &[Live], stuck: 
     };
     match troubles(index, component, live, stuck).next() {
         Some((reason, trouble)) => Part::not_ready(reason, format!("{how_far}: {trouble}")),
-        None => Part::not_ready("PodsMissing", how_far),
+        None => match refusal(&json) {
+            Some(refusal) => Part::not_ready("PodsRefused", format!("{how_far}: {refusal}")),
+            None => Part::not_ready("PodsMissing", how_far),
+        },
     }
+}
+
+/// Why pods cannot be made at all: a quota, an admission rule, a class that is missing. Deployments alone say so, StatefulSets in events only.
+fn refusal(workload: &Value) -> Option<String> {
+    let failure =
+        pod_state::condition(workload, "ReplicaFailure").filter(|failure| failure["status"] == "True")?;
+    let message = failure["message"].as_str().unwrap_or("no reason given").trim_end_matches('.');
+    Some(format!(
+        "{message}; see quotas, admission rules and priority classes; Kubernetes tries again by itself"
+    ))
 }
 
 /// Why pods of trainings and imports do not begin, each in words that name it. The index answers without them.
@@ -148,6 +161,18 @@ mod tests {
         ] {
             let part = of_gateway(&[gateway(wanted, &status)]);
             assert_eq!((part.status, part.reason), (truth, reason), "{}", part.message);
+            assert!(part.message.contains(words), "{}", part.message);
+        }
+    }
+
+    #[test]
+    fn pods_that_kubernetes_may_not_make_are_told_with_what_forbids_them() {
+        let message = "pods \"radiology-gateway-a\" is forbidden: exceeded quota: small.";
+        let failure = json!({"type": "ReplicaFailure", "status": "True", "message": message});
+        let status = json!({"observedGeneration": 2, "conditions": [failure]});
+        let part = of_gateway(&[gateway(2, &status)]);
+        assert_eq!(part.reason, "PodsRefused");
+        for words in ["0 of 2 pods are ready", "exceeded quota: small; see quotas", "tries again"] {
             assert!(part.message.contains(words), "{}", part.message);
         }
     }

@@ -37,11 +37,11 @@ impl PartlyAway {
         self.away.lock().unwrap().contains(address)
     }
 
-    /// A Kafka that does not answer, as its client tells it: without an address.
+    /// A Kafka that does not answer.
     fn kafka(&self, access: &Access) -> Result<&dyn Backends, ExternalError> {
         if self.is_away(&access.kafka.servers) {
-            let action = "listing topics".to_owned();
-            return Err(ExternalError::TimeOut { action, within: Duration::from_secs(30) });
+            let (action, servers) = ("listing topics".to_owned(), access.kafka.servers.clone());
+            return Err(ExternalError::TimeOut { action, servers, within: Duration::from_secs(30) });
         }
         Ok(&self.reached)
     }
