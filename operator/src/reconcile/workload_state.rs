@@ -59,7 +59,7 @@ pub fn part(index: &ValidatedIndex, component: Component, live: &[Live], stuck: 
     }
 }
 
-/// Why pods cannot be made at all: a quota, an admission rule, a class that is missing. Deployments alone say so, StatefulSets in events only.
+/// Why pods cannot be made at all: a quota, an admission rule, a class that is missing. Of the objects that make pods Deployments alone say so, the others in events.
 fn refusal(workload: &Value) -> Option<String> {
     let failure =
         pod_state::condition(workload, "ReplicaFailure").filter(|failure| failure["status"] == "True")?;

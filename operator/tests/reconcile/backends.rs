@@ -164,9 +164,12 @@ async fn a_backend_that_is_away_is_named_and_tried_again_and_the_neighbour_becom
     }
 }
 
+/// What is done to an index so that it is not well.
+type Trouble = fn(&World);
+
 #[tokio::test]
 async fn whatever_is_wrong_with_an_index_its_neighbour_becomes_ready() {
-    let cases: [(fn(&World), &str, &str); 4] = [
+    let cases: [(Trouble, &str, &str); 4] = [
         (|world| world.cluster.remove(CATALOG), "Stalled", "SecretMissing"),
         (|world| world.edit("/spec/search/disk", json!("much")), "Stalled", "InvalidSpec"),
         (

@@ -142,11 +142,11 @@ struct House {
 
 impl House {
     async fn with_gateways(count: usize) -> Self {
-        Self::with_checks(count, Vec::new()).await
+        Self::with_checks(count, |_| ()).await
     }
 
     /// The first gateway looks for further causes of alarms.
-    async fn with_checks(count: usize, checks: Vec<Box<dyn FnOnce(&Core)>>) -> Self {
+    async fn with_checks(count: usize, add_checks: impl FnOnce(&Core)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = EmbeddedStore::open_with(folder.path(), StoreOptions::default()).await.unwrap();
         for topic in [TOPIC_IMAGE_UPLOAD, TOPIC_IMAGE_INDEXED, TOPIC_DEAD_LETTER, TOPIC_OPERATION_LOG] {
@@ -180,7 +180,7 @@ impl House {
             Core::new(settings, PARTITIONS, ports.clone(), model).unwrap()
         };
         let cores: Vec<Arc<Core>> = (0..count).map(core).collect();
-        checks.into_iter().for_each(|check| check(&cores[0]));
+        add_checks(&cores[0]);
         let gateway = |core: &Arc<Core>| {
             let searcher = Arc::new(Shards { are_missing: Arc::clone(&shards_are_missing) });
             Pipeline::connect(Arc::clone(core), Arc::new(embedder.clone()), searcher)
@@ -365,7 +365,7 @@ async fn uploads_that_no_embedder_takes_are_an_alarm_until_one_does() {
 async fn a_process_near_its_memory_limit_is_an_alarm_until_it_has_less() {
     static RESIDENT_MIB: AtomicU64 = AtomicU64::new(89);
     let check = MemoryCheck::new(100 << 20, || RESIDENT_MIB.load(Ordering::Relaxed) << 20);
-    let house = House::with_checks(1, vec![Box::new(|core: &Core| core.add_check(check))]).await;
+    let house = House::with_checks(1, |core| core.add_check(check)).await;
     // The backends' alarm comes at the second look: one that comes shows that the others were looked for.
     house.shards_are_missing.store(true, Ordering::Relaxed);
     house.wait_for("shard_missing", true).await;
@@ -405,7 +405,7 @@ async fn a_disk_that_is_nearly_full_is_an_alarm_until_there_is_room() {
         return medindex_testbed::say!("NOT CHECKED: disk_short, because only root may mount a small disk");
     };
     let check = DiskCheck::new(disk.0.path());
-    let house = House::with_checks(1, vec![Box::new(|core: &Core| core.add_check(check))]).await;
+    let house = House::with_checks(1, |core| core.add_check(check)).await;
     let file = disk.0.path().join("index");
     std::fs::write(&file, vec![1; 7_700 << 10]).unwrap();
     let raised = house.wait_for("disk_short", true).await;

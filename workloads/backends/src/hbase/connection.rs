@@ -56,7 +56,7 @@ pub(crate) const TLS_FAILED: &str = "TLS failed";
 
 /// Marks errors of TLS itself: certificates that are not taken, a side that does not speak it.
 fn marked(error: io::Error) -> io::Error {
-    if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+    if error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some() {
         return io::Error::new(error.kind(), format!("{TLS_FAILED} ({error})"));
     }
     error

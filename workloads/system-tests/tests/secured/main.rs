@@ -36,7 +36,9 @@ async fn programs_wait_for_certificates_and_logins_that_fit_and_take_renewed_one
 
     let renewed = Instant::now();
     site.renew_servers();
-    Given::ALL.into_iter().for_each(|given| site.give(given));
+    for given in Given::ALL {
+        site.give(given);
+    }
     Servers::wait_until("the gateway to accept uploads again", PATIENCE, || {
         let picture = pattern(2);
         client

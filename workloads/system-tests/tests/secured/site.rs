@@ -86,7 +86,7 @@ impl Site {
         match given {
             Given::KafkaLogin => self.write_login("kafka", self.password),
             Given::KafkaAuthority => {
-                self.write("kafka-authority.pem", &servers.kafka.certificates().unwrap().authority)
+                self.write("kafka-authority.pem", &servers.kafka.certificates().unwrap().authority);
             }
             Given::Hbase => self.give_hbase(&self.proxy_certificates),
             Given::Catalog => {
