@@ -25,7 +25,7 @@ pub enum Fault {
     },
     /// What is stored is damaged.
     #[error(
-        "{place} is damaged: restore it from a backup, or move it away and import the images again ({source})"
+        "{place} is damaged: restore it from a backup, or run `medindex repair`, which saves what can be read ({source})"
     )]
     Corrupted {
         /// File or server.

@@ -287,6 +287,37 @@ fn an_older_catalog_is_noticed_and_completed() {
 }
 
 #[test]
+fn an_older_catalog_of_as_many_images_is_noticed_too() {
+    let data = Data::with_images(IMAGES);
+    let kept = data.scratch("older.sqlite");
+    fs::copy(data.path().join("catalog.sqlite"), &kept).unwrap();
+    let gone = found(&data)[0][0].clone();
+    data.run(["delete", &gone]);
+    let new = data.scratch("new.png");
+    fs::write(&new, picture(99)).unwrap();
+    assert_eq!(data.run(["import", "--json", new.to_str().unwrap()]).json()["stored"], 1);
+    let before = found(&data);
+    remove_catalog(&data);
+    fs::copy(kept, data.path().join("catalog.sqlite")).unwrap();
+    assert_refused(&data, "1 images of store.redb are not in its catalog");
+    let repaired = data.run(["repair", "--json"]).json();
+    assert_eq!((&repaired["recovered"], &repaired["searchable"]), (&1.into(), &IMAGES.into()), "{repaired}");
+    let ids = |found: &[[String; 3]]| found.iter().map(|image| image[0].clone()).collect::<Vec<_>>();
+    assert_eq!(ids(&found(&data)), ids(&before));
+}
+
+#[test]
+fn the_catalog_of_another_folder_is_noticed() {
+    let (data, other) = (Data::with_images(IMAGES), Data::with_images(IMAGES));
+    remove_catalog(&data);
+    fs::copy(other.path().join("catalog.sqlite"), data.path().join("catalog.sqlite")).unwrap();
+    assert_refused(&data, &format!("{IMAGES} images of store.redb are not in its catalog"));
+    data.run(["repair", "--json"]).json();
+    import_again(&data).json();
+    assert_eq!(found(&data).len(), IMAGES);
+}
+
+#[test]
 fn an_older_store_is_noticed_and_what_it_lacks_is_named() {
     let data = Data::with_images(IMAGES);
     let kept = data.scratch("older.redb");

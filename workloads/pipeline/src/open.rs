@@ -127,7 +127,7 @@ pub(crate) async fn open_embedded(
     let Opened { core, store } =
         open_core(folder, &embedder, settings, Check::Refuse, &mut SetAside::default()).await?;
     let shard = with_cure(open_shard(core, folder, IndexStart::Stored).await, folder)?;
-    with_cure(parts::check_counts(&shard, folder).await, folder)?;
+    with_cure(parts::check_images(&shard, folder).await, folder)?;
     start(&shard, Arc::new(embedder.clone()), folder, store).await?;
     Ok(Arc::new(Context {
         core: Arc::clone(&shard.core),

@@ -50,6 +50,8 @@ pub(crate) struct SearchForm {
     /// Lists to probe; chosen by the size of the index when absent.
     #[schema(minimum = 1)]
     probes: Option<usize>,
+    /// Fail rather than answer without a part of the index.
+    whole: Option<bool>,
 }
 
 /// Finds the images most like an example, nearest first.

@@ -143,9 +143,9 @@ impl Index {
         keys
     }
 
-    /// How many images have at least one entry. Counts them anew: `O(n log n)` for `n` entries, with 16 bytes of
+    /// The images that have at least one entry, in the order of their ids. Gathered anew: `O(n log n)` for `n` entries, with 16 bytes of
     /// memory for each.
-    pub fn image_count(&self) -> usize {
+    pub fn image_ids(&self) -> Vec<[u8; 16]> {
         let view = self.view.load_full();
         let mut ids = Vec::with_capacity(view.live());
         for segment in view.all() {
@@ -154,7 +154,12 @@ impl Index {
         }
         ids.par_sort_unstable();
         ids.dedup();
-        ids.len()
+        ids
+    }
+
+    /// How many these are.
+    pub fn image_count(&self) -> usize {
+        self.image_ids().len()
     }
 
     /// How many entries can be found.

@@ -162,7 +162,7 @@ impl AlarmKind {
             }
             Self::CacheDown => "see whether Redis runs; requests are slower until then, none fails",
             Self::SendFailed => {
-                "see whether Kafka's brokers run; what was acknowledged is sent again by itself"
+                "see whether Kafka's brokers run, in one process whether its disk is full; what was acknowledged is sent again by itself"
             }
             Self::DeadLetter => "look at the images with status failed; upload them again or delete them",
             Self::UploadLag => "see whether the embedders run and what their logs say",
