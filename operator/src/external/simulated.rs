@@ -63,10 +63,10 @@ impl SimulatedBackends {
         if self.kafka_is_away.load(Ordering::Relaxed) { Err(failed()) } else { Ok(()) }
     }
 
-    fn hbase(&self) -> Result<(), ExternalError> {
+    fn hbase(&self, access: &Access) -> Result<(), ExternalError> {
         let failed = || ExternalError::TimeOut {
             action: "listing tables".to_owned(),
-            servers: "hbase:9091".to_owned(),
+            servers: access.hbase.join(","),
             within: Duration::from_secs(1),
         };
         if self.hbase_is_away.load(Ordering::Relaxed) { Err(failed()) } else { Ok(()) }
@@ -134,16 +134,16 @@ impl Backends for SimulatedBackends {
 
     async fn tables(
         &self,
-        _: &Access,
+        access: &Access,
         tables: &[TableDescription],
     ) -> Result<Vec<Option<TableState>>, ExternalError> {
-        self.hbase()?;
+        self.hbase(access)?;
         let known = self.tables();
         Ok(tables.iter().map(|table| known.get(&table.name.to_string()).cloned()).collect())
     }
 
-    async fn change_table(&self, _: &Access, change: &TableChange) -> Result<(), ExternalError> {
-        self.hbase()?;
+    async fn change_table(&self, access: &Access, change: &TableChange) -> Result<(), ExternalError> {
+        self.hbase(access)?;
         self.note(change.to_string());
         let mut tables = self.tables();
         match change {
@@ -163,8 +163,8 @@ impl Backends for SimulatedBackends {
         Ok(())
     }
 
-    async fn delete_tables(&self, _: &Access, names: &[TableName]) -> Result<(), ExternalError> {
-        self.hbase()?;
+    async fn delete_tables(&self, access: &Access, names: &[TableName]) -> Result<(), ExternalError> {
+        self.hbase(access)?;
         let mut tables = self.tables();
         for name in names {
             tables.remove(&name.to_string());
