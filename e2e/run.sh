@@ -3,7 +3,7 @@
 #
 # usage: e2e/run.sh [TEST...]      TEST: a part of a test's name; all when left out
 #
-# MEDINDEX_E2E_SUITES=index,plugin takes only these files of e2e/tests, in this order.
+# MEDINDEX_E2E_SUITES=index,plugin takes only these files of e2e/tests; cargo runs them in the order of their names.
 # KEEP=1 leaves what it made for the next run: one that finds a cluster of e2e/cluster.sh uses it and leaves it. Without it nothing stays but the cache.
 # With KUBECONFIG set that cluster is used, over a port that kubectl forwards: its nodes have to have the images (e2e/images.sh makes them),
 # a default storage class, and the labels that e2e/cluster.sh gives (pool=backends, pool=cpu, pool=gpu with GPUs).
