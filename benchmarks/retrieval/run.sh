@@ -5,14 +5,14 @@
 #   benchmarks/retrieval/run.sh efficientnet-lite0       one of them
 #
 # Data: 32,735 images of MedNIST (gathered by B. Erickson, Mayo Clinic; CC BY-SA 4.0) in MEDNIST, by default the archive in the
-# folder shared/data beside the checkout. VGG-16 imports a balanced sample of SAMPLE images (3,000), EfficientNet-Lite0 all.
+# folder shared/data beside the checkout. VGG-16 imports a balanced sample of SAMPLE images (3,060: over 3,000 without those whose bytes are the same), EfficientNet-Lite0 all.
 # Extracted images and data folders stay in $MEDINDEX_CACHE/bench/mednist; a second run imports nothing again.
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
 cache=${MEDINDEX_CACHE:-$HOME/.cache/medindex}
 archive=${MEDNIST:-$root/../shared/data/mednist-32735.tar.gz}
-sample=${SAMPLE:-3000}
+sample=${SAMPLE:-3060}
 work=$cache/bench/mednist
 results=$root/benchmarks/results
 medindex=${MEDINDEX:-$root/target/release/medindex}

@@ -18,7 +18,6 @@ pub mod index;
 pub mod kubectl;
 pub mod load;
 pub mod plugin;
-pub mod scratch;
 
 pub use index::Gateway;
 pub use load::QueryLoad;

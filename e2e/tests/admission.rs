@@ -103,6 +103,9 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
         ("/spec/embedding/model", json!({}), "exactly one of image"),
         ("/spec/embedding/model", json!({"claim": "a", "image": "b"}), "exactly one of image"),
         ("/spec/quantizer", json!({"bits": 6}), "spec.quantizer.bits is 4 or 8"),
+        ("/spec/quantizer", json!({"subQuantizers": 63}), "must be even with 4 bits"),
+        ("/spec/cache/servers", json!(["a.nowhere:6379", "b.nowhere:6379"]), "names one server"),
+        ("/spec/cache/loginHasUser", json!(true), "wants spec.cache.loginSecret"),
         (
             "/spec/embedder/autoscaling",
             json!({"minReplicas": 5, "maxReplicas": 2}),
@@ -117,6 +120,11 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
         ("/spec/imports", json!([import("a", ""), import("a", "b")]), "Duplicate value"),
         ("/spec/kafka/bootstrapServers", json!(["kafka"]), "should match"),
         ("/spec/search/requests", json!({"memory": "much"}), "should match"),
+        ("/spec/search/disk", json!("0Gi"), "should match"),
+        ("/spec/search/storageClass", json!("Fast"), "should match"),
+        ("/spec/catalog/loginSecret", json!("my_catalog"), "should match"),
+        ("/spec/embedder/image", json!("no image"), "should match"),
+        ("/spec/embedder/nodePool", json!({"nodeSelector": {"pool": "no value"}}), "should match"),
         ("/spec/quantizer", json!({"retrain": {"firstAtImages": 10}}), "greater than or equal to 1000"),
         ("/spec/shards", json!(1), "unknown field \"spec.shards\""),
     ]

@@ -12,7 +12,6 @@ use medindex_e2e::index::{self, NAME, NAMESPACE, PATIENCE};
 use medindex_e2e::kubectl::{apply, kubectl, try_kubectl, wait_until};
 use medindex_e2e::load::while_users_search;
 use medindex_e2e::plugin::plugin;
-use medindex_e2e::scratch::Scratch;
 use medindex_e2e::{Gateway, QueryLoad};
 use medindex_system_tests::pictures::{Picture, pictures};
 use serde_json::{Value, json};
@@ -102,7 +101,7 @@ fn import(pictures: &[Picture]) -> Duration {
 
 /// Puts images into the claim as a data set has them: a folder for each label.
 fn fill_claim(pictures: &[Picture]) {
-    let folder = Scratch::new(CLAIM);
+    let folder = tempfile::tempdir().unwrap();
     for picture in pictures {
         let place = folder.path().join(FOLDER).join(&picture.label);
         fs::create_dir_all(&place).unwrap();

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+use std::io::{Seek as _, Write as _};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -10,7 +11,6 @@ use medindex_e2e::cluster::is_ours;
 use medindex_e2e::index::{self, NAME, NAMESPACE, PATIENCE};
 use medindex_e2e::kubectl::{get, try_kubectl, wait_until};
 use medindex_e2e::plugin::plugin;
-use medindex_e2e::scratch::Scratch;
 use serde_json::{Value, json};
 
 /// Every resource is looked at again within 48 s.
@@ -88,10 +88,10 @@ fn images() -> [String; 2] {
 }
 
 fn plan(resource: &Value) -> String {
-    let file = Scratch::new("plan.json");
+    let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), resource.to_string()).unwrap();
     let [prefix, tag] = images();
-    plugin(&["plan", "-f", &file.text(), &prefix, &tag])
+    plugin(&["plan", "-f", &file.path().display().to_string(), &prefix, &tag])
 }
 
 /// The lines of a plan below a heading.
@@ -156,10 +156,11 @@ fn the_support_bundle_tells_of_everything_and_of_no_password() {
     let encoded = secret["data"]["password"].as_str().unwrap().to_owned();
     let decoded = Command::new("base64").arg("-d").stdin(piped(&encoded)).output().unwrap().stdout;
     let password = String::from_utf8(decoded).unwrap();
-    let file = Scratch::new("bundle.tar.gz");
-    plugin(&["support-bundle", NAME, "-o", &file.text()]);
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = folder.path().join("bundle.tar.gz");
+    plugin(&["support-bundle", NAME, "-o", &bundle.display().to_string()]);
     let unpacked =
-        Command::new("tar").args(["--extract", "--gzip", "--to-stdout", "--file"]).arg(file.path()).output();
+        Command::new("tar").args(["--extract", "--gzip", "--to-stdout", "--file"]).arg(&bundle).output();
     let text = String::from_utf8_lossy(&unpacked.unwrap().stdout).into_owned();
     assert!(text.contains("MedicalImageIndex") && text.contains(&format!("{NAME}-search-0")));
     assert!(password.len() >= 16 && !text.contains(&password) && !text.contains(&encoded));
@@ -167,7 +168,8 @@ fn the_support_bundle_tells_of_everything_and_of_no_password() {
 }
 
 fn piped(text: &str) -> Stdio {
-    let file = Scratch::new("piped");
-    std::fs::write(file.path(), text).unwrap();
-    std::fs::File::open(file.path()).unwrap().into()
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file.rewind().unwrap();
+    file.into()
 }

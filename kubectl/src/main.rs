@@ -60,7 +60,8 @@ async fn make_plan(
         arguments.namespace.clone().or_else(|| access.as_ref().map(|access| access.namespace.clone()));
     let plan_arguments = file.in_namespace(named.unwrap_or_else(|| "default".to_owned()));
     let connect = async || access.map(|access| access.client).ok_or_else(|| "offline".into());
-    Ok(plan(&plan_arguments, connect).await?)
+    // On the heap: it is large.
+    Ok(Box::pin(plan(&plan_arguments, connect)).await?)
 }
 
 fn print(lines: &[String]) -> Result<(), PluginError> {

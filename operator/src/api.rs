@@ -12,6 +12,7 @@ mod backends;
 mod embedding;
 mod image_index;
 mod imports;
+mod patterns;
 mod pool;
 mod quantizer;
 mod secrets;

@@ -93,12 +93,14 @@ pub async fn plan(
     Ok(lines)
 }
 
-/// Who has the topics and tables already. Who may not list the other namespaces' resources is told that nobody looked.
+/// Who has the topics, tables, database or cache keys already. Who may not list the other namespaces' resources is told that nobody looked.
 async fn claimed_by_others(client: &Client, resource: &MedicalImageIndex) -> Vec<String> {
     let listed = Api::<MedicalImageIndex>::all(client.clone());
     match dereference::read("the resources of all namespaces", listed.list(&ListParams::default())).await {
         Ok(others) => conflicts::conflict(resource, &others.items).map(|conflict| format!("! {conflict}")),
-        Err(error) => Some(format!("? whether others claim the same topics or tables is not known: {error}")),
+        Err(error) => Some(format!(
+            "? whether others claim the same topics, tables, database or cache keys is not known: {error}"
+        )),
     }
     .into_iter()
     .collect()

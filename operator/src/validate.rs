@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::api::{MedicalImageIndex, MedicalImageIndexSpec, WorkloadSpec};
 use crate::definition::definition;
 use crate::names::{Component, TRAIN_GENERATION};
+use crate::quantity;
 use crate::release::Release;
 
 /// Highest number of a generation that can be asked for; it ends the name of a Job.
@@ -103,7 +104,7 @@ pub fn validate(
     ] {
         check_workload(component, workload, &mut errors);
     }
-    check_quantity("spec.search.disk", &spec.search.disk.0, &mut errors);
+    check_disk(&spec.search.disk.0, &mut errors);
     check_imports(spec, &mut errors);
     let train_generation = train_generation(index).unwrap_or_else(|wrong| {
         errors.push(wrong);
@@ -174,10 +175,11 @@ fn evaluate(old: Option<&MedicalImageIndex>, new: &MedicalImageIndex) -> Result<
 fn check_workload(component: Component, workload: &WorkloadSpec, errors: &mut Vec<ValidationError>) {
     let path = format!("spec.{component}");
     for (kind, quantities) in [("requests", &workload.requests), ("limits", &workload.limits)] {
-        for (resource, quantity) in quantities {
-            check_quantity(&format!("{path}.{kind}[{resource}]"), &quantity.0, errors);
+        for (resource, amount) in quantities {
+            check_quantity(&format!("{path}.{kind}[{resource}]"), &amount.0, errors);
         }
     }
+    check_requests(&path, workload, errors);
     if let Some(gpu) = &workload.node_pool.gpu {
         let resource = gpu.resource();
         if workload.requests.contains_key(&resource) || workload.limits.contains_key(&resource) {
@@ -189,6 +191,24 @@ fn check_workload(component: Component, workload: &WorkloadSpec, errors: &mut Ve
     }
     if let Some(overrides) = &workload.pod_overrides {
         check_overrides(&format!("{path}.podOverrides"), overrides, errors);
+    }
+}
+
+/// The API server takes no pod that asks for more than it may have.
+fn check_requests(path: &str, workload: &WorkloadSpec, errors: &mut Vec<ValidationError>) {
+    for (resource, request) in &workload.requests {
+        let Some(limit) = workload.limits.get(resource) else { continue };
+        let amounts = quantity::parse(&request.0).zip(quantity::parse(&limit.0));
+        // Written differently, the same amount may differ in its last digit.
+        if amounts.is_some_and(|(asked, most)| asked > most * (1.0 + 1e-9)) {
+            errors.push(error(
+                &format!("{path}.requests[{resource}]"),
+                &format!(
+                    "{} is more than {}, its limit: ask for less, or raise the limit",
+                    request.0, limit.0
+                ),
+            ));
+        }
     }
 }
 
@@ -224,8 +244,17 @@ fn check_imports(spec: &MedicalImageIndexSpec, errors: &mut Vec<ValidationError>
     }
 }
 
+/// A disk holds a byte at the least; also a number without quotes, to which the schema's pattern does not apply.
+fn check_disk(size: &str, errors: &mut Vec<ValidationError>) {
+    let path = "spec.search.disk";
+    check_quantity(path, size, errors);
+    if quantity::parse(size).is_some_and(|bytes| (0.0..1.0).contains(&bytes)) {
+        errors.push(error(path, &format!("{size:?} is no size of a disk: write it as 20Gi")));
+    }
+}
+
 fn check_quantity(path: &str, text: &str, errors: &mut Vec<ValidationError>) {
-    if crate::quantity::parse(text).is_none_or(|value| value < 0.0) {
+    if quantity::parse(text).is_none_or(|value| value < 0.0) {
         errors.push(error(path, &format!("{text:?} is no quantity: write it as 500m, 2, 512Mi or 20Gi")));
     }
 }

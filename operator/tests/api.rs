@@ -38,6 +38,9 @@ fn what_does_not_fit_together_is_refused_with_what_to_do() {
         ("/spec/embedding/model", json!({}), "exactly one of image"),
         ("/spec/embedding/model", json!({"claim": "a", "image": "b"}), "exactly one of image"),
         ("/spec/quantizer", json!({"bits": 6}), "is 4 or 8"),
+        ("/spec/quantizer", json!({"subQuantizers": 63}), "must be even with 4 bits"),
+        ("/spec/cache/servers", json!(["redis-0:6379", "redis-1:6379"]), "names one server"),
+        ("/spec/cache/loginHasUser", json!(true), "wants spec.cache.loginSecret"),
         (
             "/spec/embedder/autoscaling",
             json!({"minReplicas": 5, "maxReplicas": 2}),
@@ -57,6 +60,29 @@ fn what_does_not_fit_together_is_refused_with_what_to_do() {
         let refused = refused.unwrap_or_else(|| panic!("{pointer} was taken")).to_string();
         assert!(refused.contains(words), "{pointer}: {refused}");
     }
+}
+
+#[test]
+fn what_fits_together_is_accepted() {
+    let sentinels = json!({"servers": ["redis-0:26379", "redis-1:26379"], "mode": "Sentinel", "loginSecret": "redis", "loginHasUser": true});
+    for (pointer, value) in [
+        ("/spec/cache", sentinels),
+        ("/spec/quantizer", json!({"subQuantizers": 63, "bits": 8})),
+        ("/spec/quantizer", json!({"subQuantizers": 32})),
+    ] {
+        read(with(pointer, value)).validate_cel().unwrap();
+    }
+}
+
+#[test]
+fn the_name_of_an_imports_job_has_at_most_63_characters() {
+    let named = |length: usize| {
+        let import = json!([{"name": "b".repeat(length), "source": {"claim": "c"}}]);
+        read(sample::with(&[("/metadata/name", json!("a".repeat(40))), ("/spec/imports", import)]))
+    };
+    named(15).validate_cel().unwrap();
+    let refused = named(16).validate_cel().unwrap_err().to_string();
+    assert!(refused.contains("together they may have 55"), "{refused}");
 }
 
 #[test]
@@ -141,6 +167,13 @@ fn the_schema_has_bounds_and_no_unsigned_formats() {
                 assert!(rules || schema.get("minimum").is_some(), "{path} has no lower bound");
             }
             Some("array") => assert!(schema.get("maxItems").is_some(), "{path} has no bound on its length"),
+            Some("string") => {
+                let is_bounded = schema.get("maxLength").is_some() || schema.get("pattern").is_some();
+                assert!(is_bounded, "{path} has no bound on its length");
+            }
+            Some("object") if schema["additionalProperties"].is_object() => {
+                assert!(schema.get("maxProperties").is_some(), "{path} has no bound on its entries");
+            }
             _ => {}
         }
     }

@@ -227,6 +227,25 @@ fn only_changed_settings_start_pods_anew() {
 }
 
 #[test]
+fn pods_of_every_component_sign_in_at_registries_by_the_secrets_of_the_resource() {
+    let import = json!([{"name": "trauma", "source": {"claim": "scans"}}]);
+    let changes = [("/spec/imagePullSecrets", json!(["registry"])), ("/spec/imports", import)];
+    let objects = objects(&changes, &Surroundings { training: Some(1), ..Surroundings::default() });
+    let pods: Vec<&Value> =
+        objects.iter().filter_map(|object| object.pointer("/spec/template/spec")).collect();
+    assert_eq!(pods.len(), 5);
+    assert!(pods.iter().all(|pod| pod["imagePullSecrets"] == json!([{"name": "registry"}])));
+}
+
+#[test]
+fn an_ingress_has_the_annotations_that_its_controller_wants() {
+    let annotations = json!({"nginx.ingress.kubernetes.io/proxy-body-size": "512m"});
+    let ingress = json!({"host": "search.example", "annotations": annotations});
+    let objects = objects(&[("/spec/gateway/ingress", ingress)], &Surroundings::default());
+    assert_eq!(find(&objects, "Ingress", "radiology-gateway")["metadata"]["annotations"], annotations);
+}
+
+#[test]
 fn overrides_are_merged_over_the_pods() {
     let overrides = json!({"spec": {"priorityClassName": "high", "containers": [{"name": "gateway", "env": [{"name": "MEDINDEX_LOG", "value": "debug"}]}]}});
     let objects = objects(&[("/spec/gateway/podOverrides", overrides)], &Surroundings::default());
@@ -242,7 +261,13 @@ fn what_no_schema_can_tell_is_refused_with_the_field_and_the_remedy() {
         // The rules of the schema hold here too.
         ("/spec/search/shards", json!(12), "shards"),
         ("/spec/search/disk", json!("much"), "spec.search.disk: \"much\" is no quantity"),
+        ("/spec/search/disk", json!("0Gi"), "spec.search.disk: \"0Gi\" is no size of a disk"),
         ("/spec/search/requests", json!({"memory": "2 Gi"}), "spec.search.requests[memory]"),
+        (
+            "/spec/gateway/limits",
+            json!({"cpu": "400m"}),
+            "spec.gateway.requests[cpu]: 500m is more than 400m, its limit",
+        ),
         ("/spec/gateway/podOverrides", json!({"containers": []}), "put it under metadata or spec"),
         (
             "/spec/gateway/podOverrides",

@@ -49,8 +49,9 @@
 - apiGroups: [""]
   resources: [pods]
   verbs: [list]
-# Logins and certificates of Kafka, and whether those of catalog and cache are there. Only those that an index names are read, by name:
-# their names are the users' choice, so they cannot be listed here, and no right to list or watch secrets is asked for.
+# Used by the operator itself: Kafka's login and certificates, HBase's certificates. Looked for, so that what is missing is told: logins and
+# certificates of catalog and cache, the Ingress' certificate, and what a pod mounts that does not begin. Only those that an index names are
+# read, by name: their names are the users' choice, so they cannot be listed here, and no right to list or watch secrets is asked for.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get]

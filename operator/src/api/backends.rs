@@ -6,6 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::patterns::OBJECT_NAME;
 use super::secrets::TlsSpec;
 
 /// A host and a port from 1 to 65535, as in `kafka-0.kafka:9092`.
@@ -33,7 +34,7 @@ pub struct KafkaSpec {
     pub tls: Option<TlsSpec>,
     /// Secret with `user` and `password` for SASL/SCRAM-SHA-512.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub login_secret: Option<String>,
     /// What the names of topics, consumer groups and cache keys begin with; the resource's name when left out. Cannot change.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,7 +60,7 @@ pub struct KafkaSpec {
     pub retention_hours: i32,
     /// Further settings of all topics, as Kafka names them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 32))]
+    #[schemars(extend("maxProperties" = 32, "additionalProperties" = {"type": "string", "maxLength": 1024}))]
     #[x_kube(validation = Rule::new("!self.exists(key, key in ['cleanup.policy', 'min.insync.replicas', 'retention.ms', 'max.message.bytes'])")
         .message("spec.kafka.topicSettings must leave out cleanup.policy and max.message.bytes, which the index depends on, and min.insync.replicas and retention.ms, which have fields of their own"))]
     pub topic_settings: BTreeMap<String, String>,
@@ -125,7 +126,7 @@ pub struct CatalogSpec {
     #[schemars(length(min = 1, max = 64))]
     pub database: Option<String>,
     /// Secret with `user` and `password`.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub login_secret: String,
     /// TLS to the server.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -133,7 +134,15 @@ pub struct CatalogSpec {
 }
 
 /// Redis.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(
+    validation = Rule::new("self.mode != 'Standalone' || size(self.servers) == 1")
+        .message("spec.cache.servers names one server where spec.cache.mode is Standalone: leave the others out, or say Sentinel or Cluster")
+        .field_path(".servers"),
+    validation = Rule::new("!self.loginHasUser || has(self.loginSecret)")
+        .message("spec.cache.loginHasUser wants spec.cache.loginSecret, the Secret that has the user")
+        .field_path(".loginHasUser")
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CacheSpec {
     /// Servers (Sentinels in Sentinel mode), each host:port.
@@ -144,11 +153,11 @@ pub struct CacheSpec {
     pub mode: CacheMode,
     /// Name by which Sentinels know the primary.
     #[serde(default = "default_service")]
-    #[schemars(length(min = 1, max = 128))]
+    #[schemars(length(min = 1, max = 128), regex(pattern = "^[-A-Za-z0-9._]+$"))]
     pub service: String,
     /// Secret with `password`, and with `user` where `loginHasUser` says so.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub login_secret: Option<String>,
     /// Whether the Secret names a user too; without one, Redis' default user is meant.
     #[serde(default)]

@@ -4,6 +4,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::patterns::{IMAGE, OBJECT_NAME};
+
 /// The model, where it comes from, and how images are shown to it. Vectors of two models never mix, so what makes other vectors cannot change.
 #[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[x_kube(
@@ -46,11 +48,11 @@ pub enum ComputeDevice {
 pub struct ModelSource {
     /// Container image that holds nothing but the folder's files; mounted as an image volume (Kubernetes 1.33 or later with the gate `ImageVolume`).
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 512))]
+    #[schemars(length(min = 1, max = 512), regex(pattern = IMAGE))]
     pub image: Option<String>,
     /// PersistentVolumeClaim with the folder at its root, mounted read-only.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub claim: Option<String>,
 }
 

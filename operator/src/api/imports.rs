@@ -4,6 +4,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::patterns::{IMAGE, OBJECT_NAME};
+
 /// One data set, imported by a Job that goes on where it was cut off.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -18,7 +20,7 @@ pub struct ImportSpec {
     pub format: ImportFormat,
     /// Container image; the operator's release names one when left out, which runs the model on processors.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 512))]
+    #[schemars(length(min = 1, max = 512), regex(pattern = IMAGE))]
     pub image: Option<String>,
     /// Images a second at the most; no limit when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,7 +35,7 @@ pub struct ImportSpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ImportSource {
     /// PersistentVolumeClaim, mounted read-only.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub claim: String,
     /// Folder or file in it; the whole when empty.
     #[serde(default)]

@@ -7,13 +7,18 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::patterns::{LABEL_NAME, LABEL_VALUE};
+
 /// A pool of nodes, and how pods spread over it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NodePool {
     /// Labels that nodes of the pool have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 16))]
+    #[schemars(extend(
+        "maxProperties" = 16,
+        "additionalProperties" = {"type": "string", "maxLength": 63, "pattern": LABEL_VALUE}
+    ))]
     pub node_selector: BTreeMap<String, String>,
     /// Taints of the pool that pods tolerate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -21,7 +26,7 @@ pub struct NodePool {
     pub tolerations: Vec<Toleration>,
     /// Node labels over whose values pods are spread evenly, such as `topology.kubernetes.io/zone`; `kubernetes.io/hostname` when left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 4), inner(length(min = 1, max = 317)))]
+    #[schemars(length(max = 4), inner(length(min = 1, max = 317), regex(pattern = LABEL_NAME)))]
     pub spread_over: Vec<String>,
     /// GPUs for each pod.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -8,6 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::patterns::{IMAGE, OBJECT_NAME};
 use super::pool::NodePool;
 
 /// What every workload has.
@@ -16,7 +17,7 @@ use super::pool::NodePool;
 pub struct WorkloadSpec {
     /// Container image; the operator's release names one when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 512))]
+    #[schemars(length(min = 1, max = 512), regex(pattern = IMAGE))]
     pub image: Option<String>,
     /// What each pod asks the scheduler for, as in a container's `resources.requests`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -87,11 +88,11 @@ pub struct SearchSpec {
     pub replicas: i32,
     /// Disk of each pod for its part of the index.
     #[serde(default = "default_disk")]
-    #[schemars(extend("pattern" = QUANTITY))]
+    #[schemars(extend("pattern" = SIZE))]
     pub disk: Quantity,
     /// Storage class of that disk; the cluster's own when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub storage_class: Option<String>,
     /// What every workload has.
     #[serde(flatten)]
@@ -122,19 +123,20 @@ pub struct GatewaySpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct IngressSpec {
     /// Host name.
-    #[schemars(
-        length(min = 1, max = 253),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
-    )]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub host: String,
     /// Ingress class; the cluster's own when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub class: Option<String>,
     /// Secret of type `kubernetes.io/tls` for the host.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub tls_secret: Option<String>,
+    /// Annotations, such as those by which its controller takes large uploads or has a certificate made.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32, "additionalProperties" = {"type": "string", "maxLength": 16384}))]
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// The jobs that train generations.
@@ -189,6 +191,10 @@ fn default_lag() -> i32 {
 
 /// An amount that is not negative, as in `500m`, `2`, `512Mi`, `1e3`.
 const QUANTITY: &str = r"^[0-9]+(\.[0-9]*)?([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]+)?$";
+
+/// The same, and more than nothing.
+const SIZE: &str =
+    r"^([0-9]*[1-9][0-9]*(\.[0-9]*)?|0+\.[0-9]*[1-9][0-9]*)([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]+)?$";
 
 /// Without the two kilobytes of description that Kubernetes' own type brings into every field.
 fn quantities(_: &mut SchemaGenerator) -> Schema {

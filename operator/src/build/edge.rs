@@ -9,6 +9,7 @@ use k8s_openapi::api::networking::v1::{
     IngressSpec, IngressTLS, NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
     NetworkPolicySpec, ServiceBackendPort,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 
@@ -34,8 +35,9 @@ pub(super) fn ingress(index: &ValidatedIndex) -> Option<Ingress> {
     let tls = wanted.tls_secret.as_ref().map(|secret| {
         vec![IngressTLS { hosts: Some(vec![wanted.host.clone()]), secret_name: Some(secret.clone()) }]
     });
+    let annotations = Some(wanted.annotations.clone()).filter(|annotations| !annotations.is_empty());
     Some(Ingress {
-        metadata: component_meta(index, Component::Gateway),
+        metadata: ObjectMeta { annotations, ..component_meta(index, Component::Gateway) },
         spec: Some(IngressSpec {
             ingress_class_name: wanted.class.clone(),
             rules: Some(vec![IngressRule {

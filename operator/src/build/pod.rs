@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapEnvSource, Container, ContainerPort, EmptyDirVolumeSource, EnvFromSource, EnvVar,
-    HTTPGetAction, ImageVolumeSource, PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec,
-    PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecurityContext, TopologySpreadConstraint,
-    Volume, VolumeMount,
+    HTTPGetAction, ImageVolumeSource, LocalObjectReference, PersistentVolumeClaimVolumeSource,
+    PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile,
+    SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -61,6 +61,7 @@ pub(super) fn template(
     let spec = PodSpec {
         containers: vec![container(index, component, workload, settings, program)],
         volumes: Some(volumes),
+        image_pull_secrets: pull_secrets(index),
         service_account_name: Some(object_name(&index.name, component)),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
@@ -86,6 +87,13 @@ pub(super) fn template(
     let metadata =
         ObjectMeta { labels: Some(labels), annotations: Some(annotations), ..ObjectMeta::default() };
     PodTemplateSpec { metadata: Some(metadata), spec: Some(spec) }
+}
+
+/// By what nodes sign in at registries.
+fn pull_secrets(index: &ValidatedIndex) -> Option<Vec<LocalObjectReference>> {
+    let secrets = index.spec.image_pull_secrets.iter();
+    let secrets: Vec<_> = secrets.map(|name| LocalObjectReference { name: name.clone() }).collect();
+    Some(secrets).filter(|secrets| !secrets.is_empty())
 }
 
 fn container(

@@ -15,6 +15,9 @@ use super::ownership::{abandoned, added_to_selectors};
 use crate::names::MANAGER;
 use crate::validate::ValidatedIndex;
 
+/// So many letters of a refusal are told.
+const TOLD_REFUSAL: usize = 1_000;
+
 /// Why an object is not as it shall be.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
@@ -46,6 +49,13 @@ pub enum ApplyError {
     },
 }
 
+impl ApplyError {
+    /// Whether the API server finds the object itself wrong: it would be refused again.
+    fn is_refusal(&self) -> bool {
+        matches!(self, Self::Call { source, .. } if source.code() == Some(422))
+    }
+}
+
 /// Something that was done to an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
@@ -62,20 +72,23 @@ pub struct Applied {
     pub written: Vec<Written>,
     /// What the API server does not keep, as `spec.replicas of Deployment radiology-gateway`.
     pub ignored: Vec<String>,
+    /// Objects that the API server does not take, with its reasons.
+    pub refused: Vec<String>,
 }
 
-/// Applies what differs, but for what is known to be ignored.
+/// Applies what differs, but for what is known to be ignored, and notes in `applied` what became of it. An object that the API server finds
+/// wrong holds up no other.
 ///
 /// # Errors
-/// [`ApplyError`] of the first object that cannot be applied; those before it are as they shall be.
+/// [`ApplyError`] of the first object that cannot be applied for another reason; those before it are done.
 pub async fn apply(
     client: &Client,
     index: &ValidatedIndex,
     desired: &[Value],
     live: &[Live],
     ignored: &Ignored,
-) -> Result<Applied, ApplyError> {
-    let mut applied = Applied::default();
+    applied: &mut Applied,
+) -> Result<(), ApplyError> {
     for object in desired {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         let kind =
@@ -106,13 +119,20 @@ pub async fn apply(
             ("Job", Some(_)) => (Patch::Merge(changeable(kind, object)), PatchParams::default()),
             _ => (Patch::Apply(object.clone()), PatchParams::apply(MANAGER).force()),
         };
-        let answer = call("applying", kind, name, api.patch(name, &parameters, &patch)).await?;
+        let answer = match call("applying", kind, name, api.patch(name, &parameters, &patch)).await {
+            Err(error) if error.is_refusal() => {
+                // Some messages quote the whole object.
+                applied.refused.push(error.to_string().chars().take(TOLD_REFUSAL).collect());
+                continue;
+            }
+            answer => answer?,
+        };
         applied.written.push(Written { verb, object: format!("{} {name}", kind.kind) });
         let lacks = missing(&Live { kind, object: answer }, object);
         ignored.note(&known_as, &lacks);
         applied.ignored.extend(told(&lacks, kind, name));
     }
-    Ok(applied)
+    Ok(())
 }
 
 /// Fields of an object that the API server does not keep, in words: the first, which the others lie beside.
@@ -149,7 +169,7 @@ fn changeable(kind: Kind, object: &Value) -> Value {
     }
 }
 
-/// Deletes what the index has and shall not have; returns what was deleted.
+/// Deletes what the index has and shall not have, and notes in `applied` what was deleted.
 ///
 /// # Errors
 /// [`ApplyError`].
@@ -158,8 +178,8 @@ pub async fn prune(
     index: &ValidatedIndex,
     desired: &[Value],
     live: &[Live],
-) -> Result<Vec<Written>, ApplyError> {
-    let mut written = Vec::new();
+    applied: &mut Applied,
+) -> Result<(), ApplyError> {
     for found in live.iter().filter(|found| found.kind.is_made() && is_owned(found, index)) {
         let name = found.name();
         if desired.iter().any(|object| found.is(object)) || found.object.metadata.deletion_timestamp.is_some()
@@ -175,9 +195,9 @@ pub async fn prune(
             Err(ApplyError::Call { source, .. }) if source.code() == Some(404) => {}
             outcome => drop(outcome?),
         }
-        written.push(Written { verb: "Deleted", object: format!("{} {name}", found.kind.kind) });
+        applied.written.push(Written { verb: "Deleted", object: format!("{} {name}", found.kind.kind) });
     }
-    Ok(written)
+    Ok(())
 }
 
 /// Whether an object belongs to this very resource.

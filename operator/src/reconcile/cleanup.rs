@@ -1,16 +1,23 @@
 //! What becomes of the backends when a resource is deleted.
 //!
-//! Under `Retain` nothing outside Kubernetes is touched, so no backend is asked, and the resource goes at once. Under `Delete` topics and tables
-//! are removed; a backend that is away holds the resource back, with a condition and an event that say what to do, until it is there again
+//! Under `Retain` nothing outside Kubernetes is touched, so no backend is asked, and the resource, which has no finalizer, goes at once, without
+//! an operator too. Under `Delete` topics and tables are removed; a backend that is away holds the resource back, with a condition and an event that say what to do, until it is there again
 //! or a person sets the annotation `medindex.dev/force-deletion`. Objects in the cluster go with their owner.
 
-use kube::ResourceExt;
+use std::fmt::Debug;
 
+use kube::api::{Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use super::apply::ApplyError;
+use super::call::bounded;
 use crate::api::{DeletionPolicy, MedicalImageIndex};
 use crate::external::tables::desired_tables;
 use crate::external::topics::desired_topics;
 use crate::external::{Access, Backends, ExternalError};
-use crate::names::FORCE_DELETION;
+use crate::names::{FINALIZER, FORCE_DELETION};
 use crate::validate::ValidatedIndex;
 
 /// What a deletion has to do outside Kubernetes.
@@ -36,6 +43,30 @@ pub fn wanted(index: &MedicalImageIndex) -> Cleanup {
 /// Whether a person lets the resource go whatever it leaves behind.
 pub fn is_forced(resource: &impl ResourceExt) -> bool {
     resource.annotations().get(FORCE_DELETION).is_some_and(|value| value == "true")
+}
+
+/// Takes the finalizer off, where it is on: nothing outside Kubernetes has to go before the resource.
+///
+/// # Errors
+/// [`ApplyError`] where the API server fails, or the resource has changed since it was read.
+pub async fn release<K>(api: &Api<K>, resource: &K) -> Result<(), ApplyError>
+where
+    K: ResourceExt + Clone + DeserializeOwned + Debug,
+{
+    let kept: Vec<&String> = resource.finalizers().iter().filter(|name| *name != FINALIZER).collect();
+    if kept.len() == resource.finalizers().len() {
+        return Ok(());
+    }
+    let metadata = json!({"finalizers": kept, "resourceVersion": resource.meta().resource_version});
+    let patch = Patch::Merge(json!({"metadata": metadata}));
+    let name = resource.name_any();
+    match bounded(api.patch(&name, &PatchParams::default(), &patch)).await {
+        Err(source) if source.code() != Some(404) => {
+            let kind = "MedicalImageIndex";
+            Err(ApplyError::Call { action: "releasing", kind, name, source })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Removes topics and tables; what is gone already is no error, so a cleanup that was cut off goes on.

@@ -1,4 +1,6 @@
-//! Two resources that claim the same topics or tables: the older one has them, the other is told so. Pure.
+//! Two resources that claim the same topics, tables, database or cache keys: the older one has them, the other is told so. Pure.
+//!
+//! Under one database an upload to the one would be taken for a duplicate of the other's; under the same keys one would answer for the other.
 
 use kube::ResourceExt as _;
 
@@ -8,12 +10,20 @@ use crate::api::MedicalImageIndex;
 struct Claim<'a> {
     /// As in `the topics radiology.*`.
     what: String,
+    /// The field that chooses another.
+    field: &'static str,
+    /// Whether the operator makes it, and under `Delete` takes it away.
+    is_made: bool,
     /// Where it is. Two claims are at one place when they share an address: lists need not be complete. Two names of one server are not
     /// seen through.
     servers: &'a [String],
 }
 
-impl Claim<'_> {
+impl<'a> Claim<'a> {
+    fn new(what: String, field: &'static str, is_made: bool, servers: &'a [String]) -> Self {
+        Self { what, field, is_made, servers }
+    }
+
     /// The server at which both claim the same.
     fn collides_at<'b>(&self, other: &Claim<'b>) -> Option<&'b str> {
         let shared = other.servers.iter().find(|server| self.servers.contains(server));
@@ -21,13 +31,18 @@ impl Claim<'_> {
     }
 }
 
-fn claims(index: &MedicalImageIndex) -> [Claim<'_>; 2] {
-    let (kafka, hbase) = (&index.spec.kafka, &index.spec.hbase);
-    let name = index.index_name();
-    let namespace = hbase.namespace.clone().unwrap_or_else(|| name.replace('-', "_"));
+fn claims(index: &MedicalImageIndex) -> [Claim<'_>; 4] {
+    let (spec, name) = (&index.spec, index.index_name());
+    let underscored = name.replace('-', "_");
+    let namespace = spec.hbase.namespace.as_ref().unwrap_or(&underscored);
+    let database = spec.catalog.database.as_ref().unwrap_or(&underscored);
+    let (topics, tables) = (format!("the topics {name}.*"), format!("the tables {namespace}:*"));
+    let catalog = std::slice::from_ref(&spec.catalog.server);
     [
-        Claim { what: format!("the topics {name}.*"), servers: &kafka.bootstrap_servers },
-        Claim { what: format!("the tables {namespace}:*"), servers: &hbase.thrift2_servers },
+        Claim::new(topics, "spec.kafka.prefix", true, &spec.kafka.bootstrap_servers),
+        Claim::new(tables, "spec.hbase.namespace", true, &spec.hbase.thrift2_servers),
+        Claim::new(format!("the database {database}"), "spec.catalog.database", false, catalog),
+        Claim::new(format!("the cache keys {name}:*"), "spec.kafka.prefix", false, &spec.cache.servers),
     ]
 }
 
@@ -38,15 +53,35 @@ pub fn conflict<'a>(
 ) -> Option<String> {
     let own = claims(index);
     others.into_iter().filter(|other| is_older(other, index)).find_map(|other| {
-        let (what, server) = claims(other).into_iter().find_map(|claim| {
-            let server = own.iter().find_map(|own| own.collides_at(&claim))?;
-            Some((claim.what, server))
-        })?;
+        let (claim, server) = collisions(&own, other).next()?;
         let namespace = other.namespace().unwrap_or_default();
         Some(format!(
-            "{what} at {server} belong to MedicalImageIndex {namespace}/{}, which is older: choose another spec.kafka.prefix and spec.hbase.namespace",
-            other.name_any()
+            "MedicalImageIndex {namespace}/{}, which is older, has {} at {server} already: choose another {}",
+            other.name_any(),
+            claim.what,
+            claim.field
         ))
+    })
+}
+
+/// Whether topics or tables that would go with this resource belong to an older one.
+pub fn is_shared<'a>(
+    index: &MedicalImageIndex,
+    others: impl IntoIterator<Item = &'a MedicalImageIndex>,
+) -> bool {
+    let own = claims(index);
+    let mut older = others.into_iter().filter(|other| is_older(other, index));
+    older.any(|other| collisions(&own, other).any(|(claim, _)| claim.is_made))
+}
+
+/// Claims of both, and the server of each.
+fn collisions<'a>(
+    own: &[Claim<'_>],
+    other: &'a MedicalImageIndex,
+) -> impl Iterator<Item = (Claim<'a>, &'a str)> {
+    claims(other).into_iter().filter_map(move |claim| {
+        let server = own.iter().find_map(|own| own.collides_at(&claim))?;
+        Some((claim, server))
     })
 }
 

@@ -40,9 +40,10 @@ impl Corrected {
         Self { part, done, stalled, degraded }
     }
 
-    fn unavailable(reason: &'static str, error: &ExternalError) -> Self {
+    /// What was done before the backend failed is done.
+    fn unavailable(reason: &'static str, error: &ExternalError, done: Vec<String>) -> Self {
         let part = Part::not_ready(reason, format!("{error}; tried again within a minute"));
-        Self { part, done: Vec::new(), stalled: None, degraded: Vec::new() }
+        Self { part, done, stalled: None, degraded: Vec::new() }
     }
 }
 
@@ -53,10 +54,9 @@ pub async fn topics(
     index: &ValidatedIndex,
     look_only: bool,
 ) -> Corrected {
-    match correct_topics(backends, access, &desired_topics(index), look_only).await {
-        Ok(corrected) => corrected,
-        Err(error) => Corrected::unavailable("KafkaUnavailable", &error),
-    }
+    let mut done = Vec::new();
+    let corrected = correct_topics(backends, access, &desired_topics(index), look_only, &mut done).await;
+    corrected.unwrap_or_else(|error| Corrected::unavailable("KafkaUnavailable", &error, done))
 }
 
 async fn correct_topics(
@@ -64,10 +64,11 @@ async fn correct_topics(
     access: &Access,
     desired: &[DesiredTopic],
     look_only: bool,
+    done: &mut Vec<String>,
 ) -> Result<Corrected, ExternalError> {
     let names: Vec<String> = desired.iter().map(|topic| topic.name.clone()).collect();
     let observed = backends.topics(access, &names).await?;
-    let (mut done, mut stalled, mut degraded) = (Vec::new(), None, Vec::new());
+    let (mut stalled, mut degraded) = (None, Vec::new());
     for topic in desired {
         let (change, problems) = topics::compare(topic, observed.get(&topic.name));
         for problem in problems {
@@ -85,7 +86,7 @@ async fn correct_topics(
         }
     }
     let well = Part::ready("TopicsAsWanted", format!("{} topics are as wanted", desired.len()));
-    Ok(Corrected::conclude(well, done, stalled, degraded, look_only))
+    Ok(Corrected::conclude(well, std::mem::take(done), stalled, degraded, look_only))
 }
 
 /// Makes the tables what they shall be, or only looks when `look_only`.
@@ -95,10 +96,9 @@ pub async fn tables(
     index: &ValidatedIndex,
     look_only: bool,
 ) -> Corrected {
-    match correct_tables(backends, access, &desired_tables(index), look_only).await {
-        Ok(corrected) => corrected,
-        Err(error) => Corrected::unavailable("HbaseUnavailable", &error),
-    }
+    let mut done = Vec::new();
+    let corrected = correct_tables(backends, access, &desired_tables(index), look_only, &mut done).await;
+    corrected.unwrap_or_else(|error| Corrected::unavailable("HbaseUnavailable", &error, done))
 }
 
 async fn correct_tables(
@@ -106,9 +106,10 @@ async fn correct_tables(
     access: &Access,
     desired: &[TableDescription],
     look_only: bool,
+    done: &mut Vec<String>,
 ) -> Result<Corrected, ExternalError> {
     let observed = backends.tables(access, desired).await?;
-    let (mut done, mut stalled) = (Vec::new(), None);
+    let mut stalled = None;
     for (table, observed) in desired.iter().zip(&observed) {
         let (changes, problems) = tables::compare(table, observed.as_ref());
         if let Some(problem) = problems.into_iter().next() {
@@ -122,5 +123,5 @@ async fn correct_tables(
         }
     }
     let well = Part::ready("TablesAsWanted", format!("{} tables are as wanted", desired.len()));
-    Ok(Corrected::conclude(well, done, stalled, Vec::new(), look_only))
+    Ok(Corrected::conclude(well, std::mem::take(done), stalled, Vec::new(), look_only))
 }

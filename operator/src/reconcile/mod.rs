@@ -61,6 +61,8 @@ use crate::validate::{ValidatedIndex, joined, validate};
 const PERIOD: Duration = Duration::from_secs(40);
 /// The same while something is still coming up.
 const SOON: Duration = Duration::from_secs(5);
+/// So many objects that the API server refuses are told of: a condition has room for 32 KiB.
+const TOLD_REFUSALS: usize = 8;
 
 /// What all reconciles share.
 pub struct Context {
@@ -121,15 +123,17 @@ pub async fn reconcile(
 ) -> Result<Action, ReconcileError> {
     let namespace = resource.namespace().unwrap_or_default();
     let api: Api<MedicalImageIndex> = Api::namespaced(context.client.clone(), &namespace);
+    // Nothing outside Kubernetes goes with it, so it is not held: it, and its namespace, can be deleted without an operator too.
+    if cleanup::wanted(&resource) == Cleanup::Keep {
+        cleanup::release(&api, resource.as_ref()).await?;
+        return match resource.metadata.deletion_timestamp {
+            Some(_) => Ok(Action::await_change()),
+            None => keep_up(&resource, &context).await,
+        };
+    }
     let outcome = finalizer(&api, FINALIZER, resource, |event| async {
         match event {
-            Event::Apply(resource) => {
-                let outcome = bring_about(&resource, &context).await;
-                if let Err(error) = &outcome {
-                    tell_failure(&resource, &context, &error.to_string()).await;
-                }
-                outcome
-            }
+            Event::Apply(resource) => keep_up(&resource, &context).await,
             Event::Cleanup(resource) => clean_up(&resource, &context).await,
         }
     });
@@ -138,6 +142,16 @@ pub async fn reconcile(
         | kube::runtime::finalizer::Error::CleanupFailed(error) => error,
         error => ReconcileError::Finalizer(Box::new(error)),
     })
+}
+
+/// Makes the world as the resource asks, and tells in the resource where that fails.
+async fn keep_up(resource: &MedicalImageIndex, context: &Context) -> Result<Action, ReconcileError> {
+    // On the heap: it is large, and many run at a time.
+    let outcome = Box::pin(bring_about(resource, context)).await;
+    if let Err(error) = &outcome {
+        tell_failure(resource, context, &error.to_string()).await;
+    }
+    outcome
 }
 
 /// Makes the world as the resource asks.
@@ -171,24 +185,27 @@ async fn bring_about(resource: &MedicalImageIndex, context: &Context) -> Result<
     let told = ask_gateway(&index, &access, &found, context).await;
     let stalled = topics.stalled.clone().or_else(|| tables.stalled.clone());
     // Workloads over topics or tables that are wrong would only make it worse.
-    let applied = if paused || stalled.is_some() {
-        Applied::default()
+    let mut applied = Applied::default();
+    let made = if paused || stalled.is_some() {
+        Ok(())
     } else {
-        make_objects(&index, &found, told.as_ref(), context).await?
+        make_objects(&index, &found, told.as_ref(), context, &mut applied).await
     };
     let notes: Vec<String> =
         applied.written.iter().map(|written| format!("{} {}", written.verb, written.object)).collect();
     tell(context, resource, "ObjectWritten", &notes).await;
+    made?;
     let changed =
         !applied.written.is_empty() || !(paused || topics.done.is_empty() && tables.done.is_empty());
     let mut findings = conclude(&index, &found, told.as_ref(), topics, tables, changed);
-    findings.stalled = findings.stalled.or_else(|| ignored_fields(&applied));
+    findings.stalled =
+        findings.stalled.or_else(|| refused_objects(&applied)).or_else(|| ignored_fields(&applied));
     findings.degraded.extend(dereference::ingress_lacks(&context.client, &index).await?);
-    let next = if findings.changed || !is_settled(&findings) { SOON } else { PERIOD };
+    let hurries = applied.refused.is_empty() && (findings.changed || !is_settled(&findings));
     let new = status::status(resource, &index, &findings, &found.live, told.as_ref());
     announce(context, resource, &new).await;
     status::write(&context.client, resource, &new).await?;
-    Ok(Action::requeue(jittered(next)))
+    Ok(Action::requeue(jittered(if hurries { SOON } else { PERIOD })))
 }
 
 async fn make_objects(
@@ -196,14 +213,28 @@ async fn make_objects(
     found: &Dereferenced,
     told: Option<&IndexStatus>,
     context: &Context,
-) -> Result<Applied, ReconcileError> {
+    applied: &mut Applied,
+) -> Result<(), ReconcileError> {
     let training = training::wanted(index, told, &found.live);
     let replicas = autoscaled::replicas(index, &found.live);
     let surroundings = Surroundings { training, replicas, ..found.surroundings.clone() };
     let desired = build(index, &surroundings)?;
-    let mut applied = apply::apply(&context.client, index, &desired, &found.live, &context.ignored).await?;
-    applied.written.extend(apply::prune(&context.client, index, &desired, &found.live).await?);
-    Ok(applied)
+    apply::apply(&context.client, index, &desired, &found.live, &context.ignored, applied).await?;
+    apply::prune(&context.client, index, &desired, &found.live, applied).await?;
+    Ok(())
+}
+
+/// What the API server does not take, and what to do.
+fn refused_objects(applied: &Applied) -> Option<(&'static str, String)> {
+    let refused: Vec<&str> = applied.refused.iter().map(String::as_str).take(TOLD_REFUSALS).collect();
+    (!refused.is_empty()).then(|| {
+        let message = format!(
+            "{}; mend what the resource says of it: podOverrides, nodePool, requests, limits or image of that workload, or spec.gateway.ingress; \
+             it is tried again within a minute",
+            refused.join("; ")
+        );
+        ("ObjectRefused", message)
+    })
 }
 
 /// What the cluster cannot give, and what to do.
@@ -339,7 +370,7 @@ async fn clean_up(resource: &MedicalImageIndex, context: &Context) -> Result<Act
     }
     // What belongs to an older resource is not this one's to delete.
     let others = context.watched.all().await;
-    if conflicts::conflict(resource, readable(&others)).is_some() {
+    if conflicts::is_shared(resource, readable(&others)) {
         return Ok(Action::await_change());
     }
     let outcome = remove(resource, context).await;

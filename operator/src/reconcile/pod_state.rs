@@ -72,7 +72,7 @@ fn waiting(component: Component, name: &str, pod: &Value, container: &Value) -> 
         | "SignatureValidationFailed" => {
             let (image, field) = image(component, pod, container, message);
             let told = format!(
-                "pod {name} cannot get image {image}: {message}; mend {field}, or the registry and its pull secret; the node tries again within five minutes"
+                "pod {name} cannot get image {image}: {message}; mend {field}, or the registry and its pull secret (spec.imagePullSecrets); the node tries again within five minutes"
             );
             Some(("ImageUnavailable", told))
         }

@@ -4,18 +4,16 @@
 //! lets it go. Under Delete it waits, because what belongs to it outside Kubernetes is not known.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::api::{ApiResource, DynamicObject};
 use kube::runtime::controller::Action;
 use kube::{Api, Resource as _, ResourceExt as _};
 use serde_json::json;
 
-use super::apply::ApplyError;
-use super::call::bounded;
 use super::conditions::{Findings, conditions};
 use super::news::publish_about;
 use super::{Context, PERIOD, ReconcileError, cleanup, dereference, jittered, status};
 use crate::api::MedicalImageIndex;
-use crate::names::{FINALIZER, FORCE_DELETION};
+use crate::names::FORCE_DELETION;
 
 /// Tells in the resource why it cannot be read, or lets it go.
 ///
@@ -34,7 +32,7 @@ pub async fn reconcile_unreadable(
     };
     let deleted = resource.metadata.deletion_timestamp.is_some();
     if deleted && is_let_go(&resource) {
-        release(&api, &resource).await?;
+        cleanup::release(&api, &resource).await?;
         return Ok(Action::await_change());
     }
     let (reason, remedy) = if deleted {
@@ -57,22 +55,6 @@ pub async fn reconcile_unreadable(
 /// Whether nothing outside Kubernetes has to be removed with it. A policy that cannot be read is none: Retain.
 fn is_let_go(resource: &DynamicObject) -> bool {
     cleanup::is_forced(resource) || resource.data["spec"]["deletionPolicy"] != "Delete"
-}
-
-/// Takes the finalizer off.
-async fn release(api: &Api<DynamicObject>, resource: &DynamicObject) -> Result<(), ReconcileError> {
-    let kept: Vec<&String> = resource.finalizers().iter().filter(|name| *name != FINALIZER).collect();
-    let metadata = json!({"finalizers": kept, "resourceVersion": resource.metadata.resource_version});
-    let patch = Patch::Merge(json!({"metadata": metadata}));
-    let name = resource.name_any();
-    let written = bounded(api.patch(&name, &PatchParams::default(), &patch)).await;
-    match written {
-        Err(source) if source.code() != Some(404) => {
-            let kind = "MedicalImageIndex";
-            Err(ApplyError::Call { action: "releasing", kind, name, source }.into())
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Writes the conditions and an event, if they are news.

@@ -24,6 +24,8 @@ struct State {
     /// Objects by their paths.
     objects: BTreeMap<String, Value>,
     writes: Vec<Write>,
+    /// Reasons and notes of events.
+    events: Vec<(String, String)>,
     reads: usize,
     next_version: u64,
     /// Answers with this status instead, for paths that contain the text.
@@ -92,6 +94,11 @@ impl FakeCluster {
         std::mem::take(&mut self.state.lock().unwrap().writes)
     }
 
+    /// Reasons and notes of events since this was last asked.
+    pub(crate) fn take_events(&self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.state.lock().unwrap().events)
+    }
+
     pub(crate) fn reads(&self) -> usize {
         self.state.lock().unwrap().reads
     }
@@ -143,7 +150,9 @@ impl FakeCluster {
             Method::DELETE => state.delete(path),
             Method::POST => {
                 // Events are told apart: they are news, not changes.
-                if !path.ends_with("/events") {
+                if path.ends_with("/events") {
+                    state.note(body);
+                } else {
                     state.writes.push(format!("POST {path}"));
                 }
                 reply(StatusCode::CREATED, body)
@@ -154,6 +163,11 @@ impl FakeCluster {
 }
 
 impl State {
+    fn note(&mut self, event: &Value) {
+        let text = |field: &str| event[field].as_str().unwrap_or_default().to_owned();
+        self.events.push((text("reason"), text("note")));
+    }
+
     fn read(&mut self, path: &str, query: &str) -> Response<Body> {
         self.reads += 1;
         if let Some(object) = self.objects.get(path) {
@@ -177,7 +191,9 @@ impl State {
     }
 
     fn patch(&mut self, path: &str, query: &str, body: &Value) -> Response<Body> {
-        if !path.contains("/events/") {
+        if path.contains("/events/") {
+            self.note(body);
+        } else {
             self.writes.push(format!("PATCH {}", short(path)));
         }
         self.next_version += 1;

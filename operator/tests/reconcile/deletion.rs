@@ -4,20 +4,46 @@ use std::sync::atomic::Ordering;
 
 use medindex_operator::api::MedicalImageIndex;
 use medindex_operator::reconcile::unreadable::reconcile_unreadable;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cluster::FakeCluster;
 use crate::{RESOURCE, World};
 
+fn finalizers(world: &World) -> Value {
+    world.cluster.get(RESOURCE).unwrap()["metadata"]["finalizers"].clone()
+}
+
 #[tokio::test]
-async fn deleting_under_retain_asks_no_backend() {
+async fn deleting_under_retain_asks_no_backend_and_wants_no_operator() {
     let world = World::new();
     world.settle().await;
+    assert_eq!(finalizers(&world), Value::Null, "nothing holds it back");
     world.backends.kafka_is_away.store(true, Ordering::Relaxed);
     world.backends.hbase_is_away.store(true, Ordering::Relaxed);
     world.edit("/metadata/deletionTimestamp", json!("2026-02-01T00:00:00Z"));
     world.reconcile().await.unwrap();
-    assert_eq!(world.cluster.get(RESOURCE).unwrap()["metadata"]["finalizers"], json!([]));
+    assert_eq!(world.cluster.take_writes(), Vec::<String>::new());
+    assert_eq!(world.backends.topics().len(), 4);
+}
+
+#[tokio::test]
+async fn only_a_resource_under_delete_is_held_back() {
+    let world = World::new();
+    world.edit("/metadata/finalizers", json!(["example.com/audit"]));
+    for (policy, held) in [
+        ("Delete", json!(["example.com/audit", "medindex.dev/backends"])),
+        ("Retain", json!(["example.com/audit"])),
+        ("Delete", json!(["example.com/audit", "medindex.dev/backends"])),
+    ] {
+        world.edit("/spec/deletionPolicy", json!(policy));
+        world.settle().await;
+        assert_eq!(finalizers(&world), held, "{policy}");
+    }
+    // The policy is changed when it is being deleted already.
+    world.edit("/metadata/deletionTimestamp", json!("2026-02-01T00:00:00Z"));
+    world.edit("/spec/deletionPolicy", json!("Retain"));
+    world.reconcile().await.unwrap();
+    assert_eq!(finalizers(&world), json!(["example.com/audit"]));
     assert_eq!(world.backends.topics().len(), 4);
 }
 
@@ -39,6 +65,7 @@ async fn an_invalid_resource_that_is_deleted_says_why_it_stays() {
 #[tokio::test]
 async fn a_resource_that_cannot_be_read_says_so_and_can_be_deleted() {
     let world = World::new();
+    world.edit("/spec/deletionPolicy", json!("Delete"));
     world.settle().await;
     world.edit("/spec/kafka/teleport", json!(true));
     let unreadable = async || {
@@ -55,12 +82,11 @@ async fn a_resource_that_cannot_be_read_says_so_and_can_be_deleted() {
     unreadable().await.unwrap();
     assert_eq!(world.cluster.take_writes(), Vec::<String>::new(), "it is told once");
     world.edit("/metadata/deletionTimestamp", json!("2026-02-01T00:00:00Z"));
-    world.edit("/spec/deletionPolicy", json!("Delete"));
     unreadable().await.unwrap();
     assert_eq!(world.condition("Stalled").1, "CleanupBlocked");
     world.edit("/spec/deletionPolicy", json!("Retain"));
     unreadable().await.unwrap();
-    assert_eq!(world.cluster.get(RESOURCE).unwrap()["metadata"]["finalizers"], json!([]));
+    assert_eq!(finalizers(&world), json!([]));
 }
 
 #[tokio::test]
@@ -74,8 +100,7 @@ async fn deleting_under_delete_waits_for_the_backend_and_can_be_forced() {
     assert!(error.contains("medindex.dev/force-deletion"), "{error}");
     assert_eq!(world.condition("Stalled").1, "CleanupBlocked");
     assert_eq!(world.condition("TopicsReady").1, "Deleting");
-    let held = world.cluster.get(RESOURCE).unwrap()["metadata"]["finalizers"].clone();
-    assert_eq!(held, json!(["medindex.dev/backends"]));
+    assert_eq!(finalizers(&world), json!(["medindex.dev/backends"]));
     let forced = World { cluster: FakeCluster::default(), ..World::new() };
     let mut resource = world.cluster.get(RESOURCE).unwrap();
     resource["metadata"]["annotations"] = json!({"medindex.dev/force-deletion": "true"});

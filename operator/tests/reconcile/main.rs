@@ -3,12 +3,14 @@
 
 mod backends;
 mod cluster;
+mod conflicts;
 mod cut;
 mod deaths;
 mod deletion;
 mod fields;
 mod generations;
 mod managed;
+mod news;
 mod pods;
 #[path = "../sample/mod.rs"]
 mod sample;
@@ -234,24 +236,6 @@ async fn a_backend_that_is_away_is_a_condition_and_the_rest_goes_on() {
 }
 
 #[tokio::test]
-async fn the_older_of_two_resources_that_claim_the_same_has_it() {
-    let mut world = World::new();
-    let mut older = world.resource();
-    older.metadata.name = Some("older".to_owned());
-    older.metadata.uid = Some("0".to_owned());
-    older.spec.kafka.prefix = Some("radiology".to_owned());
-    // Lists of brokers need not be complete.
-    older.spec.kafka.bootstrap_servers.insert(0, "kafka-9:9092".to_owned());
-    older.metadata.creation_timestamp = serde_json::from_value(json!("2025-01-01T00:00:00Z")).unwrap();
-    world.others.push(older);
-    world.settle().await;
-    let (_, reason, message) = world.condition("Stalled");
-    assert_eq!(reason, "ResourceConflict");
-    assert!(message.contains("imaging/older"), "{message}");
-    assert!(world.backends.topics().is_empty());
-}
-
-#[tokio::test]
 async fn errors_of_the_api_server_are_told_and_tried_again() {
     let world = World::new();
     world.settle().await;
@@ -309,6 +293,32 @@ async fn what_the_api_server_does_not_keep_is_told_and_not_applied_again_and_aga
 }
 
 #[tokio::test]
+async fn an_object_that_the_api_server_finds_wrong_stalls_with_its_reason_and_holds_up_no_other() {
+    let world = World::new();
+    world.settle().await;
+    world.bring_pods_up();
+    world.edit("/spec/gateway/nodePool", json!({"nodeSelector": {"no label": "cpu"}}));
+    world.edit("/spec/search/nodePool", json!({"nodeSelector": {"pool": "memory"}}));
+    world.cluster.fail(Some(("deployments/radiology-gateway", StatusCode::UNPROCESSABLE_ENTITY)));
+    world.reconcile().await.unwrap();
+    for condition in ["Stalled", "Ready"] {
+        let (_, reason, message) = world.condition(condition);
+        assert_eq!(reason, "ObjectRefused", "{condition}");
+        for words in
+            ["applying Deployment radiology-gateway failed", "nodePool", "tried again within a minute"]
+        {
+            assert!(message.contains(words), "{message}");
+        }
+    }
+    assert_eq!(world.condition("Ready").0, "False");
+    let search = world.cluster.get(SEARCH).unwrap();
+    assert_eq!(search["spec"]["template"]["spec"]["nodeSelector"]["pool"], "memory");
+    world.cluster.fail(None);
+    world.settle().await;
+    assert_eq!(world.condition("Stalled").0, "False");
+}
+
+#[tokio::test]
 async fn an_object_of_somebody_else_is_not_taken_over() {
     let world = World::new();
     let foreign = json!({
@@ -316,8 +326,6 @@ async fn an_object_of_somebody_else_is_not_taken_over() {
         "spec": {"replicas": 1},
     });
     world.cluster.put(GATEWAY, foreign.clone());
-    // The first one sets the finalizer.
-    world.reconcile().await.unwrap();
     let error = world.reconcile().await.unwrap_err().to_string();
     assert!(
         error.contains("Deployment radiology-gateway is there and does not belong to this resource"),

@@ -4,12 +4,13 @@
 //! metrics and tests.
 
 use std::error::Error;
+use std::fmt::Display;
 
 use thiserror::Error;
 
 use crate::format::Format;
 
-/// The cause that a decoder gave.
+/// The cause that a decoder gave, in its own words.
 pub type Cause = Box<dyn Error + Send + Sync + 'static>;
 
 /// Why a file could not be read as an image, or an operation on an image was refused.
@@ -21,7 +22,9 @@ pub enum ImagingError {
     EmptyFile,
 
     /// The file exceeds `max_file_bytes`.
-    #[error("the file has {bytes} bytes, more than the limit of {limit} (setting max_file_bytes)")]
+    #[error(
+        "the file has {bytes} bytes, more than the limit of {limit} (setting max_file_bytes); send it smaller"
+    )]
     FileTooLarge {
         /// Size of the file.
         bytes: u64,
@@ -39,7 +42,7 @@ pub enum ImagingError {
     },
 
     /// An image, but in a format that is not read.
-    #[error("the file is {format}, a format that is not supported; convert it to DICOM, PNG or TIFF")]
+    #[error("the file is {format}, a format that is not supported; convert it to DICOM, PNG, TIFF or NIfTI")]
     UnsupportedFormat {
         /// The format's name with its article.
         format: String,
@@ -149,10 +152,8 @@ pub enum ImagingError {
         name: String,
     },
 
-    /// Pixels in a layout that is not read, for example 12-bit lossy JPEG.
-    #[error(
-        "the {format} file holds {detail}, which is not supported; convert it to 8 or 16 bits per sample"
-    )]
+    /// Pixels in a layout or compression that is not read, for example 12-bit lossy JPEG.
+    #[error("the {format} file holds {detail}, which is not supported; {}", read_instead(*format))]
     UnsupportedPixels {
         /// The format it was read as.
         format: Format,
@@ -160,8 +161,10 @@ pub enum ImagingError {
         detail: String,
     },
 
-    /// A decoder refused the compressed data.
-    #[error("the {decoder} decoder could not read the {format} file: {source}; the file is probably damaged")]
+    /// A decoder refused the data: they end early or contradict themselves, which not every decoder tells apart.
+    #[error(
+        "the {format} file ends early or is damaged: copy it again, or export it again from its source; the {decoder} decoder says: {source}"
+    )]
     Decode {
         /// The format it was read as.
         format: Format,
@@ -172,7 +175,9 @@ pub enum ImagingError {
     },
 
     /// A decoder stopped on an internal fault; the process lives on.
-    #[error("the {decoder} decoder stopped on a fault ({detail}); the file is probably damaged")]
+    #[error(
+        "the {decoder} decoder stopped on a fault ({detail}); the file is probably damaged: copy it again, or export it again from its source"
+    )]
     DecoderFault {
         /// Name of the decoder.
         decoder: &'static str,
@@ -181,7 +186,9 @@ pub enum ImagingError {
     },
 
     /// A frame was asked for that the image does not have.
-    #[error("frame {frame} was asked for, but the image has {frames} frame(s), counted from 0")]
+    #[error(
+        "frame {frame} was asked for, but the image has {frames} frame(s), counted from 0; ask for one that it has"
+    )]
     NoSuchFrame {
         /// The frame asked for, from 0.
         frame: u32,
@@ -191,7 +198,7 @@ pub enum ImagingError {
 
     /// A region of interest reaches outside the image.
     #[error(
-        "the region x={x} y={y} w={region_width} h={region_height} reaches outside the image of {width} x {height} pixels"
+        "the region x={x} y={y} w={region_width} h={region_height} reaches outside the image of {width} x {height} pixels; choose one inside it"
     )]
     RegionOutside {
         /// Left edge.
@@ -285,5 +292,52 @@ impl ImagingError {
 
     pub(crate) fn damaged(format: Format, detail: impl Into<String>) -> Self {
         Self::Damaged { format, detail: detail.into() }
+    }
+
+    /// A decoder's refusal; its words become one line without a full stop, as they end a sentence of ours.
+    pub(crate) fn decode(format: Format, decoder: &'static str, cause: &dyn Display) -> Self {
+        let words = cause.to_string();
+        let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+        Self::Decode { format, decoder, source: words.trim_end_matches('.').into() }
+    }
+}
+
+/// What a file of a format can be turned into so that it is read.
+fn read_instead(format: Format) -> &'static str {
+    match format {
+        Format::Dicom => {
+            "transcode it to Explicit VR Little Endian, with grey or RGB pixels of 8 or 16 bits per sample"
+        }
+        Format::Jpeg => "save it as baseline JPEG of 8 bits per sample, or as PNG",
+        Format::Nifti => "convert its voxels to whole numbers, float32 or float64",
+        Format::Png | Format::Tiff | Format::Bmp => {
+            "save it as grey or RGB of 8 or 16 bits per sample, uncompressed or as PNG"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_a_decoder_end_one_line_that_says_what_to_do() {
+        let error = ImagingError::decode(Format::Png, "PNG (png)", &"CRC error:\n expected 1.\n");
+        assert_eq!(
+            error.to_string(),
+            "the PNG file ends early or is damaged: copy it again, or export it again from its source; \
+             the PNG (png) decoder says: CRC error: expected 1"
+        );
+        assert!(error.source().is_some_and(|cause| cause.to_string() == "CRC error: expected 1"));
+    }
+
+    #[test]
+    fn pixels_that_are_not_read_come_with_what_is_read_of_their_format() {
+        for format in [Format::Dicom, Format::Png, Format::Jpeg, Format::Tiff, Format::Bmp, Format::Nifti] {
+            let error = ImagingError::UnsupportedPixels { format, detail: "a test".to_owned() };
+            let words = error.to_string();
+            assert!(words.starts_with(&format!("the {format} file holds a test, which is not supported; ")));
+            assert!(words.ends_with(read_instead(format)), "{words}");
+        }
     }
 }

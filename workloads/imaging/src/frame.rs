@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::error::ImagingError;
+use crate::format::Format;
 use crate::grey::{GreyDisplay, Modality};
 use crate::info::ImageInfo;
 use crate::render::Rendered;
@@ -23,13 +25,13 @@ impl FrameSelection {
     /// The numbers of the selected frames of an image with `frames` frames.
     ///
     /// # Errors
-    /// [`crate::ImagingError::NoSuchFrame`] where the image has no such frame.
-    pub fn of(self, frames: u32) -> Result<std::ops::Range<u32>, crate::ImagingError> {
+    /// [`ImagingError::NoSuchFrame`] where the image has no such frame.
+    pub fn of(self, frames: u32) -> Result<std::ops::Range<u32>, ImagingError> {
         match self {
             Self::All => Ok(0..frames),
             Self::Middle => Ok(frames / 2..frames / 2 + u32::from(frames > 0)),
             Self::One(frame) if frame < frames => Ok(frame..frame + 1),
-            Self::One(frame) => Err(crate::ImagingError::NoSuchFrame { frame, frames }),
+            Self::One(frame) => Err(ImagingError::NoSuchFrame { frame, frames }),
         }
     }
 }
@@ -93,6 +95,26 @@ impl Samples {
             Self::F64(values) => values.clone(),
         }
     }
+
+    /// The least and the greatest finite value; `None` where there is none.
+    pub(crate) fn finite_range(&self) -> Option<(f64, f64)> {
+        match self {
+            Self::U8(values) => finite_range(values),
+            Self::U16(values) => finite_range(values),
+            Self::I16(values) => finite_range(values),
+            Self::U32(values) => finite_range(values),
+            Self::I32(values) => finite_range(values),
+            Self::F32(values) => finite_range(values),
+            Self::F64(values) => finite_range(values),
+        }
+    }
+}
+
+fn finite_range<T: Copy + Into<f64>>(values: &[T]) -> Option<(f64, f64)> {
+    let finite = values.iter().copied().map(Into::<f64>::into).filter(|value| value.is_finite());
+    finite
+        .map(|value| (value, value))
+        .reduce(|(least, greatest), (value, _)| (least.min(value), greatest.max(value)))
 }
 
 /// The pixels of a frame.
@@ -130,6 +152,24 @@ impl Frame {
         display: Arc<GreyDisplay>,
     ) -> Self {
         Self { index, width, height, pixels, display }
+    }
+
+    /// A frame of which something can be shown: not one of which every value is NaN or infinite, or overflows when it is rescaled. Such
+    /// a frame would be a blank picture, and alike to all others.
+    pub(crate) fn shown(
+        format: Format,
+        index: u32,
+        width: u32,
+        height: u32,
+        pixels: Pixels,
+        display: Arc<GreyDisplay>,
+    ) -> Result<Self, ImagingError> {
+        if let Pixels::Grey(samples) = &pixels
+            && let Some(reason) = display.why_not_shown(samples)
+        {
+            return Err(ImagingError::damaged(format, format!("frame {index} {reason}")));
+        }
+        Ok(Self::new(index, width, height, pixels, display))
     }
 
     /// The frame's number in its image, from 0.

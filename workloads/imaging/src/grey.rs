@@ -97,6 +97,31 @@ impl GreyDisplay {
         }
     }
 
+    /// Why nothing can be shown of a frame's values, in words that follow its number; `None` where something can.
+    pub(crate) fn why_not_shown(&self, samples: &Samples) -> Option<String> {
+        // Whole numbers of up to 32 bits do not overflow by lines such as these.
+        const USUAL: f64 = 1e200;
+        let usual = match self.modality {
+            Modality::Linear { slope, intercept } => slope.abs() < USUAL && intercept.abs() < USUAL,
+            Modality::Table(_) => true,
+        };
+        if usual && !matches!(samples, Samples::F32(_) | Samples::F64(_)) {
+            return None;
+        }
+        let Some((least, greatest)) = samples.finite_range() else {
+            return Some("has no value that is a finite number, only NaN or infinity".to_owned());
+        };
+        // Also where only their distance is infinite, no window spans them.
+        let span = self.modality.apply(greatest) - self.modality.apply(least);
+        match self.modality {
+            Modality::Linear { slope, intercept } if !span.is_finite() => Some(format!(
+                "has values from {least:e} to {greatest:e}, which are too large to be shown when they are rescaled by \
+                 slope {slope:e} and intercept {intercept:e}"
+            )),
+            _ => None,
+        }
+    }
+
     /// One byte a value.
     pub(crate) fn render(&self, samples: &Samples, choice: &WindowChoice) -> Vec<u8> {
         let voi = self.choose(samples, choice);
@@ -190,9 +215,10 @@ impl GreyDisplay {
 /// A window over the whole range; exact for real numbers, which have no step of one.
 fn spanning(least: f64, greatest: f64, samples: &Samples) -> Window {
     match samples {
+        // Values that are all the same are black, as whole ones are.
         Samples::F32(_) | Samples::F64(_) => Window {
             center: f64::midpoint(least, greatest),
-            width: (greatest - least).max(f64::MIN_POSITIVE),
+            width: greatest - least,
             function: crate::window::WindowFunction::LinearExact,
         },
         _ => Window::spanning(least, greatest),
@@ -239,6 +265,33 @@ mod tests {
         let stored = Samples::I16(vec![-2000, 0, 50, 100]);
         let display = GreyDisplay { padding: Some((-2000.0, -2000.0)), ..GreyDisplay::of_values() };
         assert_eq!(display.render(&stored, &WindowChoice::FullRange), [0, 0, 128, 255]);
+    }
+
+    #[test]
+    fn real_values_that_are_all_the_same_are_black_as_whole_ones_are() {
+        for samples in [Samples::F32(vec![0.1; 2]), Samples::F64(vec![-7.3e9; 2]), Samples::I16(vec![5; 2])] {
+            assert_eq!(GreyDisplay::of_values().render(&samples, &WindowChoice::File), [0, 0], "{samples:?}");
+        }
+    }
+
+    #[test]
+    fn values_of_which_nothing_can_be_shown_are_told_with_the_reason() {
+        let rescaled = |slope, intercept| GreyDisplay {
+            modality: Modality::Linear { slope, intercept },
+            ..GreyDisplay::of_values()
+        };
+        let why = |display: &GreyDisplay, samples| display.why_not_shown(&samples).unwrap_or_default();
+        let identity = GreyDisplay::of_values();
+        assert!(why(&identity, Samples::F32(vec![f32::NAN, f32::INFINITY])).contains("only NaN or infinity"));
+        assert_eq!(why(&identity, Samples::F32(vec![f32::NAN, f32::INFINITY, 1.0])), "");
+        // Each is finite, and their distance is not.
+        assert!(why(&identity, Samples::F64(vec![f64::MIN, f64::MAX])).contains("too large"));
+        let slope = why(&rescaled(1e308, 0.0), Samples::U8(vec![0, 200]));
+        assert!(slope.contains("from 0e0 to 2e2") && slope.contains("slope 1e308"), "{slope}");
+        assert!(why(&rescaled(1.0, f64::MAX), Samples::F64(vec![0.0, f64::MAX])).contains("intercept 1.79"));
+        // A mask of zeros and ones stays in range.
+        assert_eq!(why(&rescaled(1e308, 0.0), Samples::U8(vec![0, 1])), "");
+        assert_eq!(why(&rescaled(-1.0, 1024.0), Samples::I32(vec![i32::MIN, i32::MAX])), "");
     }
 
     #[test]

@@ -3,6 +3,10 @@
 //!
 //! Slices are turned as radiologists see them, by the signs of the file's orientation: patient's right on the left, front or
 //! top up. A compressed volume is inflated no further than the last selected slice.
+//!
+//! Voxels that are NaN, which masks have as background, take the least finite value of their slice after scaling, and infinite ones its ends;
+//! a slice without a finite voxel takes the least value of all slices decoded with it, and 0 when it alone was asked for. Where no slice of
+//! those selected has one, and where scaling overflows, the file is refused.
 
 use std::io::{ErrorKind, Read};
 use std::sync::Arc;
@@ -46,9 +50,8 @@ pub(crate) fn decode(
         limits.check_decoded(start.saturating_add(slice.saturating_mul(count)))?;
     }
     source.skip(start)?;
-    let display = Arc::new(display_of(&header));
-    let mut frames = Vec::new();
-    for index in selected {
+    let mut slices = Vec::new();
+    for index in selected.clone() {
         let mut raw = Vec::new();
         source.read(slice, &mut raw)?;
         if raw.len() as u64 != slice {
@@ -57,9 +60,16 @@ pub(crate) fn decode(
                 format!("slice {index} of {} has {} bytes where {slice} belong", header.frames, raw.len()),
             ));
         }
-        let pixels = turned(pixels_of(&raw, &header), &header);
-        frames.push(Frame::new(index, header.width, header.height, pixels, Arc::clone(&display)));
+        slices.push(turned(pixels_of(&raw, &header), &header));
     }
+    // One slice of many, asked for by its number, may be background only: it was indexed with the others.
+    let background = (matches!(selection, FrameSelection::One(_)) && header.frames > 1).then_some((0.0, 0.0));
+    settle(&mut slices, header.slope, background);
+    let display = Arc::new(display_of(&header));
+    let frames = selected.zip(slices).map(|(index, pixels)| {
+        Frame::shown(Format::Nifti, index, header.width, header.height, pixels, Arc::clone(&display))
+    });
+    let frames = frames.collect::<Result<Vec<Frame>, ImagingError>>()?;
     Ok(Decoded { info: header.info(), frames })
 }
 
@@ -106,11 +116,7 @@ impl<'a> Source<'a> {
                 Ok(_) => Ok(()),
                 // What could be inflated is told by the length.
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(()),
-                Err(error) => Err(ImagingError::Decode {
-                    format: Format::Nifti,
-                    decoder: "gzip",
-                    source: Box::new(error),
-                }),
+                Err(error) => Err(ImagingError::decode(Format::Nifti, "gzip", &error)),
             },
         }
     }
@@ -168,6 +174,39 @@ fn pixels_of(raw: &[u8], header: &Header) -> Pixels {
         }
     };
     Pixels::Grey(samples)
+}
+
+/// Gives voxels that are no finite numbers a value that can be shown, as the head of this file says; where no slice has a finite value,
+/// they take `background`, and none is changed without it.
+fn settle(slices: &mut [Pixels], slope: f64, background: Option<(f64, f64)>) {
+    let range_of = |pixels: &Pixels| match pixels {
+        Pixels::Grey(samples @ (Samples::F32(_) | Samples::F64(_))) => samples.finite_range(),
+        _ => None,
+    };
+    let ranges: Vec<Option<(f64, f64)>> = slices.iter().map(range_of).collect();
+    let whole = ranges.iter().flatten().copied();
+    let whole = whole.reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)));
+    let Some(whole) = whole.or(background) else { return };
+    // A negative slope turns the order.
+    let darkest = |(least, greatest): (f64, f64)| if slope < 0.0 { greatest } else { least };
+    for (pixels, range) in slices.iter_mut().zip(ranges) {
+        let (least, greatest) = range.unwrap_or_else(|| (darkest(whole), darkest(whole)));
+        let background = darkest((least, greatest));
+        let settled = |value: f64| if value.is_nan() { background } else { value.clamp(least, greatest) };
+        match pixels {
+            Pixels::Grey(Samples::F32(values)) => {
+                for value in values {
+                    *value = settled(f64::from(*value)) as f32;
+                }
+            }
+            Pixels::Grey(Samples::F64(values)) => {
+                for value in values {
+                    *value = settled(*value);
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Turns a slice left to right and top to bottom as the header asks.

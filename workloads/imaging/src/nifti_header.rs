@@ -54,6 +54,16 @@ impl Number {
     }
 }
 
+/// What a data type is that is not read, in brackets; empty where the standard has none of this code.
+fn name_of(code: u16) -> &'static str {
+    match code {
+        1 => " (single bits)",
+        32 | 1792 | 2048 => " (complex numbers)",
+        1536 => " (real numbers of 128 bits)",
+        _ => "",
+    }
+}
+
 /// What decoding needs of the header.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Header {
@@ -89,7 +99,7 @@ impl Header {
         let damaged = |detail: String| ImagingError::damaged(Format::Nifti, detail);
         let axes = fields.dimension(0);
         if !(1..=7).contains(&axes) {
-            return Err(damaged(format!("it declares {axes} axes")));
+            return Err(damaged(format!("it declares {axes} axes (dim[0]), and has to have 1 to 7")));
         }
         let length = |axis: usize| if axis as i64 <= axes { fields.dimension(axis) } else { 1 };
         if let Some(axis) = (1..=7).find(|axis| length(*axis) < 0) {
@@ -100,7 +110,7 @@ impl Header {
         let code = fields.u16(if fields.second { 12 } else { 70 });
         let number = Number::of_code(code).ok_or_else(|| ImagingError::UnsupportedPixels {
             format: Format::Nifti,
-            detail: format!("voxels of data type {code}"),
+            detail: format!("voxels of data type {code}{}", name_of(code)),
         })?;
         if declared_frames == 0 {
             return Err(ImagingError::ZeroSized { width: edge(1), height: edge(2) });
@@ -108,7 +118,9 @@ impl Header {
         let data_offset = fields
             .data_offset()
             .ok_or_else(|| damaged("its voxels begin at no place that can be (vox_offset)".to_owned()))?;
-        let (slope, intercept) = fields.scaling();
+        // Colours are not scaled (nifti1.h).
+        let coloured = matches!(number, Number::Rgb | Number::Rgba);
+        let (slope, intercept) = if coloured { (1.0, 0.0) } else { fields.scaling()? };
         let [columns, rows] = fields.directions();
         Ok(Self {
             width: edge(1),
@@ -187,13 +199,18 @@ impl<'a> Fields<'a> {
         u16::from_le_bytes(self.bytes(at))
     }
 
-    /// A real number, of single precision in version 1 and double in version 2; 0 where it is not finite.
+    /// A real number, of single precision in version 1 and double in version 2.
     fn real(&self, first: usize, second: usize) -> f64 {
-        let value = if self.second {
+        if self.second {
             f64::from_le_bytes(self.bytes(second))
         } else {
             f64::from(f32::from_le_bytes(self.bytes(first)))
-        };
+        }
+    }
+
+    /// As [`Fields::real`]; 0 where it is not finite.
+    fn finite(&self, first: usize, second: usize) -> f64 {
+        let value = self.real(first, second);
         if value.is_finite() { value } else { 0.0 }
     }
 
@@ -215,9 +232,23 @@ impl<'a> Fields<'a> {
         (offset.is_finite() && offset >= 0.0).then(|| (offset as u64).max(352))
     }
 
-    fn scaling(&self) -> (f64, f64) {
-        let (slope, intercept) = (self.real(112, 176), self.real(116, 184));
-        if slope == 0.0 { (1.0, 0.0) } else { (slope, intercept) }
+    /// Slope and intercept. A slope of 0 means that there is no scaling (nifti1.h), and so does NaN, which nibabel writes for it; the
+    /// intercept is not looked at then. Any other that is not finite makes every value wrong, so it is refused.
+    fn scaling(&self) -> Result<(f64, f64), ImagingError> {
+        let slope = self.real(112, 176);
+        if slope == 0.0 || slope.is_nan() {
+            return Ok((1.0, 0.0));
+        }
+        let intercept = self.real(116, 184);
+        for (name, value) in [("scl_slope", slope), ("scl_inter", intercept)] {
+            if !value.is_finite() {
+                let detail = format!(
+                    "its {name} is {value}, by which no value can be computed (a scl_slope of 0 means no scaling)"
+                );
+                return Err(ImagingError::damaged(Format::Nifti, detail));
+            }
+        }
+        Ok((slope, intercept))
     }
 
     fn description(&self) -> Option<String> {
@@ -235,10 +266,10 @@ impl<'a> Fields<'a> {
         let matrix = if code(254, 348) > 0 {
             [280, 296, 312].map(|first| {
                 let second = 400 + (first - 280) * 2;
-                [self.real(first, second), self.real(first + 4, second + 8)]
+                [self.finite(first, second), self.finite(first + 4, second + 8)]
             })
         } else if code(252, 344) > 0 {
-            let [b, c, d] = [0, 1, 2].map(|part| self.real(256 + 4 * part, 352 + 8 * part));
+            let [b, c, d] = [0, 1, 2].map(|part| self.finite(256 + 4 * part, 352 + 8 * part));
             let a = (1.0 - b * b - c * c - d * d).max(0.0).sqrt();
             // The first two columns of the rotation matrix of a quaternion.
             [

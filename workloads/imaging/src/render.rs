@@ -157,7 +157,9 @@ impl Rendered {
         let mut file = Cursor::new(Vec::new());
         PngEncoder::new_with_quality(&mut file, CompressionType::Fast, PngFilter::Adaptive)
             .write_image(&picture.pixels, picture.width, picture.height, color)
-            .map_err(|error| ImagingError::Preview { detail: error.to_string() })?;
+            .map_err(|error| ImagingError::Preview {
+                detail: format!("it cannot be written as PNG, which is a fault of ours; report it ({error})"),
+            })?;
         Ok(file.into_inner())
     }
 }

@@ -11,7 +11,11 @@ pub(crate) fn resize(source: &Rendered, width: u32, height: u32) -> Result<Rende
     if (width, height) == (source.width(), source.height()) {
         return Ok(source.clone());
     }
-    let refused = |error: &dyn std::fmt::Display| ImagingError::Preview { detail: error.to_string() };
+    let refused = |error: &dyn std::fmt::Display| ImagingError::Preview {
+        detail: format!(
+            "it cannot be brought to {width} x {height} pixels, which is a fault of ours; report it ({error})"
+        ),
+    };
     let kind = match source.channels() {
         Channels::Grey => PixelType::U8,
         Channels::Rgb => PixelType::U8x3,

@@ -7,7 +7,7 @@ mod common;
 
 use std::io::{Cursor, Write};
 
-use common::build::{DicomFile, item, nifti};
+use common::build::{DicomFile, item, nifti, volume, volume2};
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder};
 use image::{DynamicImage, ImageFormat};
@@ -108,6 +108,118 @@ fn transparent_pixels_lie_over_black() {
 }
 
 #[test]
+fn sixteen_bit_grey_lies_over_black_where_it_is_transparent() {
+    let values = vec![40_000, 65_535, 40_000, 0, 65_535, 32_768];
+    let picture: image::ImageBuffer<image::LumaA<u16>, Vec<u16>> =
+        image::ImageBuffer::from_raw(3, 1, values).expect("it fits");
+    let file = saved(&DynamicImage::ImageLumaA16(picture), ImageFormat::Png);
+    assert_eq!(*first(&file).pixels(), Pixels::Grey(Samples::U16(vec![40_000, 0, 32_768])));
+}
+
+/// A JPEG of 8 x 8 pixels of one colour: 200, 100, 50 and 255 of the four inks, inverted as Adobe writes them.
+fn cmyk_jpeg() -> Vec<u8> {
+    let mut file = b"\xFF\xD8\xFF\xEE\0\x0EAdobe\0\x64\0\0\0\0\0".to_vec();
+    // One quantization table of eights, so that a block is its first coefficient plus 128.
+    file.extend([0xFF, 0xDB, 0, 67, 0]);
+    file.extend([8; 64]);
+    file.extend([0xFF, 0xC0, 0, 20, 8, 0, 8, 0, 8, 4]);
+    file.extend((1..=4u8).flat_map(|component| [component, 0x11, 0]));
+    // Codes 00 and 01 for first coefficients of 5 and 7 bits, code 0 for the end of a block.
+    file.extend([0xFF, 0xC4, 0, 21, 0, 0, 2]);
+    file.extend([0; 14]);
+    file.extend([5, 7]);
+    file.extend([0xFF, 0xC4, 0, 20, 0x10, 1]);
+    file.extend([0; 15]);
+    file.push(0);
+    file.extend([0xFF, 0xDA, 0, 14, 4, 1, 0, 2, 0, 3, 0, 4, 0, 0, 63, 0]);
+    // 72, -28, -78 and 127.
+    file.extend([0b0110_0100, 0b0000_0001, 0b1001_0110, 0b0010_0111, 0b1111_1011]);
+    file.extend([0xFF, 0xD9]);
+    file
+}
+
+#[test]
+fn a_cmyk_jpeg_is_colour() {
+    let image = read(&cmyk_jpeg()).expect("it decodes");
+    assert_eq!(image.info.attributes.image_type.as_deref(), Some("photo"));
+    let Pixels::Rgb8(values) = image.frames[0].pixels() else { panic!("not colour") };
+    assert_eq!(values.len(), 8 * 8 * 3);
+    for pixel in values.chunks_exact(3) {
+        let worst = pixel.iter().zip([200, 100, 50]).map(|(found, wanted)| found.abs_diff(wanted)).max();
+        assert!(worst <= Some(1), "{pixel:?}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_jpeg_is_told_apart() {
+    let frame = |kind, bits| vec![0xFF, 0xD8, 0xFF, kind, 0, 11, bits, 0, 8, 0, 8, 1, 1, 0x11, 0];
+    let scan_alone = vec![0xFF, 0xD8, 0xFF, 0xDA, 0, 8, 1, 1, 0, 0, 63, 0, 0, 0, 0xFF, 0xD9];
+    for (file, code, words) in [
+        (b"\xFF\xD8\xFF\xE0\0\x10JFIF".to_vec(), "truncated", "it has no end mark; send the file again"),
+        (frame(0xC1, 12), "unsupported_pixels", "12 bits per sample, which is not supported; save it as"),
+        (frame(0xC9, 8), "unsupported_pixels", "arithmetic-coded pixels"),
+        (scan_alone, "decode", "ends early or is damaged: copy it again"),
+    ] {
+        let error = read(&file).expect_err("it is refused");
+        assert_eq!(error.code(), code, "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+        assert_eq!(error.to_string().lines().count(), 1, "{error}");
+    }
+}
+
+/// A little endian TIFF of one page in one strip; `kind` is compression, photometric interpretation, samples a pixel and bits a sample.
+fn tiff_page(width: u32, height: u32, kind: [u32; 4], strip: &[u8]) -> Vec<u8> {
+    let [compression, photometric, samples, bits] = kind;
+    let length = u32::try_from(strip.len()).expect("small");
+    let entries: [(u16, u32); 9] = [
+        (256, width),
+        (257, height),
+        (258, bits),
+        (259, compression),
+        (262, photometric),
+        (273, 8 + 2 + 9 * 12 + 4),
+        (277, samples),
+        (278, height),
+        (279, length),
+    ];
+    let mut file = b"II*\0\x08\0\0\0\x09\0".to_vec();
+    for (tag, value) in entries {
+        file.extend(tag.to_le_bytes());
+        file.extend([4, 0, 1, 0, 0, 0]);
+        file.extend(value.to_le_bytes());
+    }
+    file.extend([0; 4]);
+    file.extend(strip);
+    file
+}
+
+#[test]
+fn a_tiff_of_single_bits_is_black_and_white() {
+    // Ten pixels a row, each row in two bytes.
+    let strip = [0b1011_0000, 0b0100_0000, 0b0000_0001, 0b1000_0000];
+    let expected = vec![1, 0, 1, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0];
+    let black_is_zero = first(&tiff_page(10, 2, [1, 1, 1, 1], &strip));
+    assert_eq!(*black_is_zero.pixels(), Pixels::Grey(Samples::U8(expected.clone())));
+    let shown: Vec<u8> = expected.iter().map(|bit| bit * 255).collect();
+    assert_eq!(black_is_zero.render(&WindowChoice::File).pixels(), shown);
+    let white_is_zero = first(&tiff_page(10, 2, [1, 0, 1, 1], &strip));
+    let inverted = expected.iter().map(|bit| 1 - bit).collect();
+    assert_eq!(*white_is_zero.pixels(), Pixels::Grey(Samples::U8(inverted)));
+}
+
+#[test]
+fn kinds_of_tiff_that_are_not_read_are_named() {
+    let cmyk = tiff_page(1, 1, [1, 5, 4, 8], &[1, 2, 3, 4]);
+    let packed = tiff_page(1, 1, [9_999, 1, 1, 8], &[1]);
+    for (file, words) in [(&cmyk, "CMYK colour of 8 bits"), (&packed, "compressed by method 9999")] {
+        let error = read(file).expect_err("it is not read");
+        assert_eq!(error.code(), "unsupported_pixels", "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    assert!(inspect(&cmyk, &Limits::default()).is_err(), "it is refused before it is accepted");
+}
+
+#[test]
 fn pages_of_a_tiff_are_frames() {
     let mut file = Cursor::new(Vec::new());
     let mut encoder = tiff::encoder::TiffEncoder::new(&mut file).expect("a tiff");
@@ -142,6 +254,105 @@ fn slices_of_a_volume_are_frames_shown_as_radiologists_see_them() {
         let middle = decode(&file, &Limits::default(), FrameSelection::Middle).expect("it decodes");
         assert_eq!(middle.frames[0].pixels(), image.frames[1].pixels());
     }
+}
+
+fn floats(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+#[test]
+fn a_big_endian_volume_is_read_as_a_little_endian_one_is() {
+    let little = nifti([3, 2, 2], 2.0, -10.0, &(-6..6).collect::<Vec<i16>>());
+    let mut big = little.clone();
+    let end = big.len();
+    // Length of the header, axes, data type, place and scaling, voxels.
+    for (range, bytes) in [(0..4, 4), (40..56, 2), (70..72, 2), (108..120, 4), (352..end, 2)] {
+        big[range].chunks_exact_mut(bytes).for_each(<[u8]>::reverse);
+    }
+    let (little, big) = (read(&little).expect("it decodes"), read(&big).expect("it decodes"));
+    assert_eq!(big.info, little.info);
+    for (big, little) in big.frames.iter().zip(&little.frames) {
+        assert_eq!(big.pixels(), little.pixels());
+        assert_eq!(big.modality_values(), little.modality_values());
+    }
+}
+
+#[test]
+fn voxels_that_are_no_finite_numbers_take_values_of_their_slice() {
+    let (nan, infinity) = (f32::NAN, f32::INFINITY);
+    let slices = [[nan, -4.0, 6.0, nan], [nan; 4], [infinity, -infinity, 3.0, 1.0]];
+    let file = volume(16, [2, 2, 3], 0.0, 0.0, &floats(&slices.concat()));
+    let image = read(&file).expect("it decodes");
+    let values = |frame: usize| image.frames[frame].modality_values().expect("grey");
+    // Both axes turn round.
+    assert_eq!(values(0), [-4.0, 6.0, -4.0, -4.0]);
+    assert_eq!(values(1), [-4.0; 4], "a slice of background only takes the least value of all");
+    assert_eq!(values(2), [1.0, 3.0, 1.0, 3.0]);
+    assert_eq!(image.frames[0].render(&WindowChoice::File).pixels(), [0, 255, 0, 0]);
+    assert_eq!(image.frames[1].render(&WindowChoice::File).pixels(), [0; 4]);
+    // With a negative slope the greatest stored value is the least.
+    let file = volume(16, [3, 1, 1], -2.0, 0.0, &floats(&[nan, 1.0, 3.0]));
+    assert_eq!(first(&file).modality_values().expect("grey"), [-6.0, -2.0, -6.0]);
+}
+
+#[test]
+fn slices_without_a_finite_voxel_are_refused_instead_of_shown_blank() {
+    let nan = f32::NAN;
+    let file = volume(16, [2, 1, 3], 0.0, 0.0, &floats(&[1.0, 2.0, nan, nan, 3.0, 4.0]));
+    let error = decode(&file, &Limits::default(), FrameSelection::Middle).expect_err("it is blank");
+    assert_eq!(error.code(), "damaged");
+    assert!(error.to_string().contains("frame 1 has no value that is a finite number"), "{error}");
+    // By its number it is shown as what it is among others: background.
+    let asked = decode(&file, &Limits::default(), FrameSelection::One(1)).expect("it decodes");
+    assert_eq!(asked.frames[0].render(&WindowChoice::File).pixels(), [0; 2]);
+    let all = volume(16, [2, 1, 2], 0.0, 0.0, &floats(&[nan, nan, f32::INFINITY, nan]));
+    assert!(read(&all).expect_err("it is blank").to_string().contains("frame 0 has no value"));
+    let mut page = Cursor::new(Vec::new());
+    let mut encoder = tiff::encoder::TiffEncoder::new(&mut page).expect("a tiff");
+    encoder.write_image::<tiff::encoder::colortype::Gray32Float>(2, 1, &[nan, nan]).expect("a page");
+    assert_eq!(read(&page.into_inner()).expect_err("it is blank").code(), "damaged");
+}
+
+#[test]
+fn voxels_are_scaled_as_the_standard_and_nibabel_have_it() {
+    for (slope, intercept) in [(0.0, 5.0), (f32::NAN, 5.0), (f32::NAN, f32::NAN), (0.0, f32::NAN)] {
+        let file = nifti([2, 1, 1], slope, intercept, &[1, 2]);
+        let values = first(&file).modality_values().expect("grey");
+        assert_eq!(values, [2.0, 1.0], "slope {slope} means no scaling");
+    }
+    let voxels = [1, 0, 2, 0];
+    let second = first(&volume2(4, [2, 1, 1], 2.0, -1.0, &voxels));
+    assert_eq!(second.modality_values().expect("grey"), [3.0, 1.0]);
+    // Colours are not scaled.
+    let colour = first(&volume(128, [1, 1, 1], f32::INFINITY, 0.0, &[10, 20, 30]));
+    assert_eq!(*colour.pixels(), Pixels::Rgb8(vec![10, 20, 30]));
+}
+
+#[test]
+fn scaling_by_which_no_value_can_be_computed_is_refused_by_name() {
+    let one = [1, 0];
+    for (file, words) in [
+        (volume(4, [1, 1, 1], f32::INFINITY, 0.0, &one), "scl_slope is inf"),
+        (volume(4, [1, 1, 1], 1.0, f32::NAN, &one), "scl_inter is NaN"),
+        (volume2(4, [1, 1, 1], 2.0, f64::NEG_INFINITY, &one), "scl_inter is -inf"),
+    ] {
+        for error in [read(&file).map(drop), inspect(&file, &Limits::default()).map(drop)] {
+            let error = error.expect_err("it is refused");
+            assert_eq!(error.code(), "damaged");
+            assert!(error.to_string().contains(words), "{error}");
+        }
+    }
+    let doubles: Vec<u8> = [f64::MIN, f64::MAX].into_iter().flat_map(f64::to_le_bytes).collect();
+    for (file, words) in [
+        (volume2(4, [2, 1, 1], 1e308, 0.0, &[0, 0, 200, 0]), "slope 1e308"),
+        (volume2(64, [2, 1, 1], 0.0, 0.0, &doubles), "too large to be shown"),
+    ] {
+        let error = read(&file).expect_err("it overflows");
+        assert_eq!(error.code(), "damaged");
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    let steep = DicomFile::grey(2, 1, 8).text(0x0028_1053, "DS", "1E308").pixels(&[0, 200]);
+    assert!(read(&steep.build()).expect_err("it overflows").to_string().contains("slope 1e308"));
 }
 
 #[test]
@@ -214,6 +425,28 @@ fn lookup_tables_take_the_place_of_windows() {
         .element(0x0028_3010, "SQ", &item(&table))
         .pixels(&[0, 10, 11, 12, 13, 99]);
     assert_eq!(first(&file.build()).render(&WindowChoice::File).pixels(), [0, 0, 200, 100, 255, 255]);
+}
+
+#[test]
+fn a_dicom_file_that_declares_no_frame_has_one() {
+    for (declared, frames) in [("0", Some(1)), ("1", Some(1)), ("", Some(1)), ("-1", None)] {
+        let file = DicomFile::grey(2, 1, 8).text(0x0028_0008, "IS", declared).pixels(&[7, 9]).build();
+        let found = read(&file).map(|image| image.info.frames);
+        assert_eq!(found.as_ref().ok().copied(), frames, "{declared:?}: {found:?}");
+    }
+    let empty = DicomFile::grey(2, 1, 8).transfer_syntax("1.2.840.10008.1.2.5").fragments(&[]).build();
+    let error = read(&empty).expect_err("it has no pixels");
+    assert_eq!(error.code(), "truncated");
+    assert!(error.to_string().contains("no fragment"), "{error}");
+}
+
+#[test]
+fn a_window_that_is_no_number_is_passed_over() {
+    let file = DicomFile::grey(2, 1, 8)
+        .element(0x0028_1050, "FD", &f64::NAN.to_le_bytes())
+        .element(0x0028_1051, "FD", &400f64.to_le_bytes())
+        .pixels(&[0, 255]);
+    assert_eq!(first(&file.build()).render(&WindowChoice::File).pixels(), [0, 255]);
 }
 
 #[test]

@@ -64,14 +64,15 @@ impl Failure {
         Self::new(code, format!("{}: {}", action.into(), describe(cause)))
     }
 
-    /// A failed file operation on `path`, with the code that fits its kind.
+    /// A failed file operation on `path`, with the code that fits its kind, and what to look at.
     pub(crate) fn file(action: &str, path: &std::path::Path, cause: &std::io::Error) -> Self {
-        Self::new(code_of_io(cause), format!("cannot {action} {}: {}", path.display(), describe_io(cause)))
+        let (words, advice) = (describe_io(cause), advice_of_io(cause));
+        Self::new(code_of_io(cause), format!("cannot {action} {}: {words}{advice}", path.display()))
     }
 
-    /// A failure of one of the flows.
+    /// A failure of one of the flows; the option that raises a limit is named.
     pub(crate) fn flow(error: &impl Classified) -> Self {
-        Self::new(code_of(error.kind()), describe(error))
+        Self::new(code_of(error.kind()), format!("{}{}", describe(error), error.limit_advice()))
     }
 
     /// The message on one line, whatever libraries put into it.
@@ -94,7 +95,26 @@ impl From<SourceError> for Failure {
             SourceErrorKind::NotFound => Code::NotFound,
             SourceErrorKind::Refused => Code::Refused,
         };
-        Self::new(code, error.to_string())
+        let advice = match &error {
+            SourceError::Read { is_missing: true, .. } => CHECK_PATH,
+            SourceError::Read { .. } => CHECK_PERMISSIONS,
+            _ => "",
+        };
+        Self::new(code, format!("{error}{advice}"))
+    }
+}
+
+const CHECK_PATH: &str = "; check the path";
+const CHECK_PERMISSIONS: &str = "; check the path and its permissions";
+
+/// What to look at after a failed file operation, to be put behind what failed.
+fn advice_of_io(cause: &std::io::Error) -> &'static str {
+    match cause.kind() {
+        std::io::ErrorKind::NotFound
+        | std::io::ErrorKind::NotADirectory
+        | std::io::ErrorKind::IsADirectory => CHECK_PATH,
+        std::io::ErrorKind::PermissionDenied => CHECK_PERMISSIONS,
+        _ => "",
     }
 }
 
@@ -136,5 +156,23 @@ mod tests {
     fn a_missing_file_is_not_found() {
         let missing = std::fs::File::open("/nowhere/at/all").unwrap_err();
         assert_eq!(code_of_io(&missing), Code::NotFound);
+        let failure = Failure::file("read", std::path::Path::new("/nowhere/at/all"), &missing);
+        assert_eq!(failure.message, "cannot read /nowhere/at/all: No such file or directory; check the path");
+    }
+
+    #[test]
+    fn a_file_that_may_not_be_read_is_told_with_what_to_check() {
+        let read = |is_missing| SourceError::Read {
+            path: "a.png".into(),
+            reason: "Permission denied".to_owned(),
+            is_missing,
+        };
+        let failure = Failure::from(read(false));
+        assert_eq!(failure.code, Code::Refused);
+        assert_eq!(
+            failure.message,
+            "cannot read a.png: Permission denied; check the path and its permissions"
+        );
+        assert!(Failure::from(read(true)).message.ends_with("; check the path"));
     }
 }

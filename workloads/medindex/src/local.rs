@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use medindex_embedding::{BatchingOptions, Device, Embedder, Model, RuntimeOptions};
+use medindex_embedding::{
+    BatchingOptions, Device, Embedder, Model, ModelError, RuntimeError, RuntimeOptions,
+};
 use medindex_pipeline::{
     Classified as _, ErrorKind, OpenError, Pipeline, RepairReport, SearchableFrames, Settings,
 };
@@ -96,13 +98,24 @@ async fn start_embedder(folder: PathBuf, threads: usize, device: Device) -> Resu
             .with_threads(threads)
             .with_device(device);
         let model = Model::load(&folder, &options)
-            .map_err(|error| Failure::caused_by(Code::Refused, "cannot use the model", &error))?;
+            .map_err(|error| Failure::caused_by(code_of_model(&error), "cannot use the model", &error))?;
         Embedder::start(Arc::new(model), BatchingOptions::default())
             .map_err(|error| Failure::caused_by(Code::Other, "cannot start the model", &error))
     };
     tokio::task::spawn_blocking(load)
         .await
         .map_err(|error| Failure::caused_by(Code::Other, "cannot load the model", &error))?
+}
+
+/// Exit code of a model that cannot be used: a library that is not there is to be set up, and no fault of the model.
+fn code_of_model(error: &ModelError) -> Code {
+    match error {
+        ModelError::Runtime(RuntimeError::LocateCache | RuntimeError::FindLibrary { .. }) => Code::NotFound,
+        ModelError::Runtime(
+            RuntimeError::LoadLibrary { .. } | RuntimeError::ChangeLibrary { .. } | RuntimeError::Start(_),
+        ) => Code::Other,
+        _ => Code::Refused,
+    }
 }
 
 fn opening_failed(folder: &DataFolder, error: &OpenError) -> Failure {

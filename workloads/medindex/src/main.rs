@@ -17,6 +17,7 @@ mod progress;
 mod service;
 mod signals;
 mod table;
+mod window;
 
 use std::process::ExitCode;
 

@@ -9,7 +9,7 @@ use common::{Data, finish, medindex, picture, run, sample};
 
 #[test]
 fn the_command_line_is_checked_before_anything_is_opened() {
-    let cases: [(&[&str], &str); 29] = [
+    let cases: [(&[&str], &str); 31] = [
         (&["import", ""], "PATH is empty"),
         (&["delete", "--patient", ""], "--patient is empty"),
         (&["status", "--server", "https://127.0.0.1:1"], "HTTPS"),
@@ -36,6 +36,8 @@ fn the_command_line_is_checked_before_anything_is_opened() {
         ),
         (&["search", "x.png", "--filter", "modality"], "no operator"),
         (&["search", "x.png", "--window", "moon"], "moon"),
+        (&["search", "x.png", "--window", "40,0"], "has to be at least 1"),
+        (&["import", "x.png", "--lesion-window", "40,0"], "has to be at least 1"),
         (&["search"], "IMAGE|ID"),
         (&["delete"], "required"),
         (&["delete", "not-an-id"], "not-an-id"),
@@ -100,12 +102,18 @@ fn dicom_files_without_usable_pixels_are_refused_with_the_cause() {
 fn limits_are_settings_and_what_is_over_them_is_refused() {
     let data = Data::with_images(1);
     let image = data.scratch("images/even/0000.png").display().to_string();
-    for (limit, words) in [("--max-pixels", "max_pixels"), ("--max-file-bytes", "limit is 9")] {
-        data.run(["search", &image, limit, "9"]).assert_fails(4, words);
+    for limit in ["--max-pixels", "--max-file-bytes"] {
+        let words = format!("{limit} raises the limit");
+        data.run(["search", &image, limit, "9"]).assert_fails(4, &words);
+        data.run(["recognise", &image, limit, "9"]).assert_fails(4, &words);
     }
     let mut command = data.command(["search", &image]);
-    finish(command.env("MEDINDEX_MAX_DECODED_BYTES", "9")).assert_fails(4, "max_decoded_bytes");
-    data.run(["search", &sample("examples_ybr_color.dcm"), "--max-frames", "9"]).assert_fails(4, "30 frames");
+    finish(command.env("MEDINDEX_MAX_DECODED_BYTES", "9")).assert_fails(4, "--max-decoded-bytes");
+    let many = sample("examples_ybr_color.dcm");
+    data.run(["search", &many, "--max-frames", "9"]).assert_fails(4, "30 frames");
+    let imported = data.run(["import", &many, "--max-frames", "9"]);
+    assert_eq!(imported.code, Some(4), "{imported:?}");
+    assert!(imported.stderr.contains("--max-frames raises the limit"), "{imported:?}");
     assert_eq!(data.run(["search", &image, "--max-pixels", "2304"]).code, Some(0));
 }
 
@@ -141,6 +149,15 @@ fn what_is_not_there_is_not_found() {
     let image = data.scratch("images/even/0000.png").display().to_string();
     let folder = empty.path().display().to_string();
     run(["import", &image, "--data", &folder, "--model", "no-such-model"]).assert_fails(3, "no-such-model");
+}
+
+#[test]
+fn a_runtime_library_that_is_not_there_is_not_found() {
+    let data = Data::new();
+    let images = data.images(1);
+    let mut command = data.command(["import", &images]);
+    command.env("MEDINDEX_ONNXRUNTIME", "/nowhere/libonnxruntime.so");
+    finish(&mut command).assert_fails(3, "MEDINDEX_ONNXRUNTIME");
 }
 
 #[test]
@@ -180,7 +197,7 @@ fn a_folder_that_may_not_be_read_is_named() {
         data.run(["import", &format!("{folder}/even")])
     };
     std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o700)).unwrap();
-    outcome.assert_fails(4, "Permission denied");
+    outcome.assert_fails(4, "Permission denied; check the path and its permissions");
 }
 
 #[test]

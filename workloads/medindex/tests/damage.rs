@@ -36,6 +36,18 @@ fn import_again(data: &Data) -> Outcome {
     data.run(["import", "--label-from-folder", "--json", &images])
 }
 
+/// Repairs the folder; the exit code says whether images are gone, and the result is printed all the same.
+fn repair(data: &Data) -> Value {
+    let outcome = data.run(["repair", "--json"]);
+    let report: Value =
+        serde_json::from_str(&outcome.stdout).unwrap_or_else(|error| panic!("{error}: {outcome:?}"));
+    let gone: usize = ["lost", "unreadable"].iter().map(|list| report[list].as_array().unwrap().len()).sum();
+    assert_eq!(outcome.code, Some(if gone == 0 { 0 } else { 6 }), "{outcome:?}");
+    let told = outcome.stderr.contains(&format!("{gone} images are gone"));
+    assert_eq!(told, gone > 0, "{outcome:?}");
+    report
+}
+
 /// Every way to open the folder is refused with the cure.
 fn assert_refused(data: &Data, words: &str) {
     let images = data.scratch("images").display().to_string();
@@ -61,12 +73,13 @@ fn a_lost_store_is_noticed_and_its_images_can_be_imported_again() {
     fs::remove_file(data.path().join("store.redb")).unwrap();
     assert_refused(&data, "store.redb is not there");
     assert!(!data.path().join("store.redb").exists(), "a refusal leaves the folder as it was");
-    let repaired = data.run(["repair", "--json"]).json();
+    let repaired = repair(&data);
     assert_eq!(repaired["lost"].as_array().unwrap().len(), IMAGES, "{repaired}");
     assert_eq!((&repaired["recovered"], &repaired["searchable"]), (&0.into(), &0.into()), "{repaired}");
     assert_eq!(data.counts()["failed"], IMAGES);
     assert_eq!(import_again(&data).json()["stored"], IMAGES);
     assert_eq!(found(&data), before, "the images keep their ids");
+    assert_eq!(repair(&data)["lost"], Value::Array(vec![]), "nothing is lost any more");
 }
 
 #[test]
@@ -76,12 +89,12 @@ fn a_lost_catalog_is_written_again_from_the_store() {
     remove_catalog(&data);
     assert_refused(&data, "catalog.sqlite is not there");
     assert!(!data.path().join("catalog.sqlite").exists(), "a refusal leaves the folder as it was");
-    let repaired = data.run(["repair", "--json"]).json();
+    let repaired = repair(&data);
     assert_eq!(repaired["recovered"], IMAGES, "{repaired}");
     assert_eq!((&repaired["lost"], &repaired["searchable"]), (&Value::Array(vec![]), &IMAGES.into()));
     assert_eq!(found(&data), before, "ids, names and labels are as before");
     assert_eq!(import_again(&data).json()["duplicates"], IMAGES);
-    let again = data.run(["repair", "--json"]).json();
+    let again = repair(&data);
     assert_eq!((&again["recovered"], &again["searchable"]), (&0.into(), &IMAGES.into()), "{again}");
 }
 
@@ -103,13 +116,13 @@ fn a_damaged_catalog_is_set_aside_and_written_again_from_the_store() {
         remove_catalog(&data);
         fs::write(&path, &bytes).unwrap();
         assert_refused(&data, "catalog.sqlite cannot be read");
-        let repaired = data.run(["repair", "--json"]).json();
+        let repaired = repair(&data);
         assert_eq!(repaired["recovered"], IMAGES, "{damage}: {repaired}");
         let kept = repaired["catalog_set_aside"].as_str().unwrap();
         let suffix = if number == 0 { ".damaged".to_owned() } else { format!(".damaged-{}", number + 1) };
         assert!(kept.ends_with(&format!("catalog.sqlite{suffix}")) && Path::new(kept).exists(), "{kept}");
         assert_eq!(found(&data), before, "{damage}: ids, names and labels are as before");
-        let again = data.run(["repair", "--json"]).json();
+        let again = repair(&data);
         assert_eq!((&again["recovered"], &again["catalog_set_aside"]), (&0.into(), &Value::Null), "{again}");
     }
 }
@@ -137,7 +150,7 @@ fn one_damaged_row_of_the_store_is_named_and_the_rest_is_saved() {
         if catalog_is_lost {
             remove_catalog(&data);
         }
-        let repaired = data.run(["repair", "--json"]).json();
+        let repaired = repair(&data);
         let unreadable = repaired["unreadable"].as_array().unwrap();
         assert_eq!(unreadable.len(), 1, "{repaired}");
         assert_eq!(repaired["searchable"], IMAGES - 1, "{repaired}");
@@ -162,7 +175,7 @@ fn a_store_that_cannot_be_opened_is_set_aside_and_its_images_can_be_imported_aga
         fs::write(&path, &damaged).unwrap();
         assert_refused(&data, "store.redb cannot be opened");
         assert_eq!(fs::read(&path).unwrap(), damaged, "a refusal leaves the folder as it was");
-        let repaired = data.run(["repair", "--json"]).json();
+        let repaired = repair(&data);
         assert_eq!(repaired["lost"].as_array().unwrap().len(), IMAGES, "{damage}: {repaired}");
         let kept = repaired["store_set_aside"].as_str().unwrap();
         let suffix = if number == 0 { ".damaged".to_owned() } else { format!(".damaged-{}", number + 1) };
@@ -198,7 +211,7 @@ fn a_row_whose_keys_are_damaged_does_not_keep_the_others_back() {
         if catalog_is_lost {
             remove_catalog(&data);
         }
-        let repaired = data.run(["repair", "--json"]).json();
+        let repaired = repair(&data);
         assert_eq!(repaired["searchable"], IMAGES - 1, "{repaired}");
         let lost =
             repaired["lost"].as_array().unwrap().len() + repaired["unreadable"].as_array().unwrap().len();
@@ -255,7 +268,7 @@ fn a_store_with_damaged_pages_is_saved_in_a_new_file_and_completed_by_importing_
         fs::write(&path, &bytes).unwrap();
         remove_catalog(&data);
         fs::write(data.path().join("catalog.sqlite"), &catalog).unwrap();
-        let repaired = data.run(["repair", "--json"]).json();
+        let repaired = repair(&data);
         let listed = ["lost", "unreadable"].map(|list| repaired[list].as_array().unwrap().len());
         let searchable = repaired["searchable"].as_u64().unwrap() as usize;
         assert_eq!(searchable + listed[0] + listed[1], IMAGES, "page {page}: {repaired}");
@@ -282,7 +295,7 @@ fn an_older_catalog_is_noticed_and_completed() {
     remove_catalog(&data);
     fs::copy(kept, data.path().join("catalog.sqlite")).unwrap();
     assert_refused(&data, "1 images of store.redb are not in its catalog");
-    assert_eq!(data.run(["repair", "--json"]).json()["recovered"], 1);
+    assert_eq!(repair(&data)["recovered"], 1);
     assert_eq!(found(&data), before);
 }
 
@@ -300,7 +313,7 @@ fn an_older_catalog_of_as_many_images_is_noticed_too() {
     remove_catalog(&data);
     fs::copy(kept, data.path().join("catalog.sqlite")).unwrap();
     assert_refused(&data, "1 images of store.redb are not in its catalog");
-    let repaired = data.run(["repair", "--json"]).json();
+    let repaired = repair(&data);
     assert_eq!((&repaired["recovered"], &repaired["searchable"]), (&1.into(), &IMAGES.into()), "{repaired}");
     let ids = |found: &[[String; 3]]| found.iter().map(|image| image[0].clone()).collect::<Vec<_>>();
     assert_eq!(ids(&found(&data)), ids(&before));
@@ -312,7 +325,7 @@ fn the_catalog_of_another_folder_is_noticed() {
     remove_catalog(&data);
     fs::copy(other.path().join("catalog.sqlite"), data.path().join("catalog.sqlite")).unwrap();
     assert_refused(&data, &format!("{IMAGES} images of store.redb are not in its catalog"));
-    data.run(["repair", "--json"]).json();
+    repair(&data);
     import_again(&data).json();
     assert_eq!(found(&data).len(), IMAGES);
 }
@@ -327,7 +340,7 @@ fn an_older_store_is_noticed_and_what_it_lacks_is_named() {
     let before = found(&data);
     fs::copy(kept, data.path().join("store.redb")).unwrap();
     assert_refused(&data, "1 images of its catalog are not in store.redb");
-    let repaired = data.run(["repair", "--json"]).json();
+    let repaired = repair(&data);
     assert_eq!(repaired["searchable"], IMAGES, "{repaired}");
     assert!(repaired["lost"][0]["name"].as_str().unwrap().ends_with("new.png"), "{repaired}");
     assert_eq!(import_again(&data).json()["stored"], 1);
@@ -339,7 +352,7 @@ fn a_deleted_image_does_not_come_back_by_a_repair() {
     let data = Data::with_images(IMAGES);
     let gone = found(&data)[0][0].clone();
     data.run(["delete", &gone]);
-    let repaired = data.run(["repair", "--json"]).json();
+    let repaired = repair(&data);
     assert_eq!((&repaired["recovered"], &repaired["searchable"]), (&0.into(), &(IMAGES - 1).into()));
     assert!(found(&data).iter().all(|[id, ..]| *id != gone));
 }

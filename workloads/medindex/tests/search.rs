@@ -152,7 +152,7 @@ fn a_folder_uses_its_own_model_and_refuses_another() {
     let data = Data::with_images(2);
     let folder = data.path().display().to_string();
     assert_eq!(run(["status", "--json", "--data", &folder]).json()["images"]["indexed"], 2);
-    run(["status", "--data", &folder, "--model", "vgg16"]).assert_fails(4, "efficientnet-lite0");
+    run(["status", "--data", &folder, "--model", "vgg16"]).assert_fails(4, "use --model efficientnet-lite0");
 }
 
 #[test]
@@ -234,4 +234,71 @@ fn evaluation_measures_labelled_images() {
     assert_eq!(report["rankings"][2]["overall"], report["rankings"][3]["overall"]);
     assert_eq!(serde_json::from_str::<Value>(&std::fs::read_to_string(json).unwrap()).unwrap(), report);
     assert!(std::fs::read_to_string(plot).unwrap().starts_with("<svg"));
+}
+
+/// Gives images of `data`'s folder their labels: names below it, and a label each.
+fn label(data: &Data, labels: &[(&str, &str)]) -> Value {
+    let table = data.scratch("images/labels.csv");
+    let rows: Vec<String> = labels.iter().map(|(name, label)| format!("{name},{label}")).collect();
+    std::fs::write(&table, format!("file,label\n{}\n", rows.join("\n"))).unwrap();
+    let images = data.scratch("images").display().to_string();
+    data.run(["import", "--json", "--labels", &table.display().to_string(), &images]).json()
+}
+
+fn ranking<'a>(report: &'a Value, name: &str) -> Option<&'a Value> {
+    report["rankings"].as_array().unwrap().iter().find(|ranking| ranking["name"] == name)
+}
+
+#[test]
+fn queries_whose_label_no_other_image_has_are_left_out_of_an_evaluation() {
+    let data = Data::new();
+    data.images(8);
+    let labels = [
+        ("even/0000.png", "a"),
+        ("even/0002.png", "a"),
+        ("even/0004.png", "b"),
+        ("even/0006.png", "b"),
+        ("odd/0001.png", "alone"),
+    ];
+    label(&data, &labels);
+    let report = data.run(["evaluate", "--no-pixels", "--json"]).json();
+    let counts = ["images", "unlabelled", "queries", "queries_left_out"].map(|field| &report[field]);
+    assert_eq!(counts, [5, 3, 4, 1], "{report}");
+    for ranking in report["rankings"].as_array().unwrap() {
+        assert_eq!(ranking["overall"]["queries"], 4, "{ranking}");
+        assert_eq!(ranking["labels"].as_array().unwrap().len(), 2, "{ranking}");
+    }
+    // Both compare all vectors exactly, among the labelled images alone.
+    assert_eq!(
+        ranking(&report, "exact vectors").unwrap()["overall"],
+        ranking(&report, "index (exact: not trained)").unwrap()["overall"]
+    );
+    let text = data.run(["evaluate", "--no-pixels"]);
+    assert!(text.stdout.contains("1 of them are no queries"), "{text:?}");
+}
+
+#[test]
+fn labels_that_one_image_each_has_leave_nothing_to_evaluate() {
+    let data = Data::new();
+    data.images(3);
+    label(&data, &[("even/0000.png", "a"), ("odd/0001.png", "b")]);
+    data.run(["evaluate"]).assert_fails(4, "no label has two images");
+}
+
+#[test]
+fn an_evaluation_measures_the_index_where_few_images_have_a_label() {
+    let data = Data::new();
+    data.images(300);
+    let names: Vec<String> = (0..12).map(|number| format!("even/{:04}.png", 2 * number)).collect();
+    let labels: Vec<(&str, &str)> =
+        names.iter().enumerate().map(|(place, name)| (name.as_str(), ["a", "b"][place % 2])).collect();
+    label(&data, &labels);
+    data.run(["train", "--json"]).json();
+    let report = data.run(["evaluate", "--no-pixels", "--json"]).json();
+    let counts = ["images", "unlabelled", "queries", "queries_left_out"].map(|field| &report[field]);
+    assert_eq!(counts, [12, 288, 12, 0], "{report}");
+    assert!(ranking(&report, "index").is_some(), "{report}");
+    // Had the index gathered the few images with a label, it would have scanned and re-ranked nothing.
+    assert!(ranking(&report, "codes, first 0 re-ranked").is_none(), "{report}");
+    assert_eq!(report["rankings"].as_array().unwrap().len(), 4, "{report}");
 }

@@ -97,6 +97,13 @@ fn a_port_that_is_taken_is_named() {
 }
 
 #[test]
+fn an_address_of_another_machine_is_named_with_what_to_give_instead() {
+    let data = Data::with_images(1);
+    // Of a network for examples (RFC 5737), which no machine has.
+    data.run(["serve", "--host", "192.0.2.1", "--port", "0"]).assert_fails(2, "give --host one that it has");
+}
+
+#[test]
 fn a_new_folder_can_be_served_before_anything_is_imported() {
     let data = Data::new();
     let server = Server::start(&data);

@@ -23,4 +23,15 @@ pub enum ErrorKind {
 pub trait Classified: std::error::Error {
     /// Kind of this error.
     fn kind(&self) -> ErrorKind;
+
+    /// The option that raises the limit over which an image is, such as `--max-pixels`; every program that takes images has it under this name.
+    /// `None` when no limit refused an image, or one that is no setting.
+    fn limit_option(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// How to raise the limit over which an image is, to be put behind the message; empty when there is none.
+    fn limit_advice(&self) -> String {
+        self.limit_option().map_or_else(String::new, |option| format!("; {option} raises the limit"))
+    }
 }

@@ -33,7 +33,7 @@ pub struct FolderDescription {
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// It could not be made.
-    #[error("cannot create the data folder {}: {source}", folder.display())]
+    #[error("cannot create the data folder {}: {source}; check the path and its permissions", folder.display())]
     Create {
         /// The folder.
         folder: PathBuf,
@@ -42,7 +42,7 @@ pub enum FolderError {
         source: io::Error,
     },
     /// It could not be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {source}; check the path and its permissions", path.display())]
     Read {
         /// What was read.
         path: PathBuf,
@@ -51,7 +51,7 @@ pub enum FolderError {
         source: io::Error,
     },
     /// It could not be written.
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot write {}: {source}; check its permissions and the room on the disk", path.display())]
     Write {
         /// What was written.
         path: PathBuf,
@@ -91,7 +91,7 @@ pub enum FolderError {
         found: u32,
     },
     /// It holds vectors of another model.
-    #[error("{} holds vectors of {}; choose that model with --model, or another folder with --data", folder.display(), name_models(stored, stored_digest, model, digest))]
+    #[error("{} holds vectors of {}; {}, or choose another folder with --data", folder.display(), name_models(stored, stored_digest, model, digest), advise_model(stored, model))]
     CheckModel {
         /// The folder.
         folder: PathBuf,
@@ -115,6 +115,14 @@ fn name_models(stored: &str, stored_digest: &str, model: &str, digest: &str) -> 
         );
     }
     format!("model {stored} (digest {stored_digest}), not of {model} (digest {digest})")
+}
+
+/// Which model to name instead.
+fn advise_model(stored: &str, model: &str) -> String {
+    if stored == model {
+        return "name a folder with the files of that version with --model FOLDER".to_owned();
+    }
+    format!("use --model {stored}")
 }
 
 /// What a folder says about itself; `None` when it is new (absent, or empty but for hidden files).
@@ -224,11 +232,12 @@ mod tests {
         assert_eq!(describe_folder(folder.path()).unwrap(), Some(description("a")));
         let refusal = prepare_folder(folder.path(), description("b")).unwrap_err();
         assert!(matches!(refusal, FolderError::CheckModel { .. }));
-        assert!(refusal.to_string().contains("--model"));
+        assert!(refusal.to_string().contains("--model FOLDER"), "{refusal}");
         assert!(refusal.to_string().contains("another version of the model lite"), "{refusal}");
         let other = FolderDescription { model: "vgg16".into(), ..description("b") };
         let refusal = prepare_folder(folder.path(), other).unwrap_err().to_string();
         assert!(refusal.contains("model lite (digest a), not of vgg16 (digest b)"), "{refusal}");
+        assert!(refusal.ends_with("; use --model lite, or choose another folder with --data"), "{refusal}");
     }
 
     #[cfg(unix)]

@@ -17,7 +17,7 @@ use crate::context::Context;
 use crate::digest::digest_content;
 use crate::embedding::EmbeddingError;
 use crate::error::{Classified, ErrorKind};
-use crate::ingest::error::imaging_kind;
+use crate::ingest::error::{imaging_kind, imaging_limit_option};
 use crate::ingest::prepare::prepare;
 use crate::operations::{Action, Event, note, outcome};
 use crate::report::{ClassScore, Recognition};
@@ -55,6 +55,14 @@ impl Classified for RecogniseError {
             Self::Embed(error) => error.kind(),
             Self::Search(error) => error.kind(),
             Self::Backend(error) => error.kind(),
+        }
+    }
+
+    fn limit_option(&self) -> Option<&'static str> {
+        match self {
+            Self::Decode(error) => imaging_limit_option(error),
+            Self::Search(error) => error.limit_option(),
+            Self::Embed(_) | Self::Backend(_) => None,
         }
     }
 }

@@ -11,9 +11,11 @@ use std::path::Path;
 
 use medindex_imaging::Limits;
 use zip::ZipArchive;
+use zip::result::ZipError;
 
 use crate::error::SourceError;
-use crate::{Candidate, Source, describe};
+use crate::items::over_limit;
+use crate::{Candidate, Source, describe_io};
 
 /// Entries of one archive at the most.
 const MAX_ENTRIES: usize = 2_000_000;
@@ -40,7 +42,7 @@ pub(crate) fn open(path: &Path) -> Result<Archive, SourceError> {
 /// is encrypted, too large, or named so that it leads out of the archive fails.
 ///
 /// # Errors
-/// [`SourceError`] when the archive is damaged or would unpack beyond its limits.
+/// [`SourceError`] when the archive is cut, damaged or of a kind that is not read, or would unpack beyond its limits.
 pub(crate) fn list(path: &Path, limits: &Limits) -> Result<Vec<Candidate>, SourceError> {
     let mut archive = open(path)?;
     refuse_bombs(path, &mut archive)?;
@@ -67,8 +69,8 @@ pub(crate) fn list(path: &Path, limits: &Limits) -> Result<Vec<Candidate>, Sourc
         } else if entry.encrypted() {
             candidates.push(Candidate::broken(name, "encrypted in the archive; unpack it first"));
         } else if entry.size() > limits.max_file_bytes {
-            let reason = format!("{} bytes unpacked, the limit is {}", entry.size(), limits.max_file_bytes);
-            candidates.push(Candidate::broken(name, reason));
+            let size = format!("{} bytes unpacked", entry.size());
+            candidates.push(Candidate::broken(name, over_limit(&size, limits.max_file_bytes)));
         } else {
             let source = Source::Entry { archive: path.to_owned(), index };
             candidates.push(Candidate { name, source, explicit: false });
@@ -79,14 +81,14 @@ pub(crate) fn list(path: &Path, limits: &Limits) -> Result<Vec<Candidate>, Sourc
 
 /// Reads an entry whole, at most `limits.max_file_bytes`; the checksum is verified by reading to the end.
 pub(crate) fn read(archive: &mut Archive, index: usize, limits: &Limits) -> Result<Vec<u8>, String> {
-    let unpack = |error: &dyn std::error::Error| format!("cannot unpack: {}", describe(error));
-    let entry = archive.by_index(index).map_err(|error| unpack(&error))?;
+    let unpack = |reason: String| format!("cannot unpack: it {reason}");
+    let entry = archive.by_index(index).map_err(|error| unpack(why(&error)))?;
     let declared = entry.size();
     let bound = declared.min(limits.max_file_bytes);
     let mut bytes = Vec::new();
-    entry.take(bound + 1).read_to_end(&mut bytes).map_err(|error| unpack(&error))?;
+    entry.take(bound + 1).read_to_end(&mut bytes).map_err(|error| unpack(why_io(&error)))?;
     if bytes.len() as u64 > bound {
-        return Err(format!("unpacks to more than the {bound} bytes it declares or may have"));
+        return Err(format!("unpacks to more than the {bound} bytes it declares or may have; pack it again"));
     }
     Ok(bytes)
 }
@@ -148,8 +150,59 @@ fn refuse_bombs(path: &Path, archive: &mut Archive) -> Result<(), SourceError> {
     Ok(())
 }
 
-fn damaged(path: &Path, error: &zip::result::ZipError) -> SourceError {
-    SourceError::OpenArchive { path: path.to_owned(), reason: error.to_string() }
+fn damaged(path: &Path, error: &ZipError) -> SourceError {
+    SourceError::OpenArchive { path: path.to_owned(), reason: why(error) }
+}
+
+/// What is wrong with an archive or an entry of it and what to do, in words that follow its name.
+fn why(error: &ZipError) -> String {
+    const INSTEAD: &str = "unpack it yourself, and import the folder";
+    match error {
+        ZipError::Io(cause) => why_io(cause),
+        ZipError::InvalidArchive(detail) => {
+            format!("ends early or is damaged; copy the archive again, or pack it again ({detail})")
+        }
+        ZipError::InvalidPassword | ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) => {
+            format!("is encrypted; {INSTEAD}")
+        }
+        ZipError::UnsupportedArchive(detail) => {
+            format!("is of a kind that is not read ({detail}); {INSTEAD}")
+        }
+        ZipError::CompressionMethodNotSupported(method) => {
+            format!("is compressed by {}, which is not read; {INSTEAD}", method_name(*method))
+        }
+        other => format!("cannot be read ({other}); {INSTEAD}"),
+    }
+}
+
+/// As [`why`], of what reading gave.
+fn why_io(error: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    if let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref::<ZipError>()) {
+        return why(inner);
+    }
+    match error.kind() {
+        ErrorKind::UnexpectedEof => "ends early; copy the archive again".to_owned(),
+        ErrorKind::InvalidData | ErrorKind::InvalidInput => {
+            format!("is damaged; copy the archive again, or pack it again ({})", describe_io(error))
+        }
+        _ => format!("cannot be read: {}", describe_io(error)),
+    }
+}
+
+/// A compression method that is not read (APPNOTE.TXT of PKWARE, 4.4.5).
+fn method_name(method: u16) -> String {
+    let name = match method {
+        6 => "Implode",
+        9 => "Deflate64",
+        12 => "bzip2",
+        14 => "LZMA",
+        93 => "Zstandard",
+        95 => "XZ",
+        98 => "PPMd",
+        _ => return format!("method {method}"),
+    };
+    name.to_owned()
 }
 
 /// Where an entry's name leads.
@@ -180,6 +233,7 @@ fn place(name: &str) -> Place {
 mod tests {
     use std::io::Write as _;
 
+    use zip::CompressionMethod;
     use zip::write::SimpleFileOptions;
 
     use super::*;
@@ -277,10 +331,57 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_archive_is_refused() {
+    fn a_damaged_archive_is_refused_with_what_to_do() {
+        let whole = std::fs::read(write(&[("a.png", b"one"), ("b.png", b"two")]).path()).unwrap();
+        let cut = &whole[..whole.len() / 2];
+        for bytes in [&b"PK\x03\x04 and nothing else"[..], cut] {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), bytes).unwrap();
+            let failure = list(file.path(), &Limits::default()).unwrap_err();
+            assert!(matches!(failure, SourceError::OpenArchive { .. }), "{failure}");
+            assert!(failure.to_string().contains("copy the archive again"), "{failure}");
+        }
+    }
+
+    /// An archive of one entry that is stored as it is, changed afterwards.
+    fn changed(change: impl Fn(&mut Vec<u8>)) -> tempfile::NamedTempFile {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), b"PK\x03\x04 and nothing else").unwrap();
-        let failure = list(file.path(), &Limits::default()).unwrap_err();
-        assert!(matches!(failure, SourceError::OpenArchive { .. }), "{failure}");
+        let mut archive = zip::ZipWriter::new(file.reopen().unwrap());
+        let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+        archive.start_file("a.png", stored).unwrap();
+        archive.write_all(b"some pixels").unwrap();
+        archive.finish().unwrap();
+        let mut bytes = std::fs::read(file.path()).unwrap();
+        change(&mut bytes);
+        std::fs::write(file.path(), bytes).unwrap();
+        file
+    }
+
+    fn place_of(bytes: &[u8], part: &[u8]) -> usize {
+        bytes.windows(part.len()).position(|window| window == part).unwrap()
+    }
+
+    #[test]
+    fn an_entry_whose_bytes_changed_is_told_as_damaged() {
+        let file = changed(|bytes| {
+            let at = place_of(bytes, b"pixels");
+            bytes[at] ^= 1;
+        });
+        let mut archive = open(file.path()).unwrap();
+        let reason = read(&mut archive, 0, &Limits::default()).unwrap_err();
+        assert!(reason.starts_with("cannot unpack: it is damaged; copy the archive again"), "{reason}");
+    }
+
+    #[test]
+    fn an_entry_of_a_compression_that_is_not_read_is_told_with_its_name() {
+        let file = changed(|bytes| {
+            // The method in the entry's own header, and in the central directory.
+            bytes[8] = 12;
+            let directory = place_of(bytes, b"PK\x01\x02");
+            bytes[directory + 10] = 12;
+        });
+        let mut archive = open(file.path()).unwrap();
+        let reason = read(&mut archive, 0, &Limits::default()).unwrap_err();
+        assert!(reason.contains("bzip2") && reason.contains("unpack it yourself"), "{reason}");
     }
 }

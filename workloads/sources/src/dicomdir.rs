@@ -38,11 +38,12 @@ pub(crate) fn is_directory(head: &[u8]) -> bool {
 /// [`SourceError::ReadDirectory`] when the directory cannot be parsed or lists no file.
 pub(crate) fn list(path: &Path) -> Result<Vec<Candidate>, SourceError> {
     let refuse = |reason: String| SourceError::ReadDirectory { path: path.to_owned(), reason };
-    let object = dicom_object::open_file(path)
-        .map_err(|error| refuse(format!("cannot be read: {}", describe(&error))))?;
-    let records = object
-        .element_opt(RECORDS)
-        .map_err(|error| refuse(format!("cannot be read: {}", describe(&error))))?;
+    let damaged = |error: &dyn std::error::Error| {
+        let cause = describe(error);
+        refuse(format!("ends early or is damaged; copy it again, or import its folder instead ({cause})"))
+    };
+    let object = dicom_object::open_file(path).map_err(|error| damaged(&error))?;
+    let records = object.element_opt(RECORDS).map_err(|error| damaged(&error))?;
     let items = records.and_then(|element| element.items()).unwrap_or_default();
     let root = path.parent().unwrap_or(Path::new("."));
     let mut candidates: Vec<Candidate> = Vec::new();
@@ -56,19 +57,23 @@ pub(crate) fn list(path: &Path) -> Result<Vec<Candidate>, SourceError> {
         candidates.push(candidate(root, name, &components));
     }
     if candidates.is_empty() {
-        return Err(refuse("lists no images".to_owned()));
+        return Err(refuse("lists no images; import its folder instead".to_owned()));
     }
     Ok(candidates)
 }
 
 fn candidate(root: &Path, name: String, components: &[String]) -> Candidate {
     if components.iter().any(|part| part == ".." || part.contains('/')) {
-        return Candidate::broken(name, "the DICOM directory refers outside its folder");
+        let reason = "the DICOM directory refers outside its folder; import the file by its own path";
+        return Candidate::broken(name, reason);
     }
-    match find(root, components) {
-        Some(file) => Candidate { name, source: Source::File(file), explicit: true },
-        None => Candidate::broken(name, "listed in the DICOM directory, but the file is missing"),
+    if let Some(file) = find(root, components) {
+        return Candidate { name, source: Source::File(file), explicit: true };
     }
+    Candidate::broken(
+        name,
+        "listed in the DICOM directory, but the file is missing; copy the whole medium again",
+    )
 }
 
 /// Records that refer to files without pixels, such as reports and plans.

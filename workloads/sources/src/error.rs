@@ -20,7 +20,9 @@ pub enum SourceError {
     #[error("a PATH is empty: name a file, a folder or a pattern")]
     CheckPath,
     /// Neither a path that is there nor a pattern.
-    #[error("there is no file '{pattern}', and as a pattern it cannot be read: {reason}")]
+    #[error(
+        "there is no file '{pattern}', and as a pattern it cannot be read: {reason}; correct the path or the pattern"
+    )]
     ParsePattern {
         /// What was given.
         pattern: String,
@@ -28,10 +30,10 @@ pub enum SourceError {
         reason: String,
     },
     /// Nothing matches a pattern.
-    #[error("no file matches {0}")]
+    #[error("no file matches {0}; check its folders and its spelling")]
     MatchPattern(String),
     /// The paths hold no file at all.
-    #[error("no files in {0}")]
+    #[error("no files in {0}; name a folder that has some (hidden files are left out)")]
     FindFiles(String),
     /// Something named cannot be read.
     #[error("cannot read {}: {reason}", path.display())]
@@ -44,14 +46,14 @@ pub enum SourceError {
         is_missing: bool,
     },
     /// Something named is neither file nor folder.
-    #[error("{} is no file and no folder", .0.display())]
+    #[error("{} is no file and no folder; name a file, a folder, a pattern or an archive", .0.display())]
     CheckKind(PathBuf),
-    /// An archive is damaged.
-    #[error("{} is a damaged zip archive: {reason}", path.display())]
+    /// An archive is cut, damaged, or of a kind that is not read.
+    #[error("the zip archive {} {reason}", path.display())]
     OpenArchive {
         /// The archive.
         path: PathBuf,
-        /// What is wrong.
+        /// What is wrong with it and what to do, in words that follow its name.
         reason: String,
     },
     /// An archive would unpack beyond all bounds.
@@ -67,7 +69,7 @@ pub enum SourceError {
     ReadDirectory {
         /// The directory's file.
         path: PathBuf,
-        /// What is wrong.
+        /// What is wrong with it and what to do, in words that follow its name.
         reason: String,
     },
     /// A table of labels or lesions cannot be used.

@@ -190,6 +190,11 @@ pub(crate) fn read_head(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(head)
 }
 
+/// That something is larger than a file may be, and what to do.
+pub(crate) fn over_limit(what: &str, limit: u64) -> String {
+    format!("{what}, the limit is {limit} (setting max_file_bytes); make it smaller, or raise the limit")
+}
+
 /// A whole file of at most `limit` bytes.
 ///
 /// # Errors
@@ -199,7 +204,7 @@ pub fn read_file(path: &Path, limit: u64) -> Result<Bytes, ReadItemError> {
     let file = File::open(path).map_err(|error| cannot(&error))?;
     let size = file.metadata().map_err(|error| cannot(&error))?.len();
     if size > limit {
-        return Err(ReadItemError(format!("the file has {size} bytes, the limit is {limit}")));
+        return Err(ReadItemError(over_limit(&format!("the file has {size} bytes"), limit)));
     }
     let mut bytes = Vec::with_capacity(size as usize + 1);
     file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| cannot(&error))?;

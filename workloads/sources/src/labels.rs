@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use crate::error::SourceError;
+use crate::words::describe_csv;
 use crate::{Candidate, Source};
 
 /// Where labels come from.
@@ -80,7 +81,7 @@ impl LabelTable {
 
     fn parse(csv: impl std::io::Read, folder: PathBuf) -> Result<Self, String> {
         let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(csv);
-        let header = reader.headers().map_err(|error| error.to_string())?.clone();
+        let header = reader.headers().map_err(|error| describe_csv(&error))?.clone();
         let column = |name: &str| {
             header
                 .iter()
@@ -90,10 +91,11 @@ impl LabelTable {
         let (file, label) = (column("file")?, column("label")?);
         let mut rows: HashMap<PathBuf, Row> = HashMap::new();
         for record in reader.records() {
-            let record = record.map_err(|error| error.to_string())?;
+            let record = record.map_err(|error| describe_csv(&error))?;
             let line = record.position().map_or(0, csv::Position::line);
             let name = record.get(file).filter(|name| !name.is_empty());
-            let name = name.ok_or_else(|| format!("line {line} names no file"))?;
+            let name = name
+                .ok_or_else(|| format!("line {line} names no file; fill in its cell, or remove the line"))?;
             let label = record.get(label).unwrap_or_default().to_owned();
             if label.is_empty() {
                 continue;
@@ -102,7 +104,7 @@ impl LabelTable {
             if let Some(before) = rows.insert(plain(Path::new(name)), row)
                 && before.label != record.get(column("label")?).unwrap_or_default()
             {
-                return Err(format!("line {line} gives {name} a second label"));
+                return Err(format!("line {line} gives {name} a second label; keep one of them"));
             }
         }
         Ok(Self { folder, rows })
@@ -194,6 +196,17 @@ mod tests {
     #[test]
     fn a_table_without_its_columns_is_refused() {
         assert!(table("name,class\na,b\n").unwrap_err().contains("file,label"));
+    }
+
+    #[test]
+    fn what_is_no_table_is_refused_with_the_line_and_what_to_do() {
+        let refusal = |csv: &[u8]| LabelTable::parse(csv, PathBuf::new()).unwrap_err();
+        let fields = refusal(b"file,label\n1.dcm,Chest, left\n");
+        assert!(fields.starts_with("line 2 has 3 fields where the first line has 2; put text"), "{fields}");
+        let latin = refusal(b"file,label\n1.dcm,Sch\xE4del\n");
+        assert!(latin.starts_with("line 2 is not text in UTF-8; save the table"), "{latin}");
+        // As a spreadsheet writes "Unicode text".
+        assert!(refusal(b"\xFF\xFEf\0i\0l\0e\0").starts_with("line 1 is not text in UTF-8"));
     }
 
     #[test]

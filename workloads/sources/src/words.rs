@@ -27,6 +27,29 @@ pub fn describe(error: &dyn Error) -> String {
     text
 }
 
+/// What is wrong with a table, by its line, and what to do.
+pub(crate) fn describe_csv(error: &csv::Error) -> String {
+    let place = match error.position() {
+        Some(position) => format!("line {}", position.line()),
+        None => "the table".to_owned(),
+    };
+    format!("{place} {}", why_csv(error))
+}
+
+/// As [`describe_csv`], in words that follow the line.
+pub(crate) fn why_csv(error: &csv::Error) -> String {
+    match error.kind() {
+        csv::ErrorKind::Io(cause) => format!("cannot be read: {}", describe_io(cause)),
+        csv::ErrorKind::Utf8 { .. } => "is not text in UTF-8; save the table as CSV in UTF-8".to_owned(),
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            format!(
+                "has {len} fields where the first line has {expected_len}; put text with commas in quotes"
+            )
+        }
+        _ => format!("is no CSV ({error}); save the table as CSV in UTF-8"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

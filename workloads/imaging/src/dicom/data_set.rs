@@ -171,7 +171,8 @@ impl<'a> DataSet<'a> {
                 let bits = u64::from_le_bytes(*bytes);
                 f64::from_bits(if self.encoding.big_endian { bits.swap_bytes() } else { bits })
             };
-            return value.bytes.as_chunks::<8>().0.iter().map(|bytes| Some(read(bytes))).collect();
+            let finite = |bytes: &[u8; 8]| Some(read(bytes)).filter(|number| number.is_finite());
+            return value.bytes.as_chunks::<8>().0.iter().map(finite).collect();
         }
         let Ok(text) = std::str::from_utf8(value.bytes) else { return Vec::new() };
         let parse = |part: &str| {

@@ -170,7 +170,7 @@ fn inflate(body: &[u8], limits: &Limits, pixels: bool) -> Result<Vec<u8>, Imagin
         if error.kind() == std::io::ErrorKind::UnexpectedEof {
             ImagingError::truncated(Format::Dicom, "its deflated data set ends too early")
         } else {
-            ImagingError::Decode { format: Format::Dicom, decoder: "deflate", source: Box::new(error) }
+            ImagingError::decode(Format::Dicom, "deflate", &error)
         }
     };
     let mut inflate_to = |inflated: &mut Vec<u8>, bytes: u64| {

@@ -3,7 +3,7 @@
 //! The decoder's own colour transform is switched off: whether components are YBR is decided here, from the Adobe
 //! marker, the component names, the JFIF marker and last the file's photometric interpretation.
 
-use jpeg_decoder::{ColorTransform, Decoder, Error, PixelFormat};
+use jpeg_decoder::{ColorTransform, Decoder, Error, PixelFormat, UnsupportedFeature};
 
 use super::image_module::{ImageModule, Photometric, damaged, unsupported};
 use super::jpeg_12;
@@ -83,7 +83,21 @@ fn refused(error: Error) -> ImagingError {
         Error::Io(cause) if cause.kind() == std::io::ErrorKind::UnexpectedEof => {
             ImagingError::truncated(Format::Dicom, "a compressed frame ends before its last pixel")
         }
-        Error::Unsupported(feature) => unsupported(format!("JPEG with {feature:?}")),
-        other => ImagingError::Decode { format: Format::Dicom, decoder: DECODER, source: Box::new(other) },
+        Error::Unsupported(feature) => unsupported(name_of(&feature)),
+        other => ImagingError::decode(Format::Dicom, DECODER, &other),
+    }
+}
+
+fn name_of(feature: &UnsupportedFeature) -> String {
+    match feature {
+        UnsupportedFeature::Hierarchical => "JPEG of a hierarchical process".to_owned(),
+        UnsupportedFeature::ArithmeticEntropyCoding => "JPEG with arithmetic coding".to_owned(),
+        UnsupportedFeature::SamplePrecision(bits) => format!("JPEG of {bits} bits"),
+        UnsupportedFeature::ComponentCount(count) => format!("JPEG of {count} components"),
+        UnsupportedFeature::DNL => "JPEG that tells its height after its pixels".to_owned(),
+        UnsupportedFeature::SubsamplingRatio | UnsupportedFeature::NonIntegerSubsamplingRatio => {
+            "JPEG with an uneven subsampling of its components".to_owned()
+        }
+        UnsupportedFeature::ColorTransform(_) => "JPEG with a colour transform that is not known".to_owned(),
     }
 }

@@ -46,10 +46,8 @@ pub(crate) fn decode(stream: &[u8], module: &ImageModule) -> Result<(Stored<'sta
 
 /// Interleaved values of all components, and their bits.
 fn decode_components(codestream: &[u8], module: &ImageModule) -> Result<(Vec<i32>, u32), ImagingError> {
-    let image =
-        Image::from_bytes_with(codestream, DecodeParameters::new().strict(true)).map_err(|error| {
-            ImagingError::Decode { format: Format::Dicom, decoder: DECODER, source: Box::new(error) }
-        })?;
+    let image = Image::from_bytes_with(codestream, DecodeParameters::new().strict(true))
+        .map_err(|error| ImagingError::decode(Format::Dicom, DECODER, &error))?;
     let components = image.components();
     if components.len() != module.samples as usize {
         return Err(damaged("a JPEG 2000 frame decoded to another number of components than it declares"));

@@ -1,10 +1,13 @@
 //! PNG, JPEG and BMP through the `image` crate; TIFF in [`tiff`].
 
+mod jpeg;
 pub(crate) mod tiff;
 
+use std::error::Error as _;
 use std::io::Cursor;
 use std::sync::Arc;
 
+use image::error::UnsupportedErrorKind;
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 
@@ -31,32 +34,19 @@ pub(crate) fn decode(
 ) -> Result<Decoded, ImagingError> {
     contained(decoder_name(format), || {
         let opened = open(bytes, format, limits)?;
-        if format == Format::Jpeg && !has_end(bytes) {
+        if format == Format::Jpeg && !jpeg::has_end(bytes) {
             // Its decoder would fill the missing part with grey.
             return Err(ImagingError::truncated(format, "it has no end mark"));
         }
         selection.of(opened.info.frames)?;
         limits.check_decoded(opened.decoder.total_bytes())?;
-        let mut picture =
-            DynamicImage::from_decoder(opened.decoder).map_err(|error| refused(format, error, limits))?;
+        let mut picture = DynamicImage::from_decoder(opened.decoder)
+            .map_err(|error| refused(bytes, format, error, limits))?;
         picture.apply_orientation(opened.orientation);
         let (pixels, display) = pixels_of(picture);
         let frame = Frame::new(0, opened.info.width, opened.info.height, pixels, Arc::new(display));
         Ok(Decoded { info: opened.info, frames: vec![frame] })
     })
-}
-
-/// True where a JPEG's end mark follows its first scan; one in an embedded thumbnail does not count.
-fn has_end(bytes: &[u8]) -> bool {
-    let mut position = 2;
-    while let Some([0xFF, kind, high, low]) = bytes.get(position..).and_then(<[u8]>::first_chunk::<4>) {
-        match kind {
-            0xDA => return bytes[position..].windows(2).any(|pair| pair == [0xFF, 0xD9]),
-            0xFF => position += 1,
-            _ => position += 2 + usize::from(u16::from_be_bytes([*high, *low])),
-        }
-    }
-    false
 }
 
 struct Opened<'a> {
@@ -81,7 +71,7 @@ fn open<'a>(bytes: &'a [u8], format: Format, limits: &Limits) -> Result<Opened<'
     let mut bounds = image::Limits::no_limits();
     bounds.max_alloc = Some(most);
     reader.limits(bounds);
-    let mut decoder = reader.into_decoder().map_err(|error| refused(format, error, limits))?;
+    let mut decoder = reader.into_decoder().map_err(|error| refused(bytes, format, error, limits))?;
     let (stored_width, stored_height) = decoder.dimensions();
     limits.check_frame(stored_width, stored_height)?;
     limits.check_frames(1)?;
@@ -173,16 +163,32 @@ fn decoder_name(format: Format) -> &'static str {
     }
 }
 
-/// The `image` crate's error in this crate's words.
-fn refused(format: Format, error: ImageError, limits: &Limits) -> ImagingError {
+/// The `image` crate's error in this crate's words: what is not supported and what ends early apart from what is damaged.
+fn refused(bytes: &[u8], format: Format, error: ImageError, limits: &Limits) -> ImagingError {
+    if format == Format::Jpeg
+        && let Some(detail) = jpeg::unread(bytes)
+    {
+        return ImagingError::UnsupportedPixels { format, detail };
+    }
     match error {
         ImageError::Limits(_) => ImagingError::DecoderTooLarge { format, limit: limits.max_decoded_bytes },
         ImageError::IoError(cause) if cause.kind() == std::io::ErrorKind::UnexpectedEof => {
             ImagingError::truncated(format, "it ends before its last pixel")
         }
         ImageError::Unsupported(cause) => {
-            ImagingError::UnsupportedPixels { format, detail: cause.to_string() }
+            let feature = match cause.kind() {
+                UnsupportedErrorKind::GenericFeature(feature) => feature,
+                _ => cause.to_string(),
+            };
+            ImagingError::UnsupportedPixels { format, detail: format!("the feature \"{feature}\"") }
         }
-        other => ImagingError::Decode { format, decoder: decoder_name(format), source: Box::new(other) },
+        _ if format == Format::Jpeg && !jpeg::has_end(bytes) => {
+            ImagingError::truncated(format, "it has no end mark")
+        }
+        ImageError::Decoding(cause) => match cause.source() {
+            Some(inner) => ImagingError::decode(format, decoder_name(format), &inner),
+            None => ImagingError::decode(format, decoder_name(format), &cause),
+        },
+        other => ImagingError::decode(format, decoder_name(format), &other),
     }
 }

@@ -6,8 +6,8 @@ use std::io::Cursor;
 use std::sync::Arc;
 
 use tiff::decoder::{Decoder, DecodingResult, Limits as TiffLimits};
-use tiff::tags::Tag;
-use tiff::{ColorType, TiffError};
+use tiff::tags::{CompressionMethod, Tag};
+use tiff::{ColorType, TiffError, TiffUnsupportedError};
 
 use crate::contain::contained;
 use crate::error::ImagingError;
@@ -30,6 +30,10 @@ pub(crate) fn inspect(bytes: &[u8], limits: &Limits) -> Result<ImageInfo, Imagin
             decoder.next_image().map_err(refused)?;
             frames += 1;
             limits.check_frames(frames)?;
+        }
+        // Of several pages another one may be asked for.
+        if frames == 1 {
+            first.check_colour()?;
         }
         Ok(first.info(frames as u32))
     })
@@ -115,7 +119,16 @@ impl Page {
         }
     }
 
+    /// Refuses kinds of pixels that are not read.
+    fn check_colour(&self) -> Result<(), ImagingError> {
+        match self.colour {
+            ColorType::Gray(_) | ColorType::GrayA(8) | ColorType::RGB(8 | 16) | ColorType::RGBA(8) => Ok(()),
+            other => Err(unread(name_of(other))),
+        }
+    }
+
     fn decode(&self, decoder: &mut TiffDecoder<'_>, index: u32) -> Result<Frame, ImagingError> {
+        self.check_colour()?;
         let mut values = DecodingResult::U8(Vec::new());
         decoder.read_image_to_buffer(&mut values).map_err(refused)?;
         let (pixels, display) = match self.colour {
@@ -136,9 +149,9 @@ impl Page {
                     let values = self.woven(values);
                     (Pixels::Rgb16 { values, white: u16::MAX }, GreyDisplay::plain(65535.0))
                 }
-                _ => return Err(self.unsupported()),
+                _ => return Err(unread(format!("signed or real {}", name_of(self.colour)))),
             },
-            _ => return Err(self.unsupported()),
+            _ => return Err(unread(name_of(self.colour))),
         };
         let channels = if matches!(pixels, Pixels::Grey(_)) { 1 } else { 3 };
         let length = match &pixels {
@@ -151,7 +164,7 @@ impl Page {
             let detail = format!("page {index} has {length} values where {expected} belong");
             return Err(ImagingError::truncated(Format::Tiff, detail));
         }
-        Ok(Frame::new(index, self.width, self.height, pixels, Arc::new(display)))
+        Frame::shown(Format::Tiff, index, self.width, self.height, pixels, Arc::new(display))
     }
 
     fn grey(&self, values: DecodingResult, bits: u8) -> (Pixels, GreyDisplay) {
@@ -197,7 +210,7 @@ impl Page {
     fn bytes_of(&self, values: DecodingResult) -> Result<Vec<u8>, ImagingError> {
         match values {
             DecodingResult::U8(values) => Ok(self.woven(values)),
-            _ => Err(self.unsupported()),
+            _ => Err(unread(format!("signed or real {}", name_of(self.colour)))),
         }
     }
 
@@ -213,13 +226,25 @@ impl Page {
             .map(|(at, sample)| values[sample * plane + at])
             .collect()
     }
+}
 
-    fn unsupported(&self) -> ImagingError {
-        ImagingError::UnsupportedPixels {
-            format: Format::Tiff,
-            detail: format!("pixels of type {:?}", self.colour),
-        }
-    }
+fn name_of(colour: ColorType) -> String {
+    let name = match colour {
+        ColorType::Gray(_) => "grey",
+        ColorType::GrayA(_) => "grey with transparency",
+        ColorType::RGB(_) => "RGB colour",
+        ColorType::RGBA(_) => "RGB colour with transparency",
+        ColorType::Palette(_) => "a palette",
+        ColorType::CMYK(_) | ColorType::CMYKA(_) => "CMYK colour",
+        ColorType::YCbCr(_) => "YCbCr colour",
+        ColorType::Lab(_) => "CIE L*a*b* colour",
+        _ => "a mixture of channels",
+    };
+    format!("{name} of {} bits per sample", colour.bit_depth())
+}
+
+fn unread(detail: String) -> ImagingError {
+    ImagingError::UnsupportedPixels { format: Format::Tiff, detail }
 }
 
 /// Refuses a page whose strips or tiles lie beyond the end of the file: it was cut.
@@ -243,9 +268,37 @@ fn refused(error: TiffError) -> ImagingError {
         TiffError::IoError(cause) if cause.kind() == std::io::ErrorKind::UnexpectedEof => {
             ImagingError::truncated(Format::Tiff, "it ends before its last pixel")
         }
-        TiffError::UnsupportedError(cause) => {
-            ImagingError::UnsupportedPixels { format: Format::Tiff, detail: cause.to_string() }
+        TiffError::UnsupportedError(cause) => unread(feature_of(&cause)),
+        // Pixels were compared with our own limits before.
+        TiffError::LimitsExceeded | TiffError::IntSizeError => {
+            ImagingError::damaged(Format::Tiff, "it declares a part that is longer than the file can be")
         }
-        other => ImagingError::Decode { format: Format::Tiff, decoder: DECODER, source: Box::new(other) },
+        TiffError::FormatError(cause) => ImagingError::decode(Format::Tiff, DECODER, &cause),
+        other => ImagingError::decode(Format::Tiff, DECODER, &other),
+    }
+}
+
+/// What the decoder does not read, for the sentence that it holds it.
+fn feature_of(cause: &TiffUnsupportedError) -> String {
+    use TiffUnsupportedError as Unsupported;
+    match cause {
+        Unsupported::UnsupportedCompressionMethod(CompressionMethod::Unknown(number)) => {
+            format!("pixels compressed by method {number}")
+        }
+        Unsupported::UnsupportedCompressionMethod(method) => format!("pixels compressed by {method:?}"),
+        Unsupported::UnknownCompressionMethod => "pixels compressed by a method that is not known".to_owned(),
+        Unsupported::UnsupportedInterpretation(kind) | Unsupported::InterpretationWithBits(kind, _) => {
+            format!("pixels of photometric interpretation {kind:?}")
+        }
+        Unsupported::UnknownInterpretation => {
+            "pixels of a photometric interpretation that is not known".to_owned()
+        }
+        Unsupported::UnsupportedColorType(colour) => name_of(*colour),
+        Unsupported::UnsupportedSampleDepth(bits) | Unsupported::UnsupportedBitsPerChannel(bits) => {
+            format!("samples of {bits} bits")
+        }
+        Unsupported::InconsistentBitsPerSample(bits) => format!("samples of different depths {bits:?}"),
+        Unsupported::ChromaSubsampling => "YCbCr colour with subsampling".to_owned(),
+        other => format!("the feature \"{other}\""),
     }
 }

@@ -126,16 +126,38 @@ pub(crate) fn item(elements: &DicomFile) -> Vec<u8> {
 
 /// A NIfTI-1 volume of 16-bit values, without orientation.
 pub(crate) fn nifti(size: [i16; 3], slope: f32, intercept: f32, values: &[i16]) -> Vec<u8> {
+    let voxels: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    volume(4, size, slope, intercept, &voxels)
+}
+
+/// A NIfTI-1 volume whose voxels are of the data type `kind`, without orientation.
+pub(crate) fn volume(kind: i16, size: [i16; 3], slope: f32, intercept: f32, voxels: &[u8]) -> Vec<u8> {
     let mut file = vec![0; 352];
     file[..4].copy_from_slice(&348i32.to_le_bytes());
     for (axis, length) in [3].into_iter().chain(size).enumerate() {
         file[40 + 2 * axis..42 + 2 * axis].copy_from_slice(&i16::to_le_bytes(length));
     }
-    file[70..72].copy_from_slice(&4i16.to_le_bytes());
+    file[70..72].copy_from_slice(&kind.to_le_bytes());
     file[108..112].copy_from_slice(&352f32.to_le_bytes());
     file[112..116].copy_from_slice(&slope.to_le_bytes());
     file[116..120].copy_from_slice(&intercept.to_le_bytes());
     file[344..348].copy_from_slice(b"n+1\0");
-    file.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    file.extend(voxels);
+    file
+}
+
+/// As [`volume`], in NIfTI-2.
+pub(crate) fn volume2(kind: i16, size: [i64; 3], slope: f64, intercept: f64, voxels: &[u8]) -> Vec<u8> {
+    let mut file = vec![0; 544];
+    file[..4].copy_from_slice(&540i32.to_le_bytes());
+    file[4..8].copy_from_slice(b"n+2\0");
+    file[12..14].copy_from_slice(&kind.to_le_bytes());
+    for (axis, length) in [3].into_iter().chain(size).enumerate() {
+        file[16 + 8 * axis..24 + 8 * axis].copy_from_slice(&i64::to_le_bytes(length));
+    }
+    file[168..176].copy_from_slice(&544i64.to_le_bytes());
+    file[176..184].copy_from_slice(&slope.to_le_bytes());
+    file[184..192].copy_from_slice(&intercept.to_le_bytes());
+    file.extend(voxels);
     file
 }

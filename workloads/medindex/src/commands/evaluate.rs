@@ -72,14 +72,22 @@ async fn evaluate(pipeline: &Pipeline, asked: &EvaluateArguments) -> Result<Repo
     let mut corpus = Corpus::new(stored)?;
     let dimension = corpus.vectors.dimension;
     corpus.vectors.data.chunks_mut(dimension).for_each(normalise);
-    let wanted = asked.sample.map_or(corpus.len(), |sample| sample as usize);
-    let queries = sample::balanced(&corpus.labels, corpus.label_names.len(), wanted, asked.seed);
+    let possible = corpus.queries();
+    if possible.is_empty() {
+        return Err(Failure::new(
+            Code::Refused,
+            "no label has two images, so there is nothing to find: import more images of the same labels",
+        ));
+    }
+    let wanted = asked.sample.map_or(possible.len(), |sample| sample as usize);
+    let queries = sample::balanced(&possible, &corpus.labels, corpus.label_names.len(), wanted, asked.seed);
     let pixels = if asked.no_pixels { None } else { Some(read_pixels(pipeline, &corpus).await?) };
 
     let status = pipeline.status().await.map_err(|error| Failure::flow(&error))?;
     let index = pipeline.index().map(Arc::clone).ok_or_else(|| {
         Failure::usage("evaluate reads the data folder itself: leave --server (MEDINDEX_SERVER) out")
     })?;
+    let queries_left_out = corpus.len() - possible.len();
     let measure = move || -> Result<(Corpus, Vec<usize>, Vec<Ranking>), Failure> {
         let rankings = measure(&index, &corpus, pixels.as_ref(), &queries)?;
         Ok((corpus, queries, rankings))
@@ -95,6 +103,7 @@ async fn evaluate(pipeline: &Pipeline, asked: &EvaluateArguments) -> Result<Repo
         images: corpus.len(),
         unlabelled: corpus.unlabelled,
         queries: queries.len(),
+        queries_left_out,
         seed: asked.seed,
         rankings,
         baselines,
@@ -117,51 +126,45 @@ fn measure(
     queries: &[usize],
 ) -> Result<Vec<Ranking>, Failure> {
     let mut rankings = Vec::new();
-    let mut add =
-        |name: &str, qualities: &[Option<Quality>]| match Ranking::new(name, corpus, queries, qualities) {
-            Some(ranking) => {
-                rankings.push(ranking);
-                Ok(())
-            }
-            None => Err(Failure::new(Code::Refused, "no label has two images, so there is nothing to find")),
-        };
+    // Every query has something to find, so every ranking has figures.
+    let mut add = |name: &str, qualities: &[Option<Quality>]| {
+        rankings.extend(Ranking::new(name, corpus, queries, qualities));
+    };
     if let Some(pixels) = pixels {
         let forms: [(&str, Vectors); 2] = [
             ("raw 16x16 pixels, mean removed", pixels::without_mean(pixels)),
             ("raw 16x16 pixels, as they are", pixels::plain(pixels)),
         ];
         for (name, vectors) in forms {
-            let progress = Progress::new(queries.len() as u64, "queries by pixels");
-            add(
-                name,
-                &exact::rank_all(corpus, &vectors, queries, &|done| progress.show(done as u64, String::new)),
-            )?;
+            let by_pixels =
+                ranked(queries, "queries by pixels", |show| exact::rank_all(corpus, &vectors, queries, show));
+            add(name, &by_pixels);
         }
     }
     let by_exact = ranked(queries, "queries by exact vectors", |show| {
         exact::rank_all(corpus, &corpus.vectors, queries, show)
     });
-    add("exact vectors", &by_exact)?;
+    add("exact vectors", &by_exact);
     let pages = ranked(queries, "queries by the index", |show| {
         through_index::search(index, corpus, queries, Depth::Page, show)
     })?;
     let Some(quantizer) = index.quantizer() else {
         // Not trained: the index compares exactly, and so its whole ranking is the exact one.
-        add("index (exact: not trained)", &through_index::with_average_precision(&pages, &by_exact))?;
+        add("index (exact: not trained)", &through_index::with_average_precision(&pages, &by_exact));
         return Ok(rankings);
     };
     let whole = ranked(queries, "queries for all images", |show| {
         through_index::search(index, corpus, queries, Depth::All, show)
     })?;
-    add("index", &through_index::with_average_precision(&pages, &whole.qualities))?;
+    add("index", &through_index::with_average_precision(&pages, &whole.qualities));
     let order = CodeOrder::new(&quantizer, corpus)?;
     let by_index = ranked(queries, "queries by codes, re-ranked", |show| {
         order.rank(corpus, queries, pages.reranked, show)
     });
     let name = format!("codes, first {} re-ranked", pages.reranked);
-    add(&name, &through_index::with_average_precision(&pages, &by_index))?;
+    add(&name, &through_index::with_average_precision(&pages, &by_index));
     let by_codes = ranked(queries, "queries by codes", |show| order.rank(corpus, queries, 0, show));
-    add("codes alone", &by_codes)?;
+    add("codes alone", &by_codes);
     Ok(rankings)
 }
 

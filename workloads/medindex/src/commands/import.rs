@@ -19,6 +19,7 @@ use crate::output::note;
 use crate::progress::Progress;
 use crate::service::remote::Remote;
 use crate::signals::stop_token;
+use crate::window::parse_window;
 
 /// Import files, folders, globs, DICOM directories (DICOMDIR), zip archives and the DeepLesion data set. Start it again to go on after an interruption.
 #[derive(Debug, Args)]
@@ -36,7 +37,7 @@ pub(crate) struct ImportArguments {
     #[arg(long, value_name = "WHICH", value_parser = ["middle", "all"])]
     frames: Option<String>,
     /// Grey window of DeepLesion's slices: table (as their rows say), lung, mediastinum, bone, brain, `soft_tissue`, liver, full, or CENTER,WIDTH.
-    #[arg(long, value_name = "WINDOW", default_value = "table", allow_hyphen_values = true, value_parser = str::parse::<LesionWindow>)]
+    #[arg(long, value_name = "WINDOW", default_value = "table", allow_hyphen_values = true, value_parser = parse_window::<LesionWindow>)]
     lesion_window: LesionWindow,
     /// Exit with code 4 when any file failed; without it, only when every one did.
     #[arg(long)]

@@ -40,7 +40,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Recognise(asked) => done(recognise::run(&context, &asked).await),
         Command::Train(asked) => done(train::run(&context, &asked).await),
         Command::Rollback(asked) => done(rollback::run(&context, &asked).await),
-        Command::Repair(asked) => done(repair::run(&context, &asked).await),
+        Command::Repair(asked) => repair::run(&context, &asked).await,
         Command::Status(asked) => done(status::run(&context, &asked).await),
         Command::Delete(asked) => done(delete::run(&context, &asked).await),
         Command::Evaluate(asked) => done(evaluate::run(&context, &asked).await),

@@ -1,13 +1,15 @@
 //! `medindex repair`: makes a data folder whole again that lost a part, and says what is gone.
 
 use std::fmt::Write as _;
+use std::process::ExitCode;
 
 use clap::Args;
 use medindex_pipeline::{LostImage, RepairReport};
 
 use super::{Context, to_json};
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::local::Local;
+use crate::output::note;
 use crate::table::{Align, Table, keep_end};
 
 /// Lost images named on the terminal; `--json` names all.
@@ -18,18 +20,25 @@ const NAME_WIDTH: usize = 48;
 /// Repair a data folder that lost store.redb, catalog.sqlite or the index, or got an older one back.
 ///
 /// Saves what the other parts hold, makes the index anew and says which images are gone; importing those again completes it.
-/// It may be run at any time and as often as wanted.
+/// Ends with code 6 when there are any. It may be run at any time and as often as wanted.
 #[derive(Debug, Args)]
 pub(crate) struct RepairArguments {}
 
-pub(crate) async fn run(context: &Context, _asked: &RepairArguments) -> Result<(), Failure> {
+pub(crate) async fn run(context: &Context, _asked: &RepairArguments) -> Result<ExitCode, Failure> {
     if context.options.server.is_some() {
         return Err(Failure::usage(
             "repair works on a data folder that nobody has open: stop the server and leave out --server",
         ));
     }
     let report = Local::repair(&context.options).await?;
-    context.output.result(&to_json(&report)?, |_| Ok(render(&report)))
+    context.output.result(&to_json(&report)?, |_| Ok(render(&report)))?;
+    let gone = report.lost.len() + report.unreadable.len();
+    if gone == 0 {
+        return Ok(ExitCode::SUCCESS);
+    }
+    // Said on standard error too: the result goes wherever standard output goes.
+    note(&format!("medindex: the folder is repaired, but {gone} images are gone; import them again"));
+    Ok(Code::Storage.into())
 }
 
 fn render(report: &RepairReport) -> String {

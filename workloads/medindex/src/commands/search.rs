@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use medindex_imaging::WindowChoice;
 use medindex_proto::identity::ImageId;
 use medindex_sources::unreadable;
 use serde::Deserialize;
@@ -13,6 +14,7 @@ use crate::failure::{Code, Failure};
 use crate::output::note;
 use crate::service::{Example, Question, Service};
 use crate::table::{Align, Table, keep_end};
+use crate::window::parse_window;
 
 /// Search the images most like a file or a stored image, nearest first.
 #[derive(Debug, Args)]
@@ -101,9 +103,7 @@ impl SearchArguments {
         let filter = self.filter.join(",");
         medindex_pipeline::parse_filter(&filter).map_err(|error| Failure::usage(error.to_string()))?;
         if let Some(window) = &self.window {
-            window
-                .parse::<medindex_imaging::WindowChoice>()
-                .map_err(|error| Failure::usage(error.to_string()))?;
+            parse_window::<WindowChoice>(window).map_err(Failure::usage)?;
         }
         Ok(Question {
             example: example(&self.example)?,

@@ -1,13 +1,14 @@
 //! `medindex serve`: the HTTP API and the search page over a data folder.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use clap::Args;
-use medindex_gateway::{GatewaySettings, listen};
+use medindex_gateway::{GatewaySettings, ServeError, listen};
 use serde::Serialize;
 
 use super::{Context, to_json};
-use crate::failure::{Code, Failure, describe};
+use crate::failure::{Code, Failure, describe_io};
 use crate::local::Local;
 use crate::signals::StopSignals;
 
@@ -51,7 +52,7 @@ pub(crate) async fn run(context: &Context, asked: &ServeArguments) -> Result<(),
     // Before anything is opened, so that a start that takes long can be ended as well as a server can.
     let mut signals = StopSignals::listen()?;
     // The port first: a taken one is known before the folder is opened.
-    let listener = listen(&settings).await.map_err(|error| Failure::new(Code::InUse, describe(&error)))?;
+    let listener = listen(&settings).await.map_err(|error| listening_failed(&error))?;
     let address = listener
         .local_addr()
         .map_err(|error| Failure::caused_by(Code::Other, "cannot tell the port", &error))?;
@@ -92,6 +93,25 @@ async fn serve(
     Ok(())
 }
 
+/// An address that cannot be listened on, with what to do about it.
+fn listening_failed(error: &ServeError) -> Failure {
+    let ServeError::Listen { address, source } = error;
+    let (code, advice) = match source.kind() {
+        ErrorKind::AddrInUse => {
+            (Code::InUse, "choose another port with --port, or stop the program that has this one")
+        }
+        ErrorKind::AddrNotAvailable => (
+            Code::Usage,
+            "this machine has no such address: give --host one that it has, such as 127.0.0.1, or 0.0.0.0 for all of them",
+        ),
+        ErrorKind::PermissionDenied => {
+            (Code::Usage, "this user may not listen there: choose a port from 1024 on with --port")
+        }
+        _ => (Code::Other, "choose another address with --host, or another port with --port"),
+    };
+    Failure::new(code, format!("cannot listen on {address}: {}; {advice}", describe_io(source)))
+}
+
 /// The address as a browser on this machine reaches it.
 fn url_of(address: SocketAddr) -> String {
     let host = match address.ip() {
@@ -105,6 +125,28 @@ fn url_of(address: SocketAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_reason_why_an_address_cannot_be_listened_on_has_its_own_advice() {
+        let failure = |kind: ErrorKind| {
+            let address = "192.0.2.1:80".parse().unwrap();
+            listening_failed(&ServeError::Listen { address, source: kind.into() })
+        };
+        for (kind, code, words) in [
+            (ErrorKind::AddrInUse, Code::InUse, "--port"),
+            (ErrorKind::AddrNotAvailable, Code::Usage, "--host"),
+            (ErrorKind::PermissionDenied, Code::Usage, "a port from 1024 on"),
+            (ErrorKind::Unsupported, Code::Other, "--host"),
+        ] {
+            let told = failure(kind);
+            assert_eq!(told.code, code, "{kind}");
+            assert!(
+                told.message.contains("192.0.2.1:80") && told.message.contains(words),
+                "{}",
+                told.message
+            );
+        }
+    }
 
     #[test]
     fn the_url_is_one_that_this_machine_can_open() {

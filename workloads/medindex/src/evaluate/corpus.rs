@@ -76,6 +76,30 @@ impl Corpus {
     pub(crate) fn relevant_count(&self, query: usize) -> usize {
         self.label_counts[self.labels[query]] - 1
     }
+
+    /// The images that can be queries: those whose label another image has. For the others there is nothing to find, however images are ranked,
+    /// and every figure would be 0; the rest is searched among them all the same.
+    pub(crate) fn queries(&self) -> Vec<usize> {
+        (0..self.len()).filter(|image| self.relevant_count(*image) > 0).collect()
+    }
+}
+
+#[cfg(test)]
+impl Corpus {
+    /// Images of the labels `a`, `b` and so on, by number.
+    pub(crate) fn of(vectors: &[[f32; 2]], labels: Vec<usize>) -> Self {
+        let count = labels.iter().max().map_or(0, |greatest| greatest + 1);
+        let label_counts = (0..count).map(|label| labels.iter().filter(|l| **l == label).count()).collect();
+        let label_names = ('a'..='z').take(count).map(String::from).collect();
+        Self {
+            ids: labels.iter().map(|_| ImageId::new()).collect(),
+            labels,
+            label_names,
+            label_counts,
+            vectors: Vectors { data: vectors.concat(), dimension: 2 },
+            unlabelled: 0,
+        }
+    }
 }
 
 /// One vector an image, in the order of the ids.
@@ -93,4 +117,16 @@ fn middle_frames(stored: Vec<StoredVector>) -> Vec<(ImageDetails, Vec<f32>)> {
             Some((chosen.image, chosen.vector.into_iter().map(f32::from).collect()))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_whose_label_no_other_has_is_no_query() {
+        let corpus = Corpus::of(&[[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]], vec![0, 1, 0, 2]);
+        assert_eq!(corpus.queries(), [0, 2]);
+        assert_eq!(corpus.len(), 4, "it is searched among all the same");
+    }
 }

@@ -79,22 +79,8 @@ pub(crate) fn judge(corpus: &Corpus, query: usize, ranking: &[u32]) -> Option<Qu
 
 #[cfg(test)]
 mod tests {
-    use medindex_proto::identity::ImageId;
-
     use super::*;
     use crate::evaluate::metrics::mean;
-
-    fn corpus(vectors: &[[f32; 2]], labels: Vec<usize>) -> Corpus {
-        let label_counts = (0..2).map(|label| labels.iter().filter(|l| **l == label).count()).collect();
-        Corpus {
-            ids: labels.iter().map(|_| ImageId::new()).collect(),
-            labels,
-            label_names: vec!["a".to_owned(), "b".to_owned()],
-            label_counts,
-            vectors: Vectors { data: vectors.concat(), dimension: 2 },
-            unlabelled: 0,
-        }
-    }
 
     #[test]
     fn scores_sort_from_the_greatest() {
@@ -105,7 +91,7 @@ mod tests {
 
     #[test]
     fn separated_labels_are_ranked_perfectly() {
-        let corpus = corpus(&[[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [-0.6, 0.8]], vec![0, 0, 1, 1]);
+        let corpus = Corpus::of(&[[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [-0.6, 0.8]], vec![0, 0, 1, 1]);
         let found = rank_all(&corpus, &corpus.vectors, &[0, 1, 2, 3], &|_| {});
         let qualities: Vec<Quality> = found.into_iter().flatten().collect();
         // Image 1 lies 0.8 from image 0 and 0.6 from image 2, so every first neighbour has the query's label.
@@ -117,7 +103,7 @@ mod tests {
     #[test]
     fn a_hand_computed_ranking() {
         // From image 0: image 2 (b) is nearest, then image 1 (a), then image 3 (b): AP = 1/2.
-        let corpus = corpus(&[[1.0, 0.0], [0.6, 0.8], [0.8, 0.6], [0.0, 1.0]], vec![0, 0, 1, 1]);
+        let corpus = Corpus::of(&[[1.0, 0.0], [0.6, 0.8], [0.8, 0.6], [0.0, 1.0]], vec![0, 0, 1, 1]);
         let quality = rank_all(&corpus, &corpus.vectors, &[0], &|_| {})[0].unwrap();
         assert!((quality.average_precision - 0.5).abs() < 1e-9);
         assert!(quality.precision_at_1.abs() < 1e-9);

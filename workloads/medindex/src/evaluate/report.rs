@@ -24,6 +24,8 @@ pub(crate) struct Report {
     pub(crate) unlabelled: usize,
     /// Images that were queries, each against all others.
     pub(crate) queries: usize,
+    /// Labelled images that are no queries, because no other image has their label: there is nothing to find for them.
+    pub(crate) queries_left_out: usize,
     /// Seed of their choice.
     pub(crate) seed: u64,
     /// Rankings that were measured.
@@ -104,8 +106,12 @@ impl Report {
         } else {
             format!("index of generation {} with {} lists", self.generation, self.lists)
         };
+        let left_out = match self.queries_left_out {
+            0 => String::new(),
+            count => format!("{count} of them are no queries, because no other image has their label; "),
+        };
         format!(
-            "{}: {} queries, each against the {} others of {} labelled images (leave one out); {index}; {:.0} s",
+            "{}: {} queries, each against the {} others of {} labelled images (leave one out); {left_out}{index}; {:.0} s",
             self.model,
             self.queries,
             self.images - 1,
@@ -166,4 +172,35 @@ pub(crate) fn published(corpus: &Corpus) -> (&'static [Baseline], Option<&'stati
 
 fn figure(value: f64) -> String {
     format!("{value:.4}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(queries_left_out: usize) -> Report {
+        Report {
+            model: "lite@1".to_owned(),
+            generation: 0,
+            lists: 0,
+            images: 9,
+            unlabelled: 0,
+            queries: 9 - queries_left_out,
+            queries_left_out,
+            seed: 1,
+            rankings: Vec::new(),
+            baselines: &[],
+            baselines_source: None,
+            seconds: 1.0,
+        }
+    }
+
+    #[test]
+    fn queries_that_were_left_out_are_told_wherever_the_result_is_read() {
+        let words = "2 of them are no queries, because no other image has their label";
+        let some = report(2);
+        assert!(some.render().contains(words) && some.markdown().contains(words), "{}", some.render());
+        assert_eq!(serde_json::to_value(&some).unwrap()["queries_left_out"], 2);
+        assert!(!report(0).render().contains("no queries"));
+    }
 }

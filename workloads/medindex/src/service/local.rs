@@ -15,6 +15,7 @@ use crate::commands::to_json;
 use crate::failure::{Code, Failure, describe};
 use crate::local::Local;
 use crate::output::note;
+use crate::window::parse_window;
 
 #[derive(Serialize)]
 struct RolledBack {
@@ -89,7 +90,7 @@ fn request(question: &Question, limits: &Limits) -> Result<SearchRequest, Failur
     let window = question
         .window
         .as_deref()
-        .map(|text| text.parse::<WindowChoice>().map_err(|error| Failure::usage(describe(&error))))
+        .map(|text| parse_window::<WindowChoice>(text).map_err(Failure::usage))
         .transpose()?;
     Ok(SearchRequest {
         k: question.k,
@@ -123,6 +124,14 @@ pub(crate) fn read_image(path: &Path, limits: &Limits) -> Result<Bytes, Failure>
     if !metadata.is_file() {
         let kind = if metadata.is_dir() { "a folder" } else { "a device or a pipe" };
         return Err(Failure::new(Code::Refused, format!("{} is {kind}, not an image file", path.display())));
+    }
+    let (bytes, limit) = (metadata.len(), limits.max_file_bytes);
+    if bytes > limit {
+        let message = format!(
+            "{} has {bytes} bytes, more than the limit of {limit}; --max-file-bytes raises the limit",
+            path.display()
+        );
+        return Err(Failure::new(Code::Refused, message));
     }
     read_file(path, limits.max_file_bytes)
         .map_err(|error| Failure::new(Code::Refused, format!("{}: {error}", path.display())))

@@ -47,9 +47,44 @@ impl Classified for IngestError {
             Self::Backend(error) => error.kind(),
         }
     }
+
+    fn limit_option(&self) -> Option<&'static str> {
+        match self {
+            Self::Inspect(error) => imaging_limit_option(error),
+            _ => None,
+        }
+    }
 }
 
 /// Kind of a refusal by the imaging crate.
 pub(crate) fn imaging_kind(error: &ImagingError) -> ErrorKind {
     if error.is_limit() { ErrorKind::TooLarge } else { ErrorKind::Unprocessable }
+}
+
+/// The option that raises the limit over which an image is.
+pub(crate) fn imaging_limit_option(error: &ImagingError) -> Option<&'static str> {
+    match error {
+        ImagingError::FileTooLarge { .. } => Some("--max-file-bytes"),
+        ImagingError::TooManyPixels { .. } => Some("--max-pixels"),
+        ImagingError::TooManyFrames { .. } => Some("--max-frames"),
+        ImagingError::DecodedTooLarge { .. } | ImagingError::DecoderTooLarge { .. } => {
+            Some("--max-decoded-bytes")
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_option_that_raises_a_limit_is_named_where_there_is_one() {
+        let pixels = ImagingError::TooManyPixels { width: 4, height: 4, pixels: 16, limit: 9 };
+        assert_eq!(IngestError::Inspect(pixels).limit_advice(), "; --max-pixels raises the limit");
+        let frames = ImagingError::TooManyFrames { frames: 30, limit: 9 };
+        assert_eq!(IngestError::Inspect(frames).limit_option(), Some("--max-frames"));
+        assert_eq!(IngestError::Inspect(ImagingError::EmptyFile).limit_advice(), "");
+        assert_eq!(IngestError::LoseAnswer.limit_option(), None);
+    }
 }

@@ -328,7 +328,8 @@ impl Import<'_> {
                 Err(IngestError::Backend(error)) if error.kind() != ErrorKind::BadRequest => {
                     return Err(ImportError::Backend(error));
                 }
-                Err(error) => self.fail(name, error.to_string()),
+                // Whoever imports many files chooses the limits, unlike one who uploads.
+                Err(error) => self.fail(name, format!("{error}{}", error.limit_advice())),
             }
         }
         if self.context.direct.is_some() {

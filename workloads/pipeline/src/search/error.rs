@@ -6,7 +6,7 @@ use medindex_proto::identity::ImageId;
 use crate::backend_error::{BackendError, from_backend};
 use crate::embedding::EmbeddingError;
 use crate::error::{Classified, ErrorKind};
-use crate::ingest::error::imaging_kind;
+use crate::ingest::error::{imaging_kind, imaging_limit_option};
 
 /// Why a search was not answered.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +75,13 @@ impl Classified for SearchError {
             Self::Embed(error) => error.kind(),
             Self::CheckWhole { .. } => ErrorKind::Unavailable,
             Self::Backend(error) => error.kind(),
+        }
+    }
+
+    fn limit_option(&self) -> Option<&'static str> {
+        match self {
+            Self::Decode(error) => imaging_limit_option(error),
+            _ => None,
         }
     }
 }

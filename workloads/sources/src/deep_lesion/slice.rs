@@ -79,13 +79,13 @@ impl Slice {
         let info =
             medindex_imaging::inspect(bytes, limits).map_err(|error| self.named(&error.to_string()))?;
         // The header comes first in every PNG: its last bytes are the bit depth and, 0 for grey, the kind of colour.
-        let depth = match (info.format, bytes.get(HEADER - 2..HEADER)) {
-            (Format::Png, Some([depth, 0])) => *depth,
-            _ => return Err(self.named("a slice of DeepLesion is a grey PNG, this file is not")),
+        let (Format::Png, Some([depth, 0])) = (info.format, bytes.get(HEADER - 2..HEADER)) else {
+            let reason = "a slice of DeepLesion is a grey PNG, this file is not; take it as it was published";
+            return Err(self.named(reason));
         };
-        if depth != 16 {
+        if *depth != 16 {
             let reason = format!(
-                "it has {depth} bits a pixel: a slice of DeepLesion has 16, or its Hounsfield units are lost"
+                "it has {depth} bits a pixel: a slice of DeepLesion has 16, or its Hounsfield units are lost; take it as it was published"
             );
             return Err(self.named(&reason));
         }
@@ -122,7 +122,9 @@ fn region(lesion: &Lesion, width: u32, height: u32) -> Result<Region, String> {
     let [wide, high] = lesion.image_size;
     let (edge_x, edge_y) = (f64::from(width), f64::from(height));
     if (wide, high) != (edge_x, edge_y) {
-        return Err(format!("Image_size says {wide} x {high}, the file is {width} x {height}"));
+        return Err(format!(
+            "Image_size says {wide} x {high}, the file is {width} x {height}: take both as they were published"
+        ));
     }
     if left >= right || top >= bottom {
         return Err(format!(
@@ -132,7 +134,7 @@ fn region(lesion: &Lesion, width: u32, height: u32) -> Result<Region, String> {
     let overhang = (-left).max(-top).max(right - edge_x).max(bottom - edge_y);
     if overhang > PADDING || left >= edge_x || top >= edge_y || right <= 0.0 || bottom <= 0.0 {
         return Err(format!(
-            "box {left}, {top}, {right}, {bottom} is outside the image of {width} x {height} pixels"
+            "box {left}, {top}, {right}, {bottom} is outside the image of {width} x {height} pixels: correct the row"
         ));
     }
     let (x, y) = (left.max(0.0).floor(), top.max(0.0).floor());

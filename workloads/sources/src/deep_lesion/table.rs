@@ -8,6 +8,7 @@ use csv::{ReaderBuilder, StringRecord, Trim};
 use super::row::{self, COLUMNS};
 use super::{IMAGES, Slice};
 use crate::error::SourceError;
+use crate::words::{describe_csv, why_csv};
 use crate::{Candidate, Source};
 
 /// The slices that the table at `path` names, each once, and the rows that cannot be used.
@@ -18,7 +19,7 @@ pub(crate) fn list(path: &Path) -> Result<Vec<Candidate>, SourceError> {
     let refuse = |reason: String| SourceError::ReadTable { path: path.to_owned(), reason };
     let file = std::fs::File::open(path).map_err(|error| SourceError::unreadable(path, &error))?;
     let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(std::io::BufReader::new(file));
-    let header = reader.headers().map_err(|error| refuse(error.to_string()))?.clone();
+    let header = reader.headers().map_err(|error| refuse(describe_csv(&error)))?.clone();
     let columns = places(&header).map_err(refuse)?;
     let beside = path.parent().unwrap_or(Path::new(""));
     let images = beside.join(IMAGES);
@@ -30,12 +31,14 @@ pub(crate) fn list(path: &Path) -> Result<Vec<Candidate>, SourceError> {
             Ok(record) => slices.take(&record, &columns),
             Err(error) => {
                 let line = error.position().map_or(0, csv::Position::line);
-                slices.found.push(Candidate::broken(row_name(None, line, &table), error.to_string()));
+                slices.found.push(Candidate::broken(row_name(None, line, &table), why_csv(&error)));
             }
         }
     }
     if slices.found.is_empty() {
-        return Err(refuse("it has no rows".to_owned()));
+        return Err(refuse(
+            "it has no rows below its first line; take DL_info.csv as it was published".to_owned(),
+        ));
     }
     Ok(slices.found)
 }
