@@ -41,6 +41,8 @@ fn what_does_not_fit_together_is_refused_with_what_to_do() {
         ("/spec/quantizer", json!({"subQuantizers": 63}), "must be even with 4 bits"),
         ("/spec/cache/servers", json!(["redis-0:6379", "redis-1:6379"]), "names one server"),
         ("/spec/cache/loginHasUser", json!(true), "wants spec.cache.loginSecret"),
+        ("/spec/gateway/service", json!({"type": "LoadBalancer"}), "spec.gateway.service.hosts must name"),
+        ("/spec/cache/sentinelLogin", json!({"secret": "sentinels"}), "set spec.cache.mode to Sentinel"),
         (
             "/spec/embedder/autoscaling",
             json!({"minReplicas": 5, "maxReplicas": 2}),
@@ -69,6 +71,8 @@ fn what_fits_together_is_accepted() {
         ("/spec/cache", sentinels),
         ("/spec/quantizer", json!({"subQuantizers": 63, "bits": 8})),
         ("/spec/quantizer", json!({"subQuantizers": 32})),
+        ("/spec/gateway/service", json!({"type": "LoadBalancer", "hosts": ["10.0.0.9"]})),
+        ("/spec/gateway/service", json!({"annotations": {"a": "b"}})),
     ] {
         read(with(pointer, value)).validate_cel().unwrap();
     }

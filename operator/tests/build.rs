@@ -246,6 +246,38 @@ fn an_ingress_has_the_annotations_that_its_controller_wants() {
 }
 
 #[test]
+fn a_gateways_service_is_of_the_kind_that_is_asked_for_and_others_stay_inside() {
+    let annotations = json!({"networking.gke.io/load-balancer-type": "Internal"});
+    let wanted = json!({"type": "LoadBalancer", "hosts": ["search.example"], "annotations": annotations});
+    let objects = objects(&[("/spec/gateway/service", wanted)], &Surroundings::default());
+    let gateway = find(&objects, "Service", "radiology-gateway");
+    assert_eq!(gateway["spec"]["type"], "LoadBalancer");
+    assert_eq!(gateway["metadata"]["annotations"], annotations);
+    // It answers to hosts that it knows.
+    let hosts = variable(find(&objects, "Deployment", "radiology-gateway"), "MEDINDEX_ALLOW_HOST");
+    assert!(hosts.as_str().is_some_and(|hosts| hosts.ends_with(",search.example")), "{hosts}");
+    let search = find(&objects, "Service", "radiology-search");
+    assert_eq!((&search["spec"]["clusterIP"], &search["spec"]["type"]), (&json!("None"), &Value::Null));
+    assert_eq!(search["metadata"]["annotations"], Value::Null);
+}
+
+#[test]
+fn programs_are_told_how_to_sign_in_at_sentinels() {
+    let cache = json!({
+        "servers": ["redis-0:26379", "redis-1:26379"], "mode": "Sentinel", "loginSecret": "redis",
+        "sentinelLogin": {"secret": "sentinels", "hasUser": true},
+    });
+    let objects = objects(&[("/spec/cache", cache)], &Surroundings::default());
+    let data = &find(&objects, "ConfigMap", "radiology-settings")["data"];
+    assert_eq!(data["MEDINDEX_REDIS_PASSWORD_FILE"], "/etc/medindex/redis-login/password");
+    assert_eq!(data["MEDINDEX_REDIS_SENTINEL_USER_FILE"], "/etc/medindex/redis-sentinel-login/user");
+    assert_eq!(data["MEDINDEX_REDIS_SENTINEL_PASSWORD_FILE"], "/etc/medindex/redis-sentinel-login/password");
+    let volumes = &find(&objects, "Deployment", "radiology-gateway")["spec"]["template"]["spec"]["volumes"];
+    let mounted = volumes.as_array().unwrap().iter().find(|volume| volume["name"] == "redis-sentinel-login");
+    assert_eq!(mounted.unwrap()["secret"]["secretName"], "sentinels");
+}
+
+#[test]
 fn overrides_are_merged_over_the_pods() {
     let overrides = json!({"spec": {"priorityClassName": "high", "containers": [{"name": "gateway", "env": [{"name": "MEDINDEX_LOG", "value": "debug"}]}]}});
     let objects = objects(&[("/spec/gateway/podOverrides", overrides)], &Surroundings::default());

@@ -141,7 +141,10 @@ pub struct CatalogSpec {
         .field_path(".servers"),
     validation = Rule::new("!self.loginHasUser || has(self.loginSecret)")
         .message("spec.cache.loginHasUser wants spec.cache.loginSecret, the Secret that has the user")
-        .field_path(".loginHasUser")
+        .field_path(".loginHasUser"),
+    validation = Rule::new("!has(self.sentinelLogin) || self.mode == 'Sentinel'")
+        .message("spec.cache.sentinelLogin is for Sentinels: leave it out, or set spec.cache.mode to Sentinel")
+        .field_path(".sentinelLogin")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CacheSpec {
@@ -162,9 +165,24 @@ pub struct CacheSpec {
     /// Whether the Secret names a user too; without one, Redis' default user is meant.
     #[serde(default)]
     pub login_has_user: bool,
+    /// Login of the Sentinels themselves, where they want one; `loginSecret` is that of the servers behind them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sentinel_login: Option<SentinelLogin>,
     /// TLS to the servers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsSpec>,
+}
+
+/// How programs sign in at Sentinels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SentinelLogin {
+    /// Secret with `password`, and with `user` where `hasUser` says so.
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
+    pub secret: String,
+    /// Whether the Secret names a user too; without one, the Sentinels' default user is meant.
+    #[serde(default)]
+    pub has_user: bool,
 }
 
 /// How Redis servers work together.

@@ -110,12 +110,62 @@ pub struct GatewaySpec {
     /// Leaves the number of pods to an autoscaler.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub autoscaling: Option<Autoscaling>,
+    /// How its Service is made: inside the cluster only when left out.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub service: ServiceSettings,
     /// Makes an Ingress.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ingress: Option<IngressSpec>,
     /// What every workload has.
     #[serde(flatten)]
     pub workload: WorkloadSpec,
+}
+
+/// The gateway's Service, for clusters that reach services without an Ingress. It speaks plain HTTP.
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(validation = Rule::new("self.type == 'ClusterIP' || (has(self.hosts) && size(self.hosts) > 0)")
+    .message("spec.gateway.service.hosts must name what clients outside the cluster call the gateway: it answers to hosts that it knows")
+    .field_path(".hosts"))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ServiceSettings {
+    /// From where it is reached.
+    #[serde(default, rename = "type")]
+    pub kind: ServiceKind,
+    /// Host names and addresses by which clients reach it from outside, such as a name that DNS has for the load balancer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 253), regex(pattern = OBJECT_NAME)))]
+    pub hosts: Vec<String>,
+    /// Annotations, such as those by which a cloud makes its load balancer an internal one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32, "additionalProperties" = {"type": "string", "maxLength": 16384}))]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// Kinds of Services.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ServiceKind {
+    /// From inside the cluster.
+    #[default]
+    ClusterIP,
+    /// By a port of every node, which Kubernetes chooses.
+    NodePort,
+    /// By a load balancer of the cluster's surroundings.
+    LoadBalancer,
+}
+
+impl ServiceKind {
+    /// As Kubernetes writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ClusterIP => "ClusterIP",
+            Self::NodePort => "NodePort",
+            Self::LoadBalancer => "LoadBalancer",
+        }
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// How the gateway is reached from outside the cluster.
@@ -168,7 +218,13 @@ impl Default for SearchSpec {
 
 impl Default for GatewaySpec {
     fn default() -> Self {
-        Self { replicas: one(), autoscaling: None, ingress: None, workload: WorkloadSpec::default() }
+        Self {
+            replicas: one(),
+            autoscaling: None,
+            service: ServiceSettings::default(),
+            ingress: None,
+            workload: WorkloadSpec::default(),
+        }
     }
 }
 

@@ -63,13 +63,17 @@ pub(super) fn settings(index: &ValidatedIndex) -> Settings {
         },
     );
     settings.set("REDIS_SERVICE", &spec.cache.service);
-    settings.login(
-        "redis",
-        spec.cache.login_secret.as_deref(),
-        if spec.cache.login_has_user { &["user", "password"] } else { &["password"] },
-    );
+    settings.login("redis", spec.cache.login_secret.as_deref(), entries(spec.cache.login_has_user));
+    if let Some(login) = &spec.cache.sentinel_login {
+        settings.login("redis-sentinel", Some(&login.secret), entries(login.has_user));
+    }
     settings.tls("redis", spec.cache.tls.as_ref());
     settings
+}
+
+/// Entries of a login at Redis, of which the user may be left out.
+fn entries(has_user: bool) -> &'static [&'static str] {
+    if has_user { &["user", "password"] } else { &["password"] }
 }
 
 impl Settings {
@@ -82,7 +86,7 @@ impl Settings {
         let Some(secret) = secret else { return };
         self.mount(&format!("{backend}-login"), secret, entries);
         for entry in entries {
-            let variable = format!("{}_{}_FILE", backend.to_uppercase(), entry.to_uppercase());
+            let variable = format!("{backend}_{entry}_FILE").to_uppercase().replace('-', "_");
             self.set(&variable, &format!("{SECRETS}/{backend}-login/{entry}"));
         }
     }

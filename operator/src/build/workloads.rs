@@ -65,6 +65,7 @@ pub(super) fn gateway(
     ];
     let mut hosts = vec![gateway_host(index), object_name(&index.name, Component::Gateway)];
     hosts.extend(spec.ingress.as_ref().map(|ingress| ingress.host.clone()));
+    hosts.extend(spec.service.hosts.iter().cloned());
     variables.push(variable("ALLOW_HOST", hosts.join(",")));
     let program =
         Program { variables, ports: vec![("http", GATEWAY_PORT)], serves: true, ..Program::default() };
@@ -148,9 +149,14 @@ pub(super) fn service(index: &ValidatedIndex, component: Component) -> Service {
         Component::Embedder => ("grpc", EMBEDDER_PORT, true),
         _ => ("http", GATEWAY_PORT, false),
     };
+    // Shards and embedders are for gateways alone.
+    let wanted = Some(&index.spec.gateway.service).filter(|_| !headless);
+    let annotations =
+        wanted.map(|wanted| wanted.annotations.clone()).filter(|annotations| !annotations.is_empty());
     Service {
-        metadata: component_meta(index, component),
+        metadata: ObjectMeta { annotations, ..component_meta(index, component) },
         spec: Some(ServiceSpec {
+            type_: wanted.map(|wanted| wanted.kind.name().to_owned()),
             selector: Some(selector_labels(&index.name, component)),
             cluster_ip: headless.then(|| "None".to_owned()),
             ports: Some(vec![ServicePort {

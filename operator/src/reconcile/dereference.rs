@@ -198,6 +198,13 @@ impl<'a> Secrets<'a> {
                 self.text("spec.cache.loginSecret", secret, "user").await?;
             }
         }
+        if let Some(login) = &cache.sentinel_login {
+            let path = "spec.cache.sentinelLogin.secret";
+            self.text(path, &login.secret, "password").await?;
+            if login.has_user {
+                self.text(path, &login.secret, "user").await?;
+            }
+        }
         if let Some(tls) = &cache.tls {
             let paths = ["spec.cache.tls.authorities", "spec.cache.tls.clientSecret"];
             self.certificates(paths, tls).await?;

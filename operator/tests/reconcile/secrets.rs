@@ -98,6 +98,21 @@ async fn a_user_for_the_cache_is_looked_for_only_where_one_is_asked_for() {
 }
 
 #[tokio::test]
+async fn a_missing_login_of_the_sentinels_is_named() {
+    let world = World::new();
+    world.edit("/spec/cache/mode", json!("Sentinel"));
+    world.edit("/spec/cache/sentinelLogin", json!({"secret": "extra", "hasUser": true}));
+    put_secret(&world, "extra", &["password"]);
+    world.settle().await;
+    let (_, reason, message) = world.condition("Stalled");
+    assert_eq!(reason, "SecretMissing");
+    assert!(message.contains("spec.cache.sentinelLogin.secret") && message.contains("\"user\""), "{message}");
+    put_secret(&world, "extra", &["user", "password"]);
+    world.settle().await;
+    assert_eq!(world.condition("Stalled").0, "False");
+}
+
+#[tokio::test]
 async fn a_certificate_that_the_ingress_lacks_degrades_and_stops_nothing() {
     let world = World::new();
     world.edit("/spec/gateway/ingress", json!({"host": "search.example", "tlsSecret": "extra"}));
