@@ -5,7 +5,7 @@ use std::fmt;
 
 /// Who applies fields (server-side apply), and the value of the label `app.kubernetes.io/managed-by`.
 pub const MANAGER: &str = "medindex-operator";
-/// Finalizer of the resource.
+/// Finalizer of the resource under `deletionPolicy: Delete`. Under `Retain` it has none, and can be deleted without an operator.
 pub const FINALIZER: &str = "medindex.dev/backends";
 /// Annotation by which a person lets a resource go although its backends cannot be cleaned up.
 pub const FORCE_DELETION: &str = "medindex.dev/force-deletion";
