@@ -23,7 +23,8 @@ async fn main() -> ExitCode {
         }
         Command::Plan(arguments) => {
             let connect = async || Client::try_default().await.map_err(Into::into);
-            plan(&arguments, connect)
+            // On the heap: it is large.
+            Box::pin(plan(&arguments, connect))
                 .await
                 .map_err(Into::into)
                 .and_then(|lines| print(&(lines.join("\n") + "\n")))

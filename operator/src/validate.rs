@@ -11,6 +11,7 @@ use kube::core::cel::{CompiledSchema, Validator, compile_schema};
 use serde_json::Value;
 
 use crate::api::{MedicalImageIndex, MedicalImageIndexSpec, WorkloadSpec};
+use crate::build::import_name;
 use crate::definition::definition;
 use crate::names::{Component, TRAIN_GENERATION};
 use crate::quantity;
@@ -18,6 +19,9 @@ use crate::release::Release;
 
 /// Highest number of a generation that can be asked for; it ends the name of a Job.
 const MAX_GENERATION: i64 = 999_999;
+
+/// Longest name of a Job, which is a label of its pods.
+const MAX_JOB_NAME: usize = 63;
 
 /// Something in the resource that only a person can change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -89,7 +93,7 @@ pub fn validate(
     release: &Release,
 ) -> Result<ValidatedIndex, Vec<ValidationError>> {
     let mut errors = rules(index);
-    let ObjectMeta { name, namespace, uid, .. } = &index.metadata;
+    let ObjectMeta { name, namespace, .. } = &index.metadata;
     for (value, field) in [(name, "name"), (namespace, "namespace")] {
         if value.is_none() {
             errors.push(error(&format!("metadata.{field}"), "is missing"));
@@ -105,27 +109,30 @@ pub fn validate(
         check_workload(component, workload, &mut errors);
     }
     check_disk(&spec.search.disk.0, &mut errors);
-    check_imports(spec, &mut errors);
+    check_imports(&index.name_any(), spec, &mut errors);
     let train_generation = train_generation(index).unwrap_or_else(|wrong| {
         errors.push(wrong);
         None
     });
-    if !errors.is_empty() {
-        return Err(errors);
-    }
+    if errors.is_empty() { Ok(named(index, release, train_generation)) } else { Err(errors) }
+}
+
+/// The resource with the names that its backends have for it, whether it can be built or not: what they are does not depend on that.
+pub fn named(index: &MedicalImageIndex, release: &Release, train_generation: Option<i64>) -> ValidatedIndex {
+    let spec = &index.spec;
     let index_name = index.index_name().to_owned();
     let underscored = index_name.replace('-', "_");
-    Ok(ValidatedIndex {
+    ValidatedIndex {
         name: index.name_any(),
         namespace: index.namespace().unwrap_or_default(),
-        uid: uid.clone().unwrap_or_default(),
+        uid: index.uid().unwrap_or_default(),
         hbase_namespace: spec.hbase.namespace.clone().unwrap_or_else(|| underscored.clone()),
         database: spec.catalog.database.clone().unwrap_or(underscored),
         index: index_name,
         spec: spec.clone(),
         train_generation,
         release: release.clone(),
-    })
+    }
 }
 
 /// The generation that the annotation asks for.
@@ -232,8 +239,18 @@ fn check_overrides(path: &str, overrides: &Value, errors: &mut Vec<ValidationErr
     }
 }
 
-fn check_imports(spec: &MedicalImageIndexSpec, errors: &mut Vec<ValidationError>) {
+/// Names of the Jobs, too: no rule of the schema can ask for both names without holding up every write of a resource that is stored already.
+fn check_imports(name: &str, spec: &MedicalImageIndexSpec, errors: &mut Vec<ValidationError>) {
     for (number, import) in spec.imports.iter().enumerate() {
+        let job = import_name(name, &import.name);
+        if job.len() > MAX_JOB_NAME {
+            let path = format!("spec.imports[{number}].name");
+            let remedy = format!(
+                "makes a Job named {job}, and Kubernetes takes {MAX_JOB_NAME} characters: leave out {}",
+                job.len() - MAX_JOB_NAME
+            );
+            errors.push(error(&path, &remedy));
+        }
         if spec.imports[..number].iter().any(|other| other.name == import.name) {
             let path = format!("spec.imports[{number}].name");
             errors.push(error(

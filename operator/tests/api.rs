@@ -79,17 +79,6 @@ fn what_fits_together_is_accepted() {
 }
 
 #[test]
-fn the_name_of_an_imports_job_has_at_most_63_characters() {
-    let named = |length: usize| {
-        let import = json!([{"name": "b".repeat(length), "source": {"claim": "c"}}]);
-        read(sample::with(&[("/metadata/name", json!("a".repeat(40))), ("/spec/imports", import)]))
-    };
-    named(15).validate_cel().unwrap();
-    let refused = named(16).validate_cel().unwrap_err().to_string();
-    assert!(refused.contains("together they may have 55"), "{refused}");
-}
-
-#[test]
 fn what_rows_and_vectors_depend_on_cannot_change() {
     let named = with("/spec/embedding/digest", json!("0".repeat(64)));
     let other = with("/spec/embedding/digest", json!("1".repeat(64)));

@@ -294,6 +294,11 @@ fn what_no_schema_can_tell_is_refused_with_the_field_and_the_remedy() {
         ("/spec/search/shards", json!(12), "shards"),
         ("/spec/search/disk", json!("much"), "spec.search.disk: \"much\" is no quantity"),
         ("/spec/search/disk", json!("0Gi"), "spec.search.disk: \"0Gi\" is no size of a disk"),
+        (
+            "/spec/imports",
+            json!([{"name": "b".repeat(48), "source": {"claim": "c"}}]),
+            "spec.imports[0].name: makes a Job named radiology-import-bbb",
+        ),
         ("/spec/search/requests", json!({"memory": "2 Gi"}), "spec.search.requests[memory]"),
         (
             "/spec/gateway/limits",

@@ -44,9 +44,7 @@ use super::workloads::{EmbedderSpec, GatewaySpec, SearchSpec, TrainerSpec};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     // Names of topics, tables and Kubernetes objects are made from it.
     validation = Rule::new("size(self.metadata.name) <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
-        .message("metadata.name becomes part of the names of topics, tables and pods: use at most 40 lower-case letters, digits and hyphens, a letter first"),
-    validation = Rule::new("!has(self.spec.imports) || self.spec.imports.all(one, size(self.metadata.name) + size(one.name) <= 55)")
-        .message("metadata.name and the name of an import become the name of a Job, which Kubernetes takes up to 63 characters: together they may have 55")
+        .message("metadata.name becomes part of the names of topics, tables and pods: use at most 40 lower-case letters, digits and hyphens, a letter first")
 )]
 #[x_kube(
     validation = Rule::new("self.search.shards <= self.kafka.partitions")
@@ -82,7 +80,11 @@ pub struct MedicalImageIndexSpec {
     pub organisation: String,
     /// Secrets of the namespace by which nodes sign in at the registries of the images, the model's too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8), inner(length(min = 1, max = 253), regex(pattern = OBJECT_NAME)))]
+    #[schemars(
+        length(max = 8),
+        inner(length(min = 1, max = 253), regex(pattern = OBJECT_NAME)),
+        extend("x-kubernetes-list-type" = "set")
+    )]
     pub image_pull_secrets: Vec<String>,
     /// The queue.
     pub kafka: KafkaSpec,

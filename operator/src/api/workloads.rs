@@ -131,7 +131,7 @@ pub struct ServiceSettings {
     /// From where it is reached.
     #[serde(default, rename = "type")]
     pub kind: ServiceKind,
-    /// Host names and addresses by which clients reach it from outside, such as a name that DNS has for the load balancer.
+    /// Host names and IPv4 addresses by which clients reach it from outside, such as a name that DNS has for the load balancer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 253), regex(pattern = OBJECT_NAME)))]
     pub hosts: Vec<String>,
@@ -248,9 +248,9 @@ fn default_lag() -> i32 {
 /// An amount that is not negative, as in `500m`, `2`, `512Mi`, `1e3`.
 const QUANTITY: &str = r"^[0-9]+(\.[0-9]*)?([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]+)?$";
 
-/// The same, and more than nothing.
+/// The same of at least a byte.
 const SIZE: &str =
-    r"^([0-9]*[1-9][0-9]*(\.[0-9]*)?|0+\.[0-9]*[1-9][0-9]*)([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]+)?$";
+    r"^([0-9]*[1-9][0-9]*(\.[0-9]*)?|0+\.[0-9]*[1-9][0-9]*)([kMGTPE]|[KMGTPE]i|[eE][+]?[0-9]+)?$";
 
 /// Without the two kilobytes of description that Kubernetes' own type brings into every field.
 fn quantities(_: &mut SchemaGenerator) -> Schema {

@@ -52,7 +52,7 @@ pub enum ApplyError {
 impl ApplyError {
     /// Whether the API server finds the object itself wrong: it would be refused again.
     fn is_refusal(&self) -> bool {
-        matches!(self, Self::Call { source, .. } if source.code() == Some(422))
+        matches!(self, Self::Call { source, .. } if source.is_refusal())
     }
 }
 

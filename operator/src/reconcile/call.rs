@@ -27,6 +27,16 @@ impl CallError {
             Self::TimeOut => None,
         }
     }
+
+    /// Whether the API server finds wrong what it was sent: sent again, it would be refused again. Of what does not fit the types it says so
+    /// with 500, by these words.
+    pub fn is_refusal(&self) -> bool {
+        let Self::Refuse(error) = self else { return false };
+        let kube::Error::Api(status) = &**error else { return false };
+        let untyped = status.message.contains("failed to create typed patch object")
+            || status.message.contains("failed to create manager for existing fields");
+        matches!(status.code, 400 | 422) || status.code == 500 && untyped
+    }
 }
 
 /// Waits for the answer, within the bound.

@@ -2,9 +2,11 @@
 //!
 //! Under one database an upload to the one would be taken for a duplicate of the other's; under the same keys one would answer for the other.
 
+use std::borrow::Cow;
+
 use kube::ResourceExt as _;
 
-use crate::api::MedicalImageIndex;
+use crate::api::{CacheMode, MedicalImageIndex};
 
 /// Something outside Kubernetes that a resource claims.
 struct Claim<'a> {
@@ -16,18 +18,29 @@ struct Claim<'a> {
     is_made: bool,
     /// Where it is. Two claims are at one place when they share an address: lists need not be complete. Two names of one server are not
     /// seen through.
-    servers: &'a [String],
+    servers: Vec<Cow<'a, str>>,
 }
 
 impl<'a> Claim<'a> {
-    fn new(what: String, field: &'static str, is_made: bool, servers: &'a [String]) -> Self {
-        Self { what, field, is_made, servers }
+    /// What the operator itself makes: it reaches all servers from one place.
+    fn made(what: String, field: &'static str, servers: &'a [String]) -> Self {
+        let servers = servers.iter().map(|server| Cow::Borrowed(server.as_str())).collect();
+        Self { what, field, is_made: true, servers }
+    }
+
+    /// What pods use: to them a name without a point is a Service of their own namespace.
+    fn used(what: String, field: &'static str, servers: &'a [String], namespace: &str) -> Self {
+        let full = |server: &'a String| match server.split_once(':') {
+            Some((host, port)) if !host.contains('.') => Cow::Owned(format!("{host}.{namespace}:{port}")),
+            _ => Cow::Borrowed(server.as_str()),
+        };
+        Self { what, field, is_made: false, servers: servers.iter().map(full).collect() }
     }
 
     /// The server at which both claim the same.
-    fn collides_at<'b>(&self, other: &Claim<'b>) -> Option<&'b str> {
+    fn collides_at<'b>(&self, other: &'b Claim<'_>) -> Option<&'b str> {
         let shared = other.servers.iter().find(|server| self.servers.contains(server));
-        shared.filter(|_| self.what == other.what).map(String::as_str)
+        shared.filter(|_| self.what == other.what).map(AsRef::as_ref)
     }
 }
 
@@ -37,12 +50,18 @@ fn claims(index: &MedicalImageIndex) -> [Claim<'_>; 4] {
     let namespace = spec.hbase.namespace.as_ref().unwrap_or(&underscored);
     let database = spec.catalog.database.as_ref().unwrap_or(&underscored);
     let (topics, tables) = (format!("the topics {name}.*"), format!("the tables {namespace}:*"));
-    let catalog = std::slice::from_ref(&spec.catalog.server);
+    let (catalog, cache) = (std::slice::from_ref(&spec.catalog.server), &spec.cache);
+    // Sentinels know several primaries by name.
+    let keys = match cache.mode {
+        CacheMode::Sentinel => format!("the cache keys {name}:* of {}", cache.service),
+        CacheMode::Standalone | CacheMode::Cluster => format!("the cache keys {name}:*"),
+    };
+    let pods = index.namespace().unwrap_or_default();
     [
-        Claim::new(topics, "spec.kafka.prefix", true, &spec.kafka.bootstrap_servers),
-        Claim::new(tables, "spec.hbase.namespace", true, &spec.hbase.thrift2_servers),
-        Claim::new(format!("the database {database}"), "spec.catalog.database", false, catalog),
-        Claim::new(format!("the cache keys {name}:*"), "spec.kafka.prefix", false, &spec.cache.servers),
+        Claim::made(topics, "spec.kafka.prefix", &spec.kafka.bootstrap_servers),
+        Claim::made(tables, "spec.hbase.namespace", &spec.hbase.thrift2_servers),
+        Claim::used(format!("the database {database}"), "spec.catalog.database", catalog, &pods),
+        Claim::used(keys, "spec.cache.servers", &cache.servers, &pods),
     ]
 }
 
@@ -78,9 +97,9 @@ pub fn is_shared<'a>(
 fn collisions<'a>(
     own: &[Claim<'_>],
     other: &'a MedicalImageIndex,
-) -> impl Iterator<Item = (Claim<'a>, &'a str)> {
+) -> impl Iterator<Item = (Claim<'a>, String)> {
     claims(other).into_iter().filter_map(move |claim| {
-        let server = own.iter().find_map(|own| own.collides_at(&claim))?;
+        let server = own.iter().find_map(|own| own.collides_at(&claim))?.to_owned();
         Some((claim, server))
     })
 }

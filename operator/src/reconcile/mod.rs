@@ -55,7 +55,7 @@ use crate::build::{BuildError, Surroundings, build};
 use crate::external::{Access, Backends, IndexStatus};
 use crate::names::{Component, FINALIZER, FORCE_DELETION};
 use crate::release::Release;
-use crate::validate::{ValidatedIndex, joined, validate};
+use crate::validate::{ValidatedIndex, joined, named, validate};
 
 /// Everything is looked at again this often, a fifth earlier or later: what drifted outside Kubernetes is put right within a minute.
 const PERIOD: Duration = Duration::from_secs(40);
@@ -100,9 +100,9 @@ pub enum ReconcileError {
         "{0}; set the annotation {FORCE_DELETION}=true to let the resource go and leave topics and tables behind"
     )]
     Cleanup(#[source] crate::external::ExternalError),
-    /// The resource cannot be validated, and what belongs to it outside Kubernetes is not known.
+    /// A Secret that the backends want is not there.
     #[error(
-        "the resource is not valid, so what it has at the backends is not known: {0}; mend it, or set the annotation {FORCE_DELETION}=true"
+        "the backends cannot be reached without it: {0}; mend it, or set the annotation {FORCE_DELETION}=true"
     )]
     CleanupOf(String),
     /// The work was cut off.
@@ -229,8 +229,8 @@ fn refused_objects(applied: &Applied) -> Option<(&'static str, String)> {
     let refused: Vec<&str> = applied.refused.iter().map(String::as_str).take(TOLD_REFUSALS).collect();
     (!refused.is_empty()).then(|| {
         let message = format!(
-            "{}; mend what the resource says of it: podOverrides, nodePool, requests, limits or image of that workload, or spec.gateway.ingress; \
-             it is tried again within a minute",
+            "{}; mend what the resource says of it: podOverrides, nodePool, requests, limits or image of that workload or import, \
+             spec.imagePullSecrets, spec.gateway.service or spec.gateway.ingress; it is tried again within a minute",
             refused.join("; ")
         );
         ("ObjectRefused", message)
@@ -383,8 +383,8 @@ async fn clean_up(resource: &MedicalImageIndex, context: &Context) -> Result<Act
 
 /// Removes what the resource has outside Kubernetes.
 async fn remove(resource: &MedicalImageIndex, context: &Context) -> Result<(), ReconcileError> {
-    let index = validate(resource, &context.release)
-        .map_err(|errors| ReconcileError::CleanupOf(joined(&errors, "; ")))?;
+    // One that cannot be built has its topics and tables all the same.
+    let index = named(resource, &context.release, None);
     let access = dereference::access_alone(&context.client, &index).await;
     let access = access.map_err(|error| ReconcileError::CleanupOf(error.to_string()))?;
     cleanup::remove(context.backends.as_ref(), &access, &index).await.map_err(ReconcileError::Cleanup)

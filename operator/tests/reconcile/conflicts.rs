@@ -50,6 +50,39 @@ async fn one_database_or_cache_for_two_resources_is_told_with_the_field_to_chang
     world.settle().await;
     let message = world.condition("Stalled").2;
     assert!(message.contains("the cache keys radiology:* at redis.redis:6379"), "{message}");
+    assert!(message.ends_with("choose another spec.cache.servers"), "{message}");
+}
+
+/// Two teams with servers of their own, that have the same names in both namespaces.
+#[tokio::test]
+async fn servers_of_the_same_name_in_two_namespaces_are_not_one() {
+    let change = |world: &World| {
+        world.edit("/spec/catalog/server", json!("mariadb:3306"));
+        world.edit("/spec/cache", json!({"servers": ["redis:26379"], "mode": "Sentinel", "service": "team"}));
+    };
+    let twin = |namespace: &str, service: &str| {
+        let world = beside(|_| ());
+        change(&world);
+        let mut older = world.resource();
+        older.metadata = world.others[0].metadata.clone();
+        older.metadata.name = Some("radiology".to_owned());
+        older.metadata.namespace = Some(namespace.to_owned());
+        older.spec.kafka.bootstrap_servers = vec!["kafka-9:9092".to_owned()];
+        older.spec.hbase.thrift2_servers = vec!["hbase-9:9090".to_owned()];
+        older.spec.cache.service = service.to_owned();
+        World { others: vec![older], ..world }
+    };
+    let world = twin("wards", "team");
+    world.settle().await;
+    assert_eq!(world.condition("Stalled").0, "False", "{:?}", world.condition("Stalled"));
+    let world = twin("imaging", "team");
+    world.settle().await;
+    assert!(world.condition("Stalled").2.contains("the database radiology at mariadb.imaging:3306"));
+    // One Sentinel knows both primaries.
+    let mut world = twin("imaging", "others");
+    world.others[0].spec.catalog.database = Some("other".to_owned());
+    world.settle().await;
+    assert_eq!(world.condition("Stalled").0, "False", "{:?}", world.condition("Stalled"));
 }
 
 #[tokio::test]

@@ -47,18 +47,32 @@ async fn only_a_resource_under_delete_is_held_back() {
     assert_eq!(world.backends.topics().len(), 4);
 }
 
+/// What its topics and tables are called does not depend on what is wrong.
 #[tokio::test]
-async fn an_invalid_resource_that_is_deleted_says_why_it_stays() {
+async fn a_resource_that_cannot_be_built_is_cleaned_up_all_the_same() {
     let world = World::new();
     world.edit("/spec/deletionPolicy", json!("Delete"));
     world.settle().await;
     world.edit("/spec/search/disk", json!("much"));
+    world.edit("/spec/gateway/limits", json!({"cpu": "1m"}));
+    world.edit("/metadata/deletionTimestamp", json!("2026-02-01T00:00:00Z"));
+    world.reconcile().await.unwrap();
+    assert_eq!(finalizers(&world), json!([]));
+    assert!(world.backends.topics().is_empty() && world.backends.tables().is_empty());
+}
+
+#[tokio::test]
+async fn a_deletion_that_lacks_a_secret_of_a_backend_says_so_and_waits() {
+    let world = World::new();
+    world.edit("/spec/deletionPolicy", json!("Delete"));
+    world.settle().await;
+    world.edit("/spec/kafka/loginSecret", json!("gone"));
     world.edit("/metadata/deletionTimestamp", json!("2026-02-01T00:00:00Z"));
     let error = world.reconcile().await.unwrap_err().to_string();
-    assert!(error.contains("not valid"), "{error}");
+    assert!(error.contains("backends cannot be reached without it"), "{error}");
     let (_, reason, message) = world.condition("Stalled");
     assert_eq!(reason, "CleanupBlocked");
-    assert!(message.contains("spec.search.disk") && message.contains("force-deletion"), "{message}");
+    assert!(message.contains("\"gone\"") && message.contains("force-deletion"), "{message}");
 }
 
 /// Written by a newer release, say.

@@ -73,9 +73,7 @@ pub enum ImagingError {
     },
 
     /// The file exceeds `max_frames`.
-    #[error(
-        "the image has {frames} frames, more than the limit of {limit} (setting max_frames); split it, or raise the limit"
-    )]
+    #[error("the image has {frames} frames, more than the limit of {limit} (setting max_frames); split it")]
     TooManyFrames {
         /// Declared number of frames.
         frames: u64,
@@ -103,6 +101,17 @@ pub enum ImagingError {
         format: Format,
         /// The limit in force.
         limit: u64,
+    },
+
+    /// Nothing can be shown of a frame: it has no number, or its numbers overflow.
+    #[error(
+        "the {format} file shows nothing: {detail}; choose another frame, or export it again from its source"
+    )]
+    Blank {
+        /// The format it was read as.
+        format: Format,
+        /// Which frame, and why.
+        detail: String,
     },
 
     /// A compressed header is longer than any image needs.
@@ -260,6 +269,7 @@ impl ImagingError {
             Self::HeaderTooLarge { .. } => "header_too_large",
             Self::Truncated { .. } => "truncated",
             Self::Damaged { .. } => "damaged",
+            Self::Blank { .. } => "blank",
             Self::NoPixelData { .. } => "no_pixel_data",
             Self::UnsupportedTransferSyntax { .. } => "unsupported_transfer_syntax",
             Self::UnsupportedPixels { .. } => "unsupported_pixels",

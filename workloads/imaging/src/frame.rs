@@ -17,7 +17,9 @@ pub enum FrameSelection {
     /// The frame in the middle: number `frames / 2`, counted from 0.
     #[default]
     Middle,
-    /// One frame, counted from 0.
+    /// The same of an image that was taken before, to show it: black where it has no value that is a finite number.
+    MiddleOfStored,
+    /// One frame, counted from 0; black where it has no value that is a finite number.
     One(u32),
 }
 
@@ -29,9 +31,17 @@ impl FrameSelection {
     pub fn of(self, frames: u32) -> Result<std::ops::Range<u32>, ImagingError> {
         match self {
             Self::All => Ok(0..frames),
-            Self::Middle => Ok(frames / 2..frames / 2 + u32::from(frames > 0)),
+            Self::Middle | Self::MiddleOfStored => Ok(frames / 2..frames / 2 + u32::from(frames > 0)),
             Self::One(frame) if frame < frames => Ok(frame..frame + 1),
             Self::One(frame) => Err(ImagingError::NoSuchFrame { frame, frames }),
+        }
+    }
+
+    /// Whether a frame without any number is shown as black. It is refused where it would come to stand for an image.
+    fn shows_blank(self) -> bool {
+        match self {
+            Self::All | Self::Middle => false,
+            Self::MiddleOfStored | Self::One(_) => true,
         }
     }
 }
@@ -154,22 +164,18 @@ impl Frame {
         Self { index, width, height, pixels, display }
     }
 
-    /// A frame of which something can be shown: not one of which every value is NaN or infinite, or overflows when it is rescaled. Such
-    /// a frame would be a blank picture, and alike to all others.
-    pub(crate) fn shown(
-        format: Format,
-        index: u32,
-        width: u32,
-        height: u32,
-        pixels: Pixels,
-        display: Arc<GreyDisplay>,
-    ) -> Result<Self, ImagingError> {
-        if let Pixels::Grey(samples) = &pixels
-            && let Some(reason) = display.why_not_shown(samples)
-        {
-            return Err(ImagingError::damaged(format, format!("frame {index} {reason}")));
+    /// This frame, if something can be shown of it: not where every value is NaN or infinite, or overflows when it is rescaled. It would be
+    /// a blank picture, and alike to all others.
+    pub(crate) fn shown(self, format: Format, selection: FrameSelection) -> Result<Self, ImagingError> {
+        let Pixels::Grey(samples) = &self.pixels else { return Ok(self) };
+        let Some(reason) = self.display.why_not_shown(samples) else { return Ok(self) };
+        if selection.shows_blank() && samples.finite_range().is_none() {
+            let black = Samples::U8(vec![0; self.width as usize * self.height as usize]);
+            let display = Arc::new(GreyDisplay::plain(255.0));
+            return Ok(Self { pixels: Pixels::Grey(black), display, ..self });
         }
-        Ok(Self::new(index, width, height, pixels, display))
+        let which = if selection == FrameSelection::Middle { ", the middle one," } else { "" };
+        Err(ImagingError::Blank { format, detail: format!("frame {}{which} {reason}", self.index) })
     }
 
     /// The frame's number in its image, from 0.

@@ -113,13 +113,16 @@ impl GreyDisplay {
         };
         // Also where only their distance is infinite, no window spans them.
         let span = self.modality.apply(greatest) - self.modality.apply(least);
-        match self.modality {
-            Modality::Linear { slope, intercept } if !span.is_finite() => Some(format!(
-                "has values from {least:e} to {greatest:e}, which are too large to be shown when they are rescaled by \
-                 slope {slope:e} and intercept {intercept:e}"
-            )),
-            _ => None,
+        if span.is_finite() {
+            return None;
         }
+        let rescaled = match self.modality {
+            Modality::Linear { slope, intercept } if self.modality != Modality::IDENTITY => {
+                format!(" when they are rescaled by slope {slope:e} and intercept {intercept:e}")
+            }
+            _ => String::new(),
+        };
+        Some(format!("has values from {least:e} to {greatest:e}, which are too large to be shown{rescaled}"))
     }
 
     /// One byte a value.

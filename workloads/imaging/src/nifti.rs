@@ -5,8 +5,8 @@
 //! top up. A compressed volume is inflated no further than the last selected slice.
 //!
 //! Voxels that are NaN, which masks have as background, take the least finite value of their slice after scaling, and infinite ones its ends;
-//! a slice without a finite voxel takes the least value of all slices decoded with it, and 0 when it alone was asked for. Where no slice of
-//! those selected has one, and where scaling overflows, the file is refused.
+//! a slice without a finite voxel takes the least value of all slices decoded with it. Where none of them has one, and where scaling
+//! overflows, the file is refused.
 
 use std::io::{ErrorKind, Read};
 use std::sync::Arc;
@@ -62,12 +62,11 @@ pub(crate) fn decode(
         }
         slices.push(turned(pixels_of(&raw, &header), &header));
     }
-    // One slice of many, asked for by its number, may be background only: it was indexed with the others.
-    let background = (matches!(selection, FrameSelection::One(_)) && header.frames > 1).then_some((0.0, 0.0));
-    settle(&mut slices, header.slope, background);
+    settle(&mut slices, header.slope);
     let display = Arc::new(display_of(&header));
     let frames = selected.zip(slices).map(|(index, pixels)| {
-        Frame::shown(Format::Nifti, index, header.width, header.height, pixels, Arc::clone(&display))
+        Frame::new(index, header.width, header.height, pixels, Arc::clone(&display))
+            .shown(Format::Nifti, selection)
     });
     let frames = frames.collect::<Result<Vec<Frame>, ImagingError>>()?;
     Ok(Decoded { info: header.info(), frames })
@@ -177,8 +176,8 @@ fn pixels_of(raw: &[u8], header: &Header) -> Pixels {
 }
 
 /// Gives voxels that are no finite numbers a value that can be shown, as the head of this file says; where no slice has a finite value,
-/// they take `background`, and none is changed without it.
-fn settle(slices: &mut [Pixels], slope: f64, background: Option<(f64, f64)>) {
+/// none is changed.
+fn settle(slices: &mut [Pixels], slope: f64) {
     let range_of = |pixels: &Pixels| match pixels {
         Pixels::Grey(samples @ (Samples::F32(_) | Samples::F64(_))) => samples.finite_range(),
         _ => None,
@@ -186,7 +185,7 @@ fn settle(slices: &mut [Pixels], slope: f64, background: Option<(f64, f64)>) {
     let ranges: Vec<Option<(f64, f64)>> = slices.iter().map(range_of).collect();
     let whole = ranges.iter().flatten().copied();
     let whole = whole.reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)));
-    let Some(whole) = whole.or(background) else { return };
+    let Some(whole) = whole else { return };
     // A negative slope turns the order.
     let darkest = |(least, greatest): (f64, f64)| if slope < 0.0 { greatest } else { least };
     for (pixels, range) in slices.iter_mut().zip(ranges) {

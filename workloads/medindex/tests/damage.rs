@@ -43,7 +43,7 @@ fn repair(data: &Data) -> Value {
         serde_json::from_str(&outcome.stdout).unwrap_or_else(|error| panic!("{error}: {outcome:?}"));
     let gone: usize = ["lost", "unreadable"].iter().map(|list| report[list].as_array().unwrap().len()).sum();
     assert_eq!(outcome.code, Some(if gone == 0 { 0 } else { 6 }), "{outcome:?}");
-    let told = outcome.stderr.contains(&format!("{gone} images are gone"));
+    let told = outcome.stderr.contains(&format!("{gone} image"));
     assert_eq!(told, gone > 0, "{outcome:?}");
     report
 }
@@ -80,6 +80,15 @@ fn a_lost_store_is_noticed_and_its_images_can_be_imported_again() {
     assert_eq!(import_again(&data).json()["stored"], IMAGES);
     assert_eq!(found(&data), before, "the images keep their ids");
     assert_eq!(repair(&data)["lost"], Value::Array(vec![]), "nothing is lost any more");
+}
+
+#[test]
+fn a_folder_of_which_only_the_index_is_left_is_not_repaired_and_not_emptied() {
+    let data = Data::with_images(IMAGES);
+    remove_catalog(&data);
+    fs::remove_file(data.path().join("store.redb")).unwrap();
+    data.run(["repair"]).assert_fails(6, "neither store.redb nor catalog.sqlite is there");
+    assert!(data.path().join("index").exists());
 }
 
 #[test]

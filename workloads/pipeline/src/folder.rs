@@ -122,7 +122,8 @@ fn advise_model(stored: &str, model: &str) -> String {
     if stored == model {
         return "name a folder with the files of that version with --model FOLDER".to_owned();
     }
-    format!("use --model {stored}")
+    // A model in a folder of its own has no name that --model takes.
+    format!("leave --model (MEDINDEX_MODEL) out to use {stored}")
 }
 
 /// What a folder says about itself; `None` when it is new (absent, or empty but for hidden files).
@@ -237,7 +238,12 @@ mod tests {
         let other = FolderDescription { model: "vgg16".into(), ..description("b") };
         let refusal = prepare_folder(folder.path(), other).unwrap_err().to_string();
         assert!(refusal.contains("model lite (digest a), not of vgg16 (digest b)"), "{refusal}");
-        assert!(refusal.ends_with("; use --model lite, or choose another folder with --data"), "{refusal}");
+        assert!(
+            refusal.ends_with(
+                "; leave --model (MEDINDEX_MODEL) out to use lite, or choose another folder with --data"
+            ),
+            "{refusal}"
+        );
     }
 
     #[cfg(unix)]

@@ -65,6 +65,15 @@ pub enum OpenError {
         /// What does not fit.
         found: String,
     },
+    /// Nothing is left that a repair could begin with.
+    #[error(
+        "the data folder {} cannot be repaired: neither {STORE_FILE} nor {CATALOG_FILE} is there; put both back from a backup, or choose an \
+         empty folder with --data and import the images again", folder.display()
+    )]
+    FindParts {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// Its store is damaged where a repair cannot pass it over.
     #[error(
         "{STORE_FILE} in the data folder {} is damaged beyond repair ({found}); put it back from a backup, or move it away, run \
@@ -108,9 +117,11 @@ impl Classified for OpenError {
             Self::Store { source: Fault::InUse { .. }, .. }
             | Self::Backend(BackendError::Index(IndexError::FolderLocked { .. })) => ErrorKind::Conflict,
             Self::Store { source: Fault::DiskFull { .. }, .. } => ErrorKind::Unavailable,
-            Self::Folder(_) | Self::Store { .. } | Self::CompareParts { .. } | Self::Salvage { .. } => {
-                ErrorKind::Internal
-            }
+            Self::Folder(_)
+            | Self::Store { .. }
+            | Self::CompareParts { .. }
+            | Self::FindParts { .. }
+            | Self::Salvage { .. } => ErrorKind::Internal,
             Self::FinishRepair { source, .. } => source.kind(),
             Self::ForgetGeneration(error) => error.kind(),
             Self::Backend(error) => error.kind(),
@@ -185,6 +196,7 @@ async fn repair_parts(
     settings: Settings,
     aside: &mut SetAside,
 ) -> Result<RepairReport, OpenError> {
+    parts::check_left(folder)?;
     let Opened { core, .. } = open_core(folder, embedder, settings, Check::Leave, aside).await?;
     // An index that cannot be written is met here, before the catalog is told what is lost.
     open_index(folder.join(INDEX_FOLDER), &core, LogPositions::new(), IndexStart::Anew).await?;

@@ -33,6 +33,15 @@ pub(crate) fn check_files(folder: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// Refuses to repair a folder of which only the index is left: it would be made anew, out of nothing.
+pub(crate) fn check_left(folder: &Path) -> Result<(), OpenError> {
+    let gone = !is_there(folder, STORE_FILE)? && !is_there(folder, CATALOG_FILE)?;
+    if gone && is_there(folder, INDEX_FOLDER)? {
+        return Err(OpenError::FindParts { folder: folder.to_owned() });
+    }
+    Ok(())
+}
+
 /// Refuses a folder whose catalog is missing although images were uploaded to its queue.
 pub(crate) async fn check_catalog(folder: &Path, queue: &dyn Queue) -> Result<(), OpenError> {
     if is_there(folder, CATALOG_FILE)? {

@@ -236,7 +236,7 @@ pub(crate) async fn render(
     }
     let worker = Arc::clone(context);
     let png = tokio::task::spawn_blocking(move || {
-        let selection = request.frame.map_or(FrameSelection::Middle, FrameSelection::One);
+        let selection = request.frame.map_or(FrameSelection::MiddleOfStored, FrameSelection::One);
         let prepared = prepare(&worker, &bytes, sidecar.as_ref(), selection, request.window.as_ref())?;
         match prepared.frames.first() {
             Some(frame) => frame.image.to_png(request.max_edge),

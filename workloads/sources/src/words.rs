@@ -42,9 +42,14 @@ pub(crate) fn why_csv(error: &csv::Error) -> String {
         csv::ErrorKind::Io(cause) => format!("cannot be read: {}", describe_io(cause)),
         csv::ErrorKind::Utf8 { .. } => "is not text in UTF-8; save the table as CSV in UTF-8".to_owned(),
         csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            format!(
-                "has {len} fields where the first line has {expected_len}; put text with commas in quotes"
-            )
+            let fields = if *len == 1 { "1 field".to_owned() } else { format!("{len} fields") };
+            // A quote that is not closed takes everything up to the next one into its field.
+            let advice = if len < expected_len {
+                "close quotes that are open, and leave no field out"
+            } else {
+                "put text with commas in quotes"
+            };
+            format!("has {fields} where the first line has {expected_len}; {advice}")
         }
         _ => format!("is no CSV ({error}); save the table as CSV in UTF-8"),
     }

@@ -81,7 +81,8 @@ pub(crate) fn decode(
     let displays = Displays::read(&data_set, &module)?;
     let frames = selected.map(|frame| {
         let pixels = decoder.decode(frame)?;
-        Frame::shown(Format::Dicom, frame, module.columns, module.rows, pixels, displays.of(frame)?)
+        let frame = Frame::new(frame, module.columns, module.rows, pixels, displays.of(frame)?);
+        frame.shown(Format::Dicom, selection)
     });
     let frames = frames.collect::<Result<Vec<Frame>, ImagingError>>()?;
     check_length(&file, &data_set)?;

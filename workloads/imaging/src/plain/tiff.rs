@@ -61,7 +61,7 @@ pub(crate) fn decode(
             let page = Page::read(&mut decoder, bytes.len(), limits)?;
             decoded_bytes += page.bytes();
             limits.check_decoded(decoded_bytes)?;
-            frames.push(page.decode(&mut decoder, index)?);
+            frames.push(page.decode(&mut decoder, index)?.shown(Format::Tiff, selection)?);
         }
         Ok(frames)
     })?;
@@ -164,7 +164,7 @@ impl Page {
             let detail = format!("page {index} has {length} values where {expected} belong");
             return Err(ImagingError::truncated(Format::Tiff, detail));
         }
-        Frame::shown(Format::Tiff, index, self.width, self.height, pixels, Arc::new(display))
+        Ok(Frame::new(index, self.width, self.height, pixels, Arc::new(display)))
     }
 
     fn grey(&self, values: DecodingResult, bits: u8) -> (Pixels, GreyDisplay) {

@@ -37,7 +37,12 @@ pub(crate) async fn run(context: &Context, _asked: &RepairArguments) -> Result<E
         return Ok(ExitCode::SUCCESS);
     }
     // Said on standard error too: the result goes wherever standard output goes.
-    note(&format!("medindex: the folder is repaired, but {gone} images are gone; import them again"));
+    let what = if gone == 1 {
+        "1 image is gone; import it".to_owned()
+    } else {
+        format!("{gone} images are gone; import them")
+    };
+    note(&format!("medindex: the folder is repaired, but {what} again"));
     Ok(Code::Storage.into())
 }
 

@@ -65,7 +65,7 @@ fn shrink(bytes: &[u8], limits: &Limits) -> Result<Vec<f32>, String> {
         scale: [1.0; 3],
         resize: Resize::Squeeze,
     };
-    let decoded = decode(bytes, limits, FrameSelection::Middle).map_err(|error| describe(&error))?;
+    let decoded = decode(bytes, limits, FrameSelection::MiddleOfStored).map_err(|error| describe(&error))?;
     let frame = decoded.frames.first().ok_or("it has no frame")?;
     let tensor = frame.render(&WindowChoice::File).to_tensor(&spec).map_err(|error| describe(&error))?;
     // Luma of ITU-R BT.601, as PIL's mode L.
