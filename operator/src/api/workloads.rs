@@ -248,7 +248,7 @@ fn default_lag() -> i32 {
 /// An amount that is not negative, as in `500m`, `2`, `512Mi`, `1e3`.
 const QUANTITY: &str = r"^[0-9]+(\.[0-9]*)?([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]+)?$";
 
-/// The same of at least a byte.
+/// The same, more than nothing, and without units of less than a byte.
 const SIZE: &str =
     r"^([0-9]*[1-9][0-9]*(\.[0-9]*)?|0+\.[0-9]*[1-9][0-9]*)([kMGTPE]|[KMGTPE]i|[eE][+]?[0-9]+)?$";
 

@@ -28,10 +28,13 @@ impl<'a> Claim<'a> {
         Self { what, field, is_made: true, servers }
     }
 
-    /// What pods use: to them a name without a point is a Service of their own namespace.
+    /// What pods use: to them a name without a point is a Service of their own namespace (or a host that their nodes know, which is not seen
+    /// through).
     fn used(what: String, field: &'static str, servers: &'a [String], namespace: &str) -> Self {
-        let full = |server: &'a String| match server.split_once(':') {
-            Some((host, port)) if !host.contains('.') => Cow::Owned(format!("{host}.{namespace}:{port}")),
+        let full = |server: &'a String| match server.rsplit_once(':') {
+            Some((host, port)) if !host.contains(['.', '[']) => {
+                Cow::Owned(format!("{host}.{namespace}:{port}"))
+            }
             _ => Cow::Borrowed(server.as_str()),
         };
         Self { what, field, is_made: false, servers: servers.iter().map(full).collect() }
@@ -52,16 +55,21 @@ fn claims(index: &MedicalImageIndex) -> [Claim<'_>; 4] {
     let (topics, tables) = (format!("the topics {name}.*"), format!("the tables {namespace}:*"));
     let (catalog, cache) = (std::slice::from_ref(&spec.catalog.server), &spec.cache);
     // Sentinels know several primaries by name.
-    let keys = match cache.mode {
-        CacheMode::Sentinel => format!("the cache keys {name}:* of {}", cache.service),
-        CacheMode::Standalone | CacheMode::Cluster => format!("the cache keys {name}:*"),
+    let (keys, cache_field) = match cache.mode {
+        CacheMode::Sentinel => (
+            format!("the cache keys {name}:* of {}", cache.service),
+            "spec.cache.servers or spec.cache.service",
+        ),
+        CacheMode::Standalone | CacheMode::Cluster => {
+            (format!("the cache keys {name}:*"), "spec.cache.servers")
+        }
     };
     let pods = index.namespace().unwrap_or_default();
     [
         Claim::made(topics, "spec.kafka.prefix", &spec.kafka.bootstrap_servers),
         Claim::made(tables, "spec.hbase.namespace", &spec.hbase.thrift2_servers),
         Claim::used(format!("the database {database}"), "spec.catalog.database", catalog, &pods),
-        Claim::used(keys, "spec.cache.servers", &cache.servers, &pods),
+        Claim::used(keys, cache_field, &cache.servers, &pods),
     ]
 }
 

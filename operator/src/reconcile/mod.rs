@@ -102,9 +102,10 @@ pub enum ReconcileError {
     Cleanup(#[source] crate::external::ExternalError),
     /// A Secret that the backends want is not there.
     #[error(
-        "the backends cannot be reached without it: {0}; mend it, or set the annotation {FORCE_DELETION}=true"
+        "{0}; the backends cannot be reached without it: set the annotation {FORCE_DELETION}=true to let the resource go and leave topics \
+         and tables behind"
     )]
-    CleanupOf(String),
+    CleanupOf(#[source] DereferenceError),
     /// The work was cut off.
     #[error("the reconcile was cut off: {0}")]
     Join(#[from] tokio::task::JoinError),
@@ -373,6 +374,12 @@ async fn clean_up(resource: &MedicalImageIndex, context: &Context) -> Result<Act
     if conflicts::is_shared(resource, readable(&others)) {
         return Ok(Action::await_change());
     }
+    let claimed = conflicts::conflict(resource, readable(&others)).is_some();
+    if !was_made(resource) && (claimed || validate(resource, &context.release).is_err()) {
+        let told = "topics and tables of its name are left as they are, because it never was valid: they are not its own";
+        tell(context, resource, "NothingMade", &[told.to_owned()]).await;
+        return Ok(Action::await_change());
+    }
     let outcome = remove(resource, context).await;
     if let Err(error) = &outcome {
         let unknown = Findings::unknown("Deleting", "the resource is being deleted");
@@ -381,12 +388,18 @@ async fn clean_up(resource: &MedicalImageIndex, context: &Context) -> Result<Act
     outcome.map(|()| Action::await_change())
 }
 
+/// Whether something was made for the resource: its endpoints are told from then on.
+fn was_made(resource: &MedicalImageIndex) -> bool {
+    resource.status.as_ref().is_some_and(|status| status.endpoints.is_some())
+}
+
 /// Removes what the resource has outside Kubernetes.
 async fn remove(resource: &MedicalImageIndex, context: &Context) -> Result<(), ReconcileError> {
     // One that cannot be built has its topics and tables all the same.
     let index = named(resource, &context.release, None);
     let access = dereference::access_alone(&context.client, &index).await;
-    let access = access.map_err(|error| ReconcileError::CleanupOf(error.to_string()))?;
+    let access = access
+        .map_err(|error| if error.is_users() { ReconcileError::CleanupOf(error) } else { error.into() })?;
     cleanup::remove(context.backends.as_ref(), &access, &index).await.map_err(ReconcileError::Cleanup)
 }
 

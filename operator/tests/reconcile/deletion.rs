@@ -61,6 +61,25 @@ async fn a_resource_that_cannot_be_built_is_cleaned_up_all_the_same() {
     assert!(world.backends.topics().is_empty() && world.backends.tables().is_empty());
 }
 
+/// Kept from an index before it, say.
+#[tokio::test]
+async fn topics_and_tables_of_an_index_that_never_was_valid_are_not_its_own() {
+    let first = World::new();
+    first.settle().await;
+    let world = World { backends: first.backends.clone(), ..World::new() };
+    world.edit("/spec/deletionPolicy", json!("Delete"));
+    world.edit("/spec/search/disk", json!("much"));
+    world.settle().await;
+    assert_eq!(world.condition("Stalled").1, "InvalidSpec");
+    world.edit("/metadata/deletionTimestamp", json!("2026-02-01T00:00:00Z"));
+    world.reconcile().await.unwrap();
+    assert_eq!(finalizers(&world), json!([]));
+    assert_eq!((world.backends.topics().len(), world.backends.tables().len()), (4, 2));
+    let events = world.cluster.take_events();
+    let told = events.iter().any(|(reason, _)| reason == "NothingMade");
+    assert!(told, "{events:?}");
+}
+
 #[tokio::test]
 async fn a_deletion_that_lacks_a_secret_of_a_backend_says_so_and_waits() {
     let world = World::new();

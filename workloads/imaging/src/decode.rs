@@ -3,7 +3,7 @@
 use crate::dicom;
 use crate::error::ImagingError;
 use crate::format::Format;
-use crate::frame::{Decoded, FrameSelection};
+use crate::frame::{Decoded, FrameSelection, shown};
 use crate::info::ImageInfo;
 use crate::limits::Limits;
 use crate::{nifti, plain};
@@ -28,10 +28,12 @@ pub fn inspect(bytes: &[u8], limits: &Limits) -> Result<ImageInfo, ImagingError>
 /// Any [`ImagingError`]; [`ImagingError::NoSuchFrame`] where the image has no such frame.
 pub fn decode(bytes: &[u8], limits: &Limits, selection: FrameSelection) -> Result<Decoded, ImagingError> {
     limits.check_file(bytes.len())?;
-    match Format::detect(bytes)? {
+    let format = Format::detect(bytes)?;
+    let Decoded { info, frames } = match format {
         Format::Dicom => dicom::decode(bytes, limits, selection),
         Format::Nifti => nifti::decode(bytes, limits, selection),
         Format::Tiff => plain::tiff::decode(bytes, limits, selection),
-        format => plain::decode(bytes, format, limits, selection),
-    }
+        _ => plain::decode(bytes, format, limits, selection),
+    }?;
+    Ok(Decoded { info, frames: shown(format, selection, frames)? })
 }

@@ -104,13 +104,11 @@ pub enum ImagingError {
     },
 
     /// Nothing can be shown of a frame: it has no number, or its numbers overflow.
-    #[error(
-        "the {format} file shows nothing: {detail}; choose another frame, or export it again from its source"
-    )]
+    #[error("the {format} file shows nothing: {detail}")]
     Blank {
         /// The format it was read as.
         format: Format,
-        /// Which frame, and why.
+        /// Which frame, why, and what to do.
         detail: String,
     },
 

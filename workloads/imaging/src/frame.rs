@@ -17,10 +17,12 @@ pub enum FrameSelection {
     /// The frame in the middle: number `frames / 2`, counted from 0.
     #[default]
     Middle,
-    /// The same of an image that was taken before, to show it: black where it has no value that is a finite number.
-    MiddleOfStored,
-    /// One frame, counted from 0; black where it has no value that is a finite number.
+    /// One frame, counted from 0.
     One(u32),
+    /// As `Middle`, of an image that was taken before, to look at it: black where nothing can be shown.
+    MiddleOfStored,
+    /// As `One`, of an image that was taken before, to look at it: black where nothing can be shown.
+    OneOfStored(u32),
 }
 
 impl FrameSelection {
@@ -32,16 +34,8 @@ impl FrameSelection {
         match self {
             Self::All => Ok(0..frames),
             Self::Middle | Self::MiddleOfStored => Ok(frames / 2..frames / 2 + u32::from(frames > 0)),
-            Self::One(frame) if frame < frames => Ok(frame..frame + 1),
-            Self::One(frame) => Err(ImagingError::NoSuchFrame { frame, frames }),
-        }
-    }
-
-    /// Whether a frame without any number is shown as black. It is refused where it would come to stand for an image.
-    fn shows_blank(self) -> bool {
-        match self {
-            Self::All | Self::Middle => false,
-            Self::MiddleOfStored | Self::One(_) => true,
+            Self::One(frame) | Self::OneOfStored(frame) if frame < frames => Ok(frame..frame + 1),
+            Self::One(frame) | Self::OneOfStored(frame) => Err(ImagingError::NoSuchFrame { frame, frames }),
         }
     }
 }
@@ -153,6 +147,34 @@ pub struct Frame {
     display: Arc<GreyDisplay>,
 }
 
+/// The frames of a selection, those of which nothing can be shown black. Where no frame of an image to be taken shows anything it is refused: it
+/// would be a blank picture, and alike to all others.
+pub(crate) fn shown(
+    format: Format,
+    selection: FrameSelection,
+    frames: Vec<Frame>,
+) -> Result<Vec<Frame>, ImagingError> {
+    let reasons: Vec<Option<String>> = frames.iter().map(Frame::why_blank).collect();
+    let is_taken = matches!(selection, FrameSelection::MiddleOfStored | FrameSelection::OneOfStored(_));
+    if let (Some(frame), Some(Some(reason))) = (frames.first(), reasons.first())
+        && !is_taken
+        && reasons.iter().all(Option::is_some)
+    {
+        // Number 0 is the middle one of a single frame.
+        let (which, advice) = match selection {
+            FrameSelection::Middle if frame.index > 0 => (
+                ", the middle one,",
+                "import all of its frames (--frames all), search with another one, or export it again from its source",
+            ),
+            _ => ("", "export it again from its source"),
+        };
+        let detail = format!("frame {}{which} {reason}; {advice}", frame.index);
+        return Err(ImagingError::Blank { format, detail });
+    }
+    let shown = frames.into_iter().zip(reasons);
+    Ok(shown.map(|(frame, reason)| if reason.is_some() { frame.blackened() } else { frame }).collect())
+}
+
 impl Frame {
     pub(crate) fn new(
         index: u32,
@@ -164,18 +186,19 @@ impl Frame {
         Self { index, width, height, pixels, display }
     }
 
-    /// This frame, if something can be shown of it: not where every value is NaN or infinite, or overflows when it is rescaled. It would be
-    /// a blank picture, and alike to all others.
-    pub(crate) fn shown(self, format: Format, selection: FrameSelection) -> Result<Self, ImagingError> {
-        let Pixels::Grey(samples) = &self.pixels else { return Ok(self) };
-        let Some(reason) = self.display.why_not_shown(samples) else { return Ok(self) };
-        if selection.shows_blank() && samples.finite_range().is_none() {
-            let black = Samples::U8(vec![0; self.width as usize * self.height as usize]);
-            let display = Arc::new(GreyDisplay::plain(255.0));
-            return Ok(Self { pixels: Pixels::Grey(black), display, ..self });
+    /// Why nothing can be shown of it, in words that follow its number: its values are no numbers, or overflow when they are rescaled.
+    fn why_blank(&self) -> Option<String> {
+        match &self.pixels {
+            Pixels::Grey(samples) => self.display.why_not_shown(samples),
+            Pixels::Rgb8(_) | Pixels::Rgb16 { .. } => None,
         }
-        let which = if selection == FrameSelection::Middle { ", the middle one," } else { "" };
-        Err(ImagingError::Blank { format, detail: format!("frame {}{which} {reason}", self.index) })
+    }
+
+    /// The same frame, black under any window: what is no number is black.
+    fn blackened(self) -> Self {
+        let nothing = vec![f32::NAN; self.width as usize * self.height as usize];
+        let pixels = Pixels::Grey(Samples::F32(nothing));
+        Self { pixels, display: Arc::new(GreyDisplay::of_values()), ..self }
     }
 
     /// The frame's number in its image, from 0.

@@ -6,7 +6,7 @@
 //!
 //! Voxels that are NaN, which masks have as background, take the least finite value of their slice after scaling, and infinite ones its ends;
 //! a slice without a finite voxel takes the least value of all slices decoded with it. Where none of them has one, and where scaling
-//! overflows, the file is refused.
+//! overflows, nothing can be shown ([`crate::frame::shown`]).
 
 use std::io::{ErrorKind, Read};
 use std::sync::Arc;
@@ -64,12 +64,10 @@ pub(crate) fn decode(
     }
     settle(&mut slices, header.slope);
     let display = Arc::new(display_of(&header));
-    let frames = selected.zip(slices).map(|(index, pixels)| {
-        Frame::new(index, header.width, header.height, pixels, Arc::clone(&display))
-            .shown(Format::Nifti, selection)
-    });
-    let frames = frames.collect::<Result<Vec<Frame>, ImagingError>>()?;
-    Ok(Decoded { info: header.info(), frames })
+    let frames = selected
+        .zip(slices)
+        .map(|(index, pixels)| Frame::new(index, header.width, header.height, pixels, Arc::clone(&display)));
+    Ok(Decoded { info: header.info(), frames: frames.collect() })
 }
 
 fn read_header(bytes: &[u8], limits: &Limits) -> Result<Header, ImagingError> {

@@ -302,24 +302,39 @@ fn slices_without_a_finite_voxel_are_refused_instead_of_shown_blank() {
     let error = decode(&file, &Limits::default(), FrameSelection::Middle).expect_err("it is blank");
     assert_eq!(error.code(), "blank");
     let words = "frame 1, the middle one, has no value that is a finite number";
-    assert!(
-        error.to_string().contains(words) && error.to_string().contains("choose another frame"),
-        "{error}"
-    );
-    // What was taken, with its other frames or by an older release, can be looked at.
-    for selection in [FrameSelection::One(1), FrameSelection::MiddleOfStored] {
-        let shown = decode(&file, &Limits::default(), selection).expect("it decodes");
-        assert_eq!(shown.frames[0].render(&WindowChoice::File).pixels(), [0; 2]);
-    }
+    assert!(error.to_string().contains(words) && error.to_string().contains("--frames all"), "{error}");
+    let asked = decode(&file, &Limits::default(), FrameSelection::One(1)).expect_err("it is blank");
+    assert!(asked.to_string().contains("frame 1 has no value"), "{asked}");
     let all = volume(16, [2, 1, 2], 0.0, 0.0, &floats(&[nan, nan, f32::INFINITY, nan]));
     assert!(read(&all).expect_err("it is blank").to_string().contains("frame 0 has no value"));
-    let mut page = Cursor::new(Vec::new());
-    let mut encoder = tiff::encoder::TiffEncoder::new(&mut page).expect("a tiff");
-    encoder.write_image::<tiff::encoder::colortype::Gray32Float>(2, 1, &[nan, nan]).expect("a page");
-    let page = page.into_inner();
-    assert_eq!(read(&page).expect_err("it is blank").code(), "blank");
-    let shown = decode(&page, &Limits::default(), FrameSelection::One(0)).expect("it decodes");
-    assert_eq!(shown.frames[0].render(&WindowChoice::File).pixels(), [0; 2]);
+    assert_eq!(read(&pages_of(&[[nan, nan]])).expect_err("it is blank").code(), "blank");
+}
+
+/// What was taken with its other frames, or by an older release.
+#[test]
+fn a_stored_frame_that_shows_nothing_is_black_under_any_window() {
+    let nan = f32::NAN;
+    let file = volume(16, [2, 1, 3], 0.0, 0.0, &floats(&[1.0, 2.0, nan, nan, 3.0, 4.0]));
+    for selection in [FrameSelection::OneOfStored(1), FrameSelection::MiddleOfStored] {
+        let shown = decode(&file, &Limits::default(), selection).expect("it decodes");
+        let explicit = WindowChoice::Explicit { center: 40.0, width: 400.0 };
+        for window in [WindowChoice::File, WindowChoice::FullRange, explicit] {
+            assert_eq!(shown.frames[0].render(&window).pixels(), [0; 2], "{window:?}");
+        }
+    }
+    let pages = read(&pages_of(&[[nan, nan], [1.0, 2.0]])).expect("one of its pages shows something");
+    let shown = pages.frames.iter().map(|page| page.render(&WindowChoice::File).pixels().to_vec());
+    assert_eq!(shown.collect::<Vec<_>>(), [[0, 0], [0, 255]]);
+}
+
+/// A TIFF of real numbers, two pixels a page.
+fn pages_of(pages: &[[f32; 2]]) -> Vec<u8> {
+    let mut file = Cursor::new(Vec::new());
+    let mut encoder = tiff::encoder::TiffEncoder::new(&mut file).expect("a tiff");
+    for values in pages {
+        encoder.write_image::<tiff::encoder::colortype::Gray32Float>(2, 1, values).expect("a page");
+    }
+    file.into_inner()
 }
 
 #[test]

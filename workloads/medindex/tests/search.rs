@@ -152,7 +152,7 @@ fn a_folder_uses_its_own_model_and_refuses_another() {
     let data = Data::with_images(2);
     let folder = data.path().display().to_string();
     assert_eq!(run(["status", "--json", "--data", &folder]).json()["images"]["indexed"], 2);
-    run(["status", "--data", &folder, "--model", "vgg16"]).assert_fails(4, "use --model efficientnet-lite0");
+    run(["status", "--data", &folder, "--model", "vgg16"]).assert_fails(4, "out to use efficientnet-lite0");
 }
 
 #[test]

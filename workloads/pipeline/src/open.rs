@@ -67,7 +67,7 @@ pub enum OpenError {
     },
     /// Nothing is left that a repair could begin with.
     #[error(
-        "the data folder {} cannot be repaired: neither {STORE_FILE} nor {CATALOG_FILE} is there; put both back from a backup, or choose an \
+        "the data folder {} cannot be repaired: neither {STORE_FILE} nor {CATALOG_FILE} is there; put them back from a backup, or choose an \
          empty folder with --data and import the images again", folder.display()
     )]
     FindParts {

@@ -22,6 +22,7 @@ const COMPARED: usize = 200;
 
 /// Refuses a folder where a file is missing that must be there because of those that are.
 pub(crate) fn check_files(folder: &Path) -> Result<(), OpenError> {
+    check_left(folder)?;
     // They are made in the order store, catalog, index.
     if !is_there(folder, STORE_FILE)? {
         for later in [CATALOG_FILE, INDEX_FOLDER] {
@@ -33,7 +34,7 @@ pub(crate) fn check_files(folder: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Refuses to repair a folder of which only the index is left: it would be made anew, out of nothing.
+/// Refuses a folder of which only the index is left: a repair would make it anew, out of nothing.
 pub(crate) fn check_left(folder: &Path) -> Result<(), OpenError> {
     let gone = !is_there(folder, STORE_FILE)? && !is_there(folder, CATALOG_FILE)?;
     if gone && is_there(folder, INDEX_FOLDER)? {

@@ -261,7 +261,7 @@ impl Pipeline {
     /// # Errors
     /// [`ReadError`].
     pub async fn render(&self, bytes: Bytes, request: PreviewRequest) -> Result<Bytes, ReadError> {
-        read::render(&self.context, bytes, None, request).await
+        read::render(&self.context, bytes, None, request, false).await
     }
 
     /// Every searchable image's vectors, for evaluations.

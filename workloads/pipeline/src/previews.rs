@@ -40,7 +40,7 @@ pub(crate) async fn preview(
         request.window.is_none() && request.frame.is_none() && KEPT_EDGES.contains(&request.max_edge);
     if !is_kept {
         let (image, bytes) = read::file(context, id).await?;
-        return read::render(context, bytes, image.sidecar, request).await;
+        return read::render(context, bytes, image.sidecar, request, true).await;
     }
     read::image(context, id).await?;
     let key = key_of(context.model_digest(), id, request.max_edge);
@@ -54,7 +54,7 @@ pub(crate) async fn preview(
     }
     context.caches.previews.miss();
     let (image, bytes) = read::file(context, id).await?;
-    let png = read::render(context, bytes, image.sidecar, request).await?;
+    let png = read::render(context, bytes, image.sidecar, request, true).await?;
     if png.len() <= MAX_BYTES {
         keep(context, id, &key, png.clone()).await;
     }

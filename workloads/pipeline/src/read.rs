@@ -224,19 +224,25 @@ pub(crate) async fn inspect_file(context: &Arc<Context>, bytes: Bytes) -> Result
     inspected.await?.map_err(ReadError::Decode)
 }
 
-/// A PNG of a file that need not be stored, shown as its sidecar says where it has one.
+/// A PNG of a file, shown as its sidecar says where it has one. Of one that is stored, what shows nothing is black instead of refused.
 pub(crate) async fn render(
     context: &Arc<Context>,
     bytes: Bytes,
     sidecar: Option<Sidecar>,
     request: PreviewRequest,
+    is_stored: bool,
 ) -> Result<Bytes, ReadError> {
     if !(1..=MAX_PREVIEW_EDGE).contains(&request.max_edge) {
         return Err(ReadError::CheckEdge { edge: request.max_edge });
     }
     let worker = Arc::clone(context);
     let png = tokio::task::spawn_blocking(move || {
-        let selection = request.frame.map_or(FrameSelection::MiddleOfStored, FrameSelection::One);
+        let selection = match request.frame {
+            None if is_stored => FrameSelection::MiddleOfStored,
+            None => FrameSelection::Middle,
+            Some(frame) if is_stored => FrameSelection::OneOfStored(frame),
+            Some(frame) => FrameSelection::One(frame),
+        };
         let prepared = prepare(&worker, &bytes, sidecar.as_ref(), selection, request.window.as_ref())?;
         match prepared.frames.first() {
             Some(frame) => frame.image.to_png(request.max_edge),

@@ -81,8 +81,7 @@ pub(crate) fn decode(
     let displays = Displays::read(&data_set, &module)?;
     let frames = selected.map(|frame| {
         let pixels = decoder.decode(frame)?;
-        let frame = Frame::new(frame, module.columns, module.rows, pixels, displays.of(frame)?);
-        frame.shown(Format::Dicom, selection)
+        Ok(Frame::new(frame, module.columns, module.rows, pixels, displays.of(frame)?))
     });
     let frames = frames.collect::<Result<Vec<Frame>, ImagingError>>()?;
     check_length(&file, &data_set)?;

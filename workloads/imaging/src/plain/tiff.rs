@@ -61,7 +61,7 @@ pub(crate) fn decode(
             let page = Page::read(&mut decoder, bytes.len(), limits)?;
             decoded_bytes += page.bytes();
             limits.check_decoded(decoded_bytes)?;
-            frames.push(page.decode(&mut decoder, index)?.shown(Format::Tiff, selection)?);
+            frames.push(page.decode(&mut decoder, index)?);
         }
         Ok(frames)
     })?;
