@@ -65,8 +65,8 @@ async fn servers_of_the_same_name_in_two_namespaces_are_not_one() {
         change(&world);
         let mut older = world.resource();
         older.metadata = world.others[0].metadata.clone();
-        older.metadata.name = Some("radiology".to_owned());
         older.metadata.namespace = Some(namespace.to_owned());
+        older.spec.kafka.prefix = Some("radiology".to_owned());
         older.spec.kafka.bootstrap_servers = vec!["kafka-9:9092".to_owned()];
         older.spec.hbase.thrift2_servers = vec!["hbase-9:9090".to_owned()];
         older.spec.cache.service = service.to_owned();
@@ -77,7 +77,8 @@ async fn servers_of_the_same_name_in_two_namespaces_are_not_one() {
     assert_eq!(world.condition("Stalled").0, "False", "{:?}", world.condition("Stalled"));
     let world = twin("imaging", "team");
     world.settle().await;
-    assert!(world.condition("Stalled").2.contains("the database radiology at mariadb.imaging:3306"));
+    let message = world.condition("Stalled").2;
+    assert!(message.contains("the database radiology at mariadb.imaging:3306"), "{message}");
     // One Sentinel knows both primaries.
     let mut world = twin("imaging", "others");
     world.others[0].spec.catalog.database = Some("other".to_owned());
