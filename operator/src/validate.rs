@@ -119,17 +119,14 @@ pub fn validate(
 
 /// The resource with the names that its backends have for it, whether it can be built or not: what they are does not depend on that.
 pub fn named(index: &MedicalImageIndex, release: &Release, train_generation: Option<i64>) -> ValidatedIndex {
-    let spec = &index.spec;
-    let index_name = index.index_name().to_owned();
-    let underscored = index_name.replace('-', "_");
     ValidatedIndex {
         name: index.name_any(),
         namespace: index.namespace().unwrap_or_default(),
         uid: index.uid().unwrap_or_default(),
-        hbase_namespace: spec.hbase.namespace.clone().unwrap_or_else(|| underscored.clone()),
-        database: spec.catalog.database.clone().unwrap_or(underscored),
-        index: index_name,
-        spec: spec.clone(),
+        hbase_namespace: index.hbase_namespace(),
+        database: index.database(),
+        index: index.index_name().to_owned(),
+        spec: index.spec.clone(),
         train_generation,
         release: release.clone(),
     }

@@ -173,6 +173,25 @@ pub struct CacheSpec {
     pub tls: Option<TlsSpec>,
 }
 
+impl CacheSpec {
+    /// Entries of the login's Secret.
+    pub fn login_entries(&self) -> &'static [&'static str] {
+        entries(self.login_has_user)
+    }
+}
+
+impl SentinelLogin {
+    /// Entries of its Secret.
+    pub fn entries(&self) -> &'static [&'static str] {
+        entries(self.has_user)
+    }
+}
+
+/// Of a login at Redis the user may be left out.
+fn entries(has_user: bool) -> &'static [&'static str] {
+    if has_user { &["user", "password"] } else { &["password"] }
+}
+
 /// How programs sign in at Sentinels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -143,4 +143,19 @@ impl MedicalImageIndex {
         let named = self.spec.kafka.prefix.as_deref();
         named.or(self.metadata.name.as_deref()).unwrap_or_default()
     }
+
+    /// HBase namespace of its tables.
+    pub fn hbase_namespace(&self) -> String {
+        self.spec.hbase.namespace.clone().unwrap_or_else(|| self.underscored())
+    }
+
+    /// Database of its catalog.
+    pub fn database(&self) -> String {
+        self.spec.catalog.database.clone().unwrap_or_else(|| self.underscored())
+    }
+
+    /// The index's name where hyphens are not taken.
+    fn underscored(&self) -> String {
+        self.index_name().replace('-', "_")
+    }
 }

@@ -63,17 +63,12 @@ pub(super) fn settings(index: &ValidatedIndex) -> Settings {
         },
     );
     settings.set("REDIS_SERVICE", &spec.cache.service);
-    settings.login("redis", spec.cache.login_secret.as_deref(), entries(spec.cache.login_has_user));
+    settings.login("redis", spec.cache.login_secret.as_deref(), spec.cache.login_entries());
     if let Some(login) = &spec.cache.sentinel_login {
-        settings.login("redis-sentinel", Some(&login.secret), entries(login.has_user));
+        settings.login("redis-sentinel", Some(&login.secret), login.entries());
     }
     settings.tls("redis", spec.cache.tls.as_ref());
     settings
-}
-
-/// Entries of a login at Redis, of which the user may be left out.
-fn entries(has_user: bool) -> &'static [&'static str] {
-    if has_user { &["user", "password"] } else { &["password"] }
 }
 
 impl Settings {

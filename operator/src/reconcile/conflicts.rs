@@ -49,10 +49,8 @@ impl<'a> Claim<'a> {
 
 fn claims(index: &MedicalImageIndex) -> [Claim<'_>; 4] {
     let (spec, name) = (&index.spec, index.index_name());
-    let underscored = name.replace('-', "_");
-    let namespace = spec.hbase.namespace.as_ref().unwrap_or(&underscored);
-    let database = spec.catalog.database.as_ref().unwrap_or(&underscored);
-    let (topics, tables) = (format!("the topics {name}.*"), format!("the tables {namespace}:*"));
+    let (topics, tables) =
+        (format!("the topics {name}.*"), format!("the tables {}:*", index.hbase_namespace()));
     let (catalog, cache) = (std::slice::from_ref(&spec.catalog.server), &spec.cache);
     // Sentinels know several primaries by name.
     let (keys, cache_field) = match cache.mode {
@@ -68,7 +66,7 @@ fn claims(index: &MedicalImageIndex) -> [Claim<'_>; 4] {
     [
         Claim::made(topics, "spec.kafka.prefix", &spec.kafka.bootstrap_servers),
         Claim::made(tables, "spec.hbase.namespace", &spec.hbase.thrift2_servers),
-        Claim::used(format!("the database {database}"), "spec.catalog.database", catalog, &pods),
+        Claim::used(format!("the database {}", index.database()), "spec.catalog.database", catalog, &pods),
         Claim::used(keys, cache_field, &cache.servers, &pods),
     ]
 }

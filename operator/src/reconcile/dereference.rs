@@ -193,16 +193,13 @@ impl<'a> Secrets<'a> {
             self.certificates(paths, tls).await?;
         }
         if let Some(secret) = &cache.login_secret {
-            self.text("spec.cache.loginSecret", secret, "password").await?;
-            if cache.login_has_user {
-                self.text("spec.cache.loginSecret", secret, "user").await?;
+            for entry in cache.login_entries() {
+                self.text("spec.cache.loginSecret", secret, entry).await?;
             }
         }
         if let Some(login) = &cache.sentinel_login {
-            let path = "spec.cache.sentinelLogin.secret";
-            self.text(path, &login.secret, "password").await?;
-            if login.has_user {
-                self.text(path, &login.secret, "user").await?;
+            for entry in login.entries() {
+                self.text("spec.cache.sentinelLogin.secret", &login.secret, entry).await?;
             }
         }
         if let Some(tls) = &cache.tls {

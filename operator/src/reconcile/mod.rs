@@ -374,8 +374,8 @@ async fn clean_up(resource: &MedicalImageIndex, context: &Context) -> Result<Act
     if conflicts::is_shared(resource, readable(&others)) {
         return Ok(Action::await_change());
     }
-    let claimed = conflicts::conflict(resource, readable(&others)).is_some();
-    if !was_made(resource) && (claimed || validate(resource, &context.release).is_err()) {
+    let is_claimed = || conflicts::conflict(resource, readable(&others)).is_some();
+    if !was_made(resource) && (is_claimed() || validate(resource, &context.release).is_err()) {
         let told = "topics and tables of its name are left as they are, because it never was valid: they are not its own";
         tell(context, resource, "NothingMade", &[told.to_owned()]).await;
         return Ok(Action::await_change());

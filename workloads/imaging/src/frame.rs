@@ -102,21 +102,26 @@ impl Samples {
 
     /// The least and the greatest finite value; `None` where there is none.
     pub(crate) fn finite_range(&self) -> Option<(f64, f64)> {
+        self.range(|value| value.is_finite().then_some(value))
+    }
+
+    /// The least and the greatest of what `counted` makes of the values; `None` where it passes over all.
+    pub(crate) fn range(&self, counted: impl Fn(f64) -> Option<f64>) -> Option<(f64, f64)> {
         match self {
-            Self::U8(values) => finite_range(values),
-            Self::U16(values) => finite_range(values),
-            Self::I16(values) => finite_range(values),
-            Self::U32(values) => finite_range(values),
-            Self::I32(values) => finite_range(values),
-            Self::F32(values) => finite_range(values),
-            Self::F64(values) => finite_range(values),
+            Self::U8(values) => range(values, counted),
+            Self::U16(values) => range(values, counted),
+            Self::I16(values) => range(values, counted),
+            Self::U32(values) => range(values, counted),
+            Self::I32(values) => range(values, counted),
+            Self::F32(values) => range(values, counted),
+            Self::F64(values) => range(values, counted),
         }
     }
 }
 
-fn finite_range<T: Copy + Into<f64>>(values: &[T]) -> Option<(f64, f64)> {
-    let finite = values.iter().copied().map(Into::<f64>::into).filter(|value| value.is_finite());
-    finite
+fn range<T: Copy + Into<f64>>(values: &[T], counted: impl Fn(f64) -> Option<f64>) -> Option<(f64, f64)> {
+    let counted = values.iter().filter_map(|value| counted((*value).into()));
+    counted
         .map(|value| (value, value))
         .reduce(|(least, greatest), (value, _)| (least.min(value), greatest.max(value)))
 }

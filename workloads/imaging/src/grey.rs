@@ -181,37 +181,17 @@ impl GreyDisplay {
 
     /// Least and greatest value in units of the modality, without padding and without what is not a number.
     fn range_of(&self, samples: &Samples) -> (f64, f64) {
-        let (least, greatest) = match samples {
-            Samples::U8(values) => self.range(values.iter().map(|value| f64::from(*value))),
-            Samples::U16(values) => self.range(values.iter().map(|value| f64::from(*value))),
-            Samples::I16(values) => self.range(values.iter().map(|value| f64::from(*value))),
-            Samples::U32(values) => self.range(values.iter().map(|value| f64::from(*value))),
-            Samples::I32(values) => self.range(values.iter().map(|value| f64::from(*value))),
-            Samples::F32(values) => self.range(values.iter().map(|value| f64::from(*value))),
-            Samples::F64(values) => self.range(values.iter().copied()),
-        };
-        if least <= greatest { (least, greatest) } else { (0.0, 0.0) }
-    }
-
-    fn range(&self, stored: impl Iterator<Item = f64>) -> (f64, f64) {
         let (from, to) = self.padding.unwrap_or((f64::NAN, f64::NAN));
-        let inside = |value: &f64| value.is_finite() && !(*value >= from && *value <= to);
-        let extend = |(least, greatest): (f64, f64), value: f64| (least.min(value), greatest.max(value));
-        let empty = (f64::INFINITY, f64::NEG_INFINITY);
-        match &self.modality {
+        let inside = |value: f64| value.is_finite() && !(value >= from && value <= to);
+        let range = match &self.modality {
             // A line keeps or turns the order, so that it is applied to the two ends only.
-            Modality::Linear { .. } => {
-                let (least, greatest) = stored.filter(inside).fold(empty, extend);
-                if least > greatest {
-                    return empty;
-                }
-                let (a, b) = (self.modality.apply(least), self.modality.apply(greatest));
-                (a.min(b), a.max(b))
-            }
-            Modality::Table(_) => {
-                stored.filter(inside).map(|value| self.modality.apply(value)).fold(empty, extend)
-            }
-        }
+            Modality::Linear { .. } => samples
+                .range(|value| inside(value).then_some(value))
+                .map(|(least, greatest)| (self.modality.apply(least), self.modality.apply(greatest)))
+                .map(|(a, b)| (a.min(b), a.max(b))),
+            Modality::Table(_) => samples.range(|value| inside(value).then(|| self.modality.apply(value))),
+        };
+        range.filter(|(least, greatest)| least <= greatest).unwrap_or((0.0, 0.0))
     }
 }
 

@@ -192,7 +192,7 @@ pub(crate) fn read_head(path: &Path) -> std::io::Result<Vec<u8>> {
 
 /// That something is larger than a file may be, and what to do.
 pub(crate) fn over_limit(what: &str, limit: u64) -> String {
-    format!("{what}, the limit is {limit} (--max-file-bytes); make it smaller, or raise the limit")
+    format!("{what}, the limit is {limit}; make it smaller, or --max-file-bytes raises the limit")
 }
 
 /// A whole file of at most `limit` bytes.

@@ -7,8 +7,18 @@ pub(crate) mod build;
 
 use std::path::{Path, PathBuf};
 
-use medindex_imaging::{Frame, Pixels};
+use medindex_imaging::{Decoded, Frame, FrameSelection, ImagingError, Limits, Pixels, decode};
 use sha2::{Digest, Sha256};
+
+/// An image with all its frames.
+pub(crate) fn read(bytes: &[u8]) -> Result<Decoded, ImagingError> {
+    decode(bytes, &Limits::default(), FrameSelection::All)
+}
+
+/// The first frame of an image that decodes.
+pub(crate) fn first(bytes: &[u8]) -> Frame {
+    read(bytes).expect("it decodes").frames.remove(0)
+}
 
 /// The folder of samples: `MEDINDEX_SAMPLES`, else `samples/pydicom` in the cache.
 pub(crate) fn samples() -> PathBuf {

@@ -125,14 +125,6 @@ pub(crate) fn read_image(path: &Path, limits: &Limits) -> Result<Bytes, Failure>
         let kind = if metadata.is_dir() { "a folder" } else { "a device or a pipe" };
         return Err(Failure::new(Code::Refused, format!("{} is {kind}, not an image file", path.display())));
     }
-    let (bytes, limit) = (metadata.len(), limits.max_file_bytes);
-    if bytes > limit {
-        let message = format!(
-            "{} has {bytes} bytes, more than the limit of {limit}; --max-file-bytes raises the limit",
-            path.display()
-        );
-        return Err(Failure::new(Code::Refused, message));
-    }
     read_file(path, limits.max_file_bytes)
         .map_err(|error| Failure::new(Code::Refused, format!("{}: {error}", path.display())))
 }
