@@ -18,6 +18,10 @@ const ROWS: usize = 300;
 const MESSAGES: u64 = 200;
 const PARTITIONS: u32 = 4;
 
+fn row_key(rng: &mut Pcg64) -> RowKey {
+    RowKey::new(&ImageId::from_bytes(rng.random()), PARTITIONS)
+}
+
 fn image(rng: &mut Pcg64) -> ImageRow {
     let length = rng.random_range(1_000..200_000);
     let bytes: Vec<u8> = (0..length).map(|_| rng.random()).collect();
@@ -30,13 +34,12 @@ fn image(rng: &mut Pcg64) -> ImageRow {
     ImageRow { bytes: Some(bytes.into()), information: Some(information) }
 }
 
-/// A store with rows and messages; its rows.
+/// A store with rows and messages, the same in every run, byte for byte; its rows.
 async fn filled(folder: &Path) -> Vec<(RowKey, ImageRow)> {
     let mut rng = Pcg64::seed_from_u64(11);
     let store = EmbeddedStore::open(folder).await.unwrap();
     store.create_topic("work", PARTITIONS).await.unwrap();
-    let rows: Vec<_> =
-        (0..ROWS).map(|_| (RowKey::new(&ImageId::new(), PARTITIONS), image(&mut rng))).collect();
+    let rows: Vec<_> = (0..ROWS).map(|_| (row_key(&mut rng), image(&mut rng))).collect();
     for rows in rows.chunks(20) {
         store.put_many(rows.to_vec()).await.unwrap();
     }
@@ -222,6 +225,50 @@ async fn a_store_full_of_wrong_bytes_is_salvaged_in_bounded_time_and_gives_no_wr
     }
     println!("{whole} files of {} are whole", 20 * ROWS);
     assert!(whole > 1_000, "{whole}");
+}
+
+/// Writes `wrong` wherever `right` stands in the store of a folder, old pages included.
+fn replace(folder: &Path, right: &[u8], wrong: &[u8]) -> usize {
+    let path = folder.join(STORE_FILE);
+    let mut bytes = fs::read(&path).unwrap();
+    let places: Vec<usize> =
+        (0..bytes.len() - right.len()).filter(|at| &bytes[*at..at + right.len()] == right).collect();
+    for place in &places {
+        bytes[*place..place + wrong.len()].copy_from_slice(wrong);
+    }
+    fs::write(&path, bytes).unwrap();
+    places.len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_offsets_and_positions_of_a_queue_are_corrected_from_its_messages() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path()).await;
+    let each = MESSAGES / u64::from(PARTITIONS);
+    let store = EmbeddedStore::open(folder.path()).await.unwrap();
+    // Their own numbers, so that they are found in the file.
+    store.trim("work", 1, 3).await.unwrap();
+    let mut consumer = store.consumer("work", "group").await.unwrap();
+    assert_eq!(consumer.assignment().await.unwrap().len(), PARTITIONS as usize);
+    consumer.commit(&[(1, 17), (2, 19)].into()).await.unwrap();
+    drop(consumer);
+    store.close().await;
+    let pair = |first: u64, end: u64| [first.to_le_bytes(), end.to_le_bytes()].concat();
+    assert!(replace(folder.path(), &pair(0, each), &pair(0, 1 << 60)) > 0);
+    assert!(replace(folder.path(), &pair(3, each), &pair(1 << 50, 0)) > 0);
+    assert!(replace(folder.path(), &pair(17, 19), &pair(17, 1 << 55)) > 0);
+    assert!(find_damage(folder.path()).await.is_some());
+    let salvaged = EmbeddedStore::salvage(folder.path(), StoreOptions::default(), Vec::new()).await.unwrap();
+    assert_eq!((salvaged.messages, salvaged.lost_messages), (MESSAGES - 3, 0));
+    let store = EmbeddedStore::open(folder.path()).await.unwrap();
+    assert_eq!(
+        store.end_offsets("work").await.unwrap(),
+        (0..PARTITIONS).map(|number| (number, each)).collect()
+    );
+    assert_eq!(store.first_offsets("work").await.unwrap(), [(0, 0), (1, 3), (2, 0), (3, 0)].into());
+    let committed = store.committed("work", "group").await.unwrap();
+    assert_eq!(committed, [(1, 17), (2, each)].into());
+    store.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use std::any::Any;
 use std::cell::Cell;
 use std::fs::File;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Once, OnceLock};
 
@@ -16,6 +16,7 @@ use redb::{
     Builder, CommitError, Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageError,
     TableError, TransactionError,
 };
+use scopeguard::ScopeGuard;
 
 use super::tables::{LAYOUT_VERSION, Tables, layout_version};
 use crate::fault::Fault;
@@ -208,8 +209,10 @@ impl DatabaseSlot {
         {
             tracing::error!(?problem, path = %self.path.display(), "the store is opened anew after an error");
             let mut state = self.state.write();
-            if matches!(*state, State::Open(_)) {
-                *state = State::Broken;
+            if matches!(*state, State::Open(_))
+                && let State::Open(database) = std::mem::replace(&mut *state, State::Broken)
+            {
+                discard(database);
             }
         }
         outcome
@@ -231,8 +234,13 @@ impl DatabaseSlot {
     /// Closes the database; every later use is refused.
     pub(crate) fn close(&self) {
         let open = std::mem::replace(&mut *self.state.write(), State::Closed);
+        let State::Open(database) = open else { return };
+        if self.damage().is_some() {
+            discard(database);
+            return;
+        }
         // Closing writes, and may meet damage as any other use does.
-        if catch_quietly(|| drop(open)).is_err() {
+        if catch_quietly(|| drop(database)).is_err() {
             tracing::error!(path = %self.path.display(), "the store is damaged and could not be closed well");
         }
     }
@@ -253,6 +261,26 @@ impl DatabaseSlot {
 /// Runs `work`; a panic, which the database raises on some kinds of damage, becomes a problem.
 pub(super) fn guard<T>(work: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
     catch_quietly(work).unwrap_or_else(|panic| Err(Problem::Panicked(panic_message(panic.as_ref()))))
+}
+
+/// Closes a damaged database without a write, as a kill would leave it: the next one that opens it puts right what there is to put right.
+///
+/// Closed as usual, redb would record which pages are free, for which it reads damaged ones. It panics on some of them, and once more while it cleans up
+/// behind that, which ends the process. While a panic unwinds it writes nothing (`close_database` in its `db.rs`), so it is dropped in one.
+pub(super) fn discard(database: Database) {
+    let _ = catch_quietly(move || {
+        let _closed = contain(database);
+        resume_unwind(Box::new(()))
+    });
+}
+
+/// What redb opened. A panic while it is dropped goes no further: in the course of another panic it would end the process.
+pub(super) type Contained<T> = ScopeGuard<T, fn(T)>;
+
+pub(super) fn contain<T>(opened: T) -> Contained<T> {
+    scopeguard::guard(opened, |opened| {
+        let _ = catch_quietly(|| drop(opened));
+    })
 }
 
 thread_local! {
@@ -335,11 +363,20 @@ fn open_existing(path: &Path, cache_bytes: usize) -> Result<Database, Problem> {
 }
 
 fn ensure_layout(database: &Database) -> Result<(), Problem> {
-    let mut transaction = database.begin_write()?;
+    write(database, |tables| Ok(tables.ensure_layout().map(|_| ())?))
+}
+
+/// Runs `work` in a write transaction of its own, and syncs it.
+pub(super) fn write(
+    database: &Database,
+    work: impl FnOnce(&mut Tables<'_>) -> Result<(), Problem>,
+) -> Result<(), Problem> {
+    let mut transaction = contain(database.begin_write()?);
+    // A kill must not cost a walk through the whole file at the next start.
     transaction.set_quick_repair(true);
     let mut tables = Tables::open(&transaction)?;
-    tables.ensure_layout()?;
+    work(&mut tables)?;
     drop(tables);
-    transaction.commit()?;
+    ScopeGuard::into_inner(transaction).commit()?;
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use redb::{Builder, Database, ReadableDatabase as _, StorageBackend as _, StorageError};
 
-use super::database::{Problem, guard};
+use super::database::{Problem, discard, guard};
 use super::overlay::Overlay;
 use super::store::StoreOptions;
 use super::tables::{LAYOUT_VERSION, layout_version};
@@ -100,14 +100,6 @@ fn open(overlay: Overlay, options: &StoreOptions, layout: Layout) -> Result<Data
     };
     discard(database);
     Err(refused)
-}
-
-/// Closing a damaged database may panic as any other use of it.
-pub(super) fn discard(database: Database) {
-    let _ = guard(|| {
-        drop(database);
-        Ok(())
-    });
 }
 
 /// The commit slots of a file, the one with the higher number of a transaction first; a wrong number fails the slot's checksum.

@@ -10,14 +10,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use medindex_proto::RowKey;
+use medindex_proto::names::MAX_PARTITIONS;
 use redb::{
     Database, DatabaseError, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, StorageError,
     TableDefinition,
 };
 
 use super::aside::set_aside;
-use super::database::{Problem, guard, io_fault, open_or_create, remove_if_there, sync_folder};
-use super::mended::{discard, open_mended, open_unchanged};
+use super::database::{
+    Problem, discard, guard, io_fault, open_or_create, remove_if_there, sync_folder, write,
+};
+use super::mended::{open_mended, open_unchanged};
 use super::ordered::{Ascending, AscendingKeys, out_of_order};
 use super::pieces::{read_piece_key, row_bounds};
 use super::store::{EmbeddedStore, STORE_FILE, StoreOptions, lock_folder, run_blocking};
@@ -30,6 +33,9 @@ const NEW_FILE: &str = "store.salvaged";
 const BATCH_BYTES: usize = 64 << 20;
 /// Messages that are read together where nothing is damaged.
 const MESSAGES_TOGETHER: u64 = 256;
+
+/// Bytes that a message takes at least: its key and its sealed value.
+const LEAST_MESSAGE_BYTES: u64 = 32;
 
 /// What a salvage saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,7 +148,8 @@ fn copy(path: &Path, new_path: &Path, options: &StoreOptions, known: &[RowKey]) 
         opened => opened?,
     };
     let transaction = guard(|| Ok(old.begin_read()?))?;
-    let mut copy = Copy { old: transaction, new: &new, counts: Counts::default() };
+    let most_messages = path.metadata().map_err(StorageError::Io)?.len() / LEAST_MESSAGE_BYTES;
+    let mut copy = Copy { old: transaction, new: &new, most_messages, counts: Counts::default() };
     let copied = copy.rows(known).and_then(|()| copy.queue()).and_then(|()| copy.blobs());
     let Copy { old: transaction, counts, .. } = copy;
     drop(transaction);
@@ -166,18 +173,14 @@ type CellTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
 struct Copy<'a> {
     old: ReadTransaction,
     new: &'a Database,
+    /// More messages than this have no room in the store.
+    most_messages: u64,
     counts: Counts,
 }
 
 impl Copy<'_> {
     fn write(&self, work: impl FnOnce(&mut Tables<'_>) -> Result<(), StorageError>) -> Result<(), Problem> {
-        let mut transaction = self.new.begin_write()?;
-        transaction.set_quick_repair(true);
-        let mut tables = Tables::open(&transaction)?;
-        work(&mut tables)?;
-        drop(tables);
-        transaction.commit()?;
-        Ok(())
+        write(self.new, |tables| Ok(work(tables)?))
     }
 
     /// Copies every row that is known or can be found.
@@ -232,14 +235,25 @@ impl Copy<'_> {
         })
     }
 
-    /// Copies topics, positions and messages. Offsets of partitions that cannot be read are made again from the messages when the store is repaired.
+    /// Copies topics, positions and messages. Offsets of partitions that cannot be read are made again from the messages when the store is repaired, topics
+    /// that cannot be when they are asked for.
     fn queue(&mut self) -> Result<(), Problem> {
-        let topics = self.entries(TOPICS, |name, partitions| (name.to_owned(), partitions))?;
+        let mut topics = self.entries(TOPICS, |name, partitions| (name.to_owned(), partitions))?;
+        topics.retain(|_, partitions| (1..=MAX_PARTITIONS).contains(partitions));
         let mut extents =
             self.entries(OFFSETS, |(topic, partition), extent| ((topic.to_owned(), partition), extent))?;
-        let positions = self.entries(POSITIONS, |(topic, group, partition), position| {
+        let mut positions = self.entries(POSITIONS, |(topic, group, partition), position| {
             ((topic.to_owned(), group.to_owned(), partition), position)
         })?;
+        for ((topic, partition), extent) in &mut extents {
+            *extent = self.corrected_extent(topic, *partition, *extent);
+        }
+        // A group that is past the end would never see what comes next.
+        for ((topic, _, partition), position) in &mut positions {
+            if let Some((_, end)) = extents.get(&(topic.clone(), *partition)) {
+                *position = (*position).min(*end);
+            }
+        }
         self.write(|tables| {
             for (name, partitions) in &topics {
                 tables.topics.insert(name.as_str(), partitions)?;
@@ -255,7 +269,9 @@ impl Copy<'_> {
         for (topic, partitions) in topics {
             for partition in 0..partitions {
                 if let Entry::Vacant(place) = extents.entry((topic.clone(), partition)) {
-                    place.insert(self.extent_of_messages(&topic, partition));
+                    let ends = [false, true].map(|last| self.outermost_offset(&topic, partition, last));
+                    let [Ok(Some(first)), Ok(Some(last))] = ends else { continue };
+                    place.insert((first, last.saturating_add(1)));
                 }
             }
         }
@@ -265,20 +281,33 @@ impl Copy<'_> {
         Ok(())
     }
 
-    /// Offsets of the messages that can be reached from both ends of a partition whose own record of them is lost.
-    fn extent_of_messages(&self, topic: &str, partition: u32) -> (u64, u64) {
-        let reach = |from_the_end: bool| {
-            guard(|| {
-                let table = self.old.open_table(MESSAGES)?;
-                let mut messages = table.range((topic, partition, 0)..=(topic, partition, u64::MAX))?;
-                let found = if from_the_end { messages.next_back() } else { messages.next() };
-                Ok(found.transpose()?.map(|(key, _)| key.value().2))
-            })
-        };
-        match (reach(false), reach(true)) {
-            (Ok(Some(first)), Ok(Some(last))) => (first, last + 1),
-            _ => (0, 0),
+    /// First and next offset of a partition, of which the record may be wrong and says how far to search: a wrong one must not cost years. What can be
+    /// reached from both ends of the partition says more than the record.
+    fn corrected_extent(&self, topic: &str, partition: u32, (first, end): (u64, u64)) -> (u64, u64) {
+        let ends = [false, true].map(|last| self.outermost_offset(topic, partition, last));
+        if matches!(&ends, [Ok(None), _] | [_, Ok(None)]) {
+            // Nothing is left of what was sent, and no offset is given twice.
+            return (first.max(end), first.max(end));
         }
+        let [least, greatest] = ends.map(|outermost| outermost.ok().flatten());
+        let first = least.map_or(first, |least| first.min(least));
+        let most = first.saturating_add(self.most_messages);
+        (first, greatest.map_or(end.clamp(first, most), |last| last.saturating_add(1)))
+    }
+
+    /// Offset of the first or the last message of a partition that can be reached; `None` where there is none.
+    fn outermost_offset(&self, topic: &str, partition: u32, last: bool) -> Result<Option<u64>, Problem> {
+        guard(|| {
+            let table = self.old.open_table(MESSAGES)?;
+            let mut messages = table.range((topic, partition, 0)..=(topic, partition, u64::MAX))?;
+            let found = if last { messages.next_back() } else { messages.next() }.transpose()?;
+            let Some((key, _)) = found else { return Ok(None) };
+            let (of_topic, of_partition, offset) = key.value();
+            if (of_topic, of_partition) != (topic, partition) {
+                return Err(out_of_order().into());
+            }
+            Ok(Some(offset))
+        })
     }
 
     /// The entries of a small table until its end or until damage; what was read before that counts.
@@ -342,12 +371,14 @@ impl Copy<'_> {
                 }
             }
             self.counts.messages += found.len() as u64;
-            self.write(|tables| {
-                for (offset, value) in &found {
-                    tables.messages.insert((topic, partition, *offset), value.as_slice())?;
-                }
-                Ok(())
-            })?;
+            if !found.is_empty() {
+                self.write(|tables| {
+                    for (offset, value) in &found {
+                        tables.messages.insert((topic, partition, *offset), value.as_slice())?;
+                    }
+                    Ok(())
+                })?;
+            }
             from = to;
         }
         Ok(())

@@ -7,6 +7,8 @@ use redb::{
     ReadTransaction, ReadableTable, StorageError, Table, TableDefinition, TableError, WriteTransaction,
 };
 
+use super::database::{Contained, contain};
+
 /// Version of this layout; a store with a higher one is refused.
 pub(crate) const LAYOUT_VERSION: u64 = 1;
 
@@ -35,32 +37,42 @@ pub(crate) const OFFSETS: TableDefinition<'_, (&str, u32), (u64, u64)> =
 pub(crate) const POSITIONS: TableDefinition<'_, (&str, &str, u32), u64> =
     TableDefinition::new("queue.positions");
 
+/// A table that can be dropped while a panic unwinds, even when its transaction cannot be used any more.
+type OpenTable<'txn, K, V> = Contained<Table<'txn, K, V>>;
+
 /// All tables, open in a write transaction.
 pub(crate) struct Tables<'txn> {
-    pub(crate) about: Table<'txn, &'static str, u64>,
-    pub(crate) data: Table<'txn, &'static [u8], &'static [u8]>,
-    pub(crate) information: Table<'txn, &'static [u8], &'static [u8]>,
-    pub(crate) blobs: Table<'txn, (&'static str, u64), &'static [u8]>,
-    pub(crate) blob_lengths: Table<'txn, &'static str, u64>,
-    pub(crate) topics: Table<'txn, &'static str, u32>,
-    pub(crate) messages: Table<'txn, (&'static str, u32, u64), &'static [u8]>,
-    pub(crate) offsets: Table<'txn, (&'static str, u32), (u64, u64)>,
-    pub(crate) positions: Table<'txn, (&'static str, &'static str, u32), u64>,
+    pub(crate) about: OpenTable<'txn, &'static str, u64>,
+    pub(crate) data: OpenTable<'txn, &'static [u8], &'static [u8]>,
+    pub(crate) information: OpenTable<'txn, &'static [u8], &'static [u8]>,
+    pub(crate) blobs: OpenTable<'txn, (&'static str, u64), &'static [u8]>,
+    pub(crate) blob_lengths: OpenTable<'txn, &'static str, u64>,
+    pub(crate) topics: OpenTable<'txn, &'static str, u32>,
+    pub(crate) messages: OpenTable<'txn, (&'static str, u32, u64), &'static [u8]>,
+    pub(crate) offsets: OpenTable<'txn, (&'static str, u32), (u64, u64)>,
+    pub(crate) positions: OpenTable<'txn, (&'static str, &'static str, u32), u64>,
+}
+
+fn open<'txn, K: redb::Key + 'static, V: redb::Value + 'static>(
+    transaction: &'txn WriteTransaction,
+    table: TableDefinition<'_, K, V>,
+) -> Result<OpenTable<'txn, K, V>, TableError> {
+    transaction.open_table(table).map(contain)
 }
 
 impl<'txn> Tables<'txn> {
     /// Opens all tables, making those that are missing.
     pub(crate) fn open(transaction: &'txn WriteTransaction) -> Result<Self, TableError> {
         Ok(Self {
-            about: transaction.open_table(ABOUT)?,
-            data: transaction.open_table(DATA)?,
-            information: transaction.open_table(INFORMATION)?,
-            blobs: transaction.open_table(BLOBS)?,
-            blob_lengths: transaction.open_table(BLOB_LENGTHS)?,
-            topics: transaction.open_table(TOPICS)?,
-            messages: transaction.open_table(MESSAGES)?,
-            offsets: transaction.open_table(OFFSETS)?,
-            positions: transaction.open_table(POSITIONS)?,
+            about: open(transaction, ABOUT)?,
+            data: open(transaction, DATA)?,
+            information: open(transaction, INFORMATION)?,
+            blobs: open(transaction, BLOBS)?,
+            blob_lengths: open(transaction, BLOB_LENGTHS)?,
+            topics: open(transaction, TOPICS)?,
+            messages: open(transaction, MESSAGES)?,
+            offsets: open(transaction, OFFSETS)?,
+            positions: open(transaction, POSITIONS)?,
         })
     }
 

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use redb::StorageError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::database::{DatabaseSlot, Problem};
+use super::database::{DatabaseSlot, Problem, write};
 use super::tables::Tables;
 
 /// Most writes in one commit.
@@ -150,16 +150,11 @@ fn run(slot: &DatabaseSlot, mut waiting: mpsc::UnboundedReceiver<Box<dyn Job>>) 
 /// Applies a batch in one transaction and syncs it.
 fn commit(slot: &DatabaseSlot, batch: &mut [Box<dyn Job>]) -> Result<(), Problem> {
     slot.with(|database| {
-        let mut transaction = database.begin_write()?;
-        // A kill must not cost a walk through the whole file at the next start.
-        transaction.set_quick_repair(true);
-        {
-            let mut tables = Tables::open(&transaction)?;
+        write(database, |tables| {
             for job in batch {
-                job.apply(&mut tables)?;
+                job.apply(tables)?;
             }
-        }
-        transaction.commit()?;
-        Ok(())
+            Ok(())
+        })
     })
 }
