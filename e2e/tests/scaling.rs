@@ -1,4 +1,4 @@
-//! Search is scaled by hand, by Git and by an autoscaler, while users search. `make e2e` runs these.
+//! Search is scaled by hand, by Git and by an autoscaler, and given larger disks, while users search. `make e2e` runs these.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use medindex_e2e::index::{self, NAME, NAMESPACE, PATIENCE};
-use medindex_e2e::kubectl::{apply, kubectl, wait_until};
+use medindex_e2e::kubectl::{apply, get, kubectl, try_kubectl, wait_until};
 use medindex_e2e::{Gateway, QueryLoad, load};
+use serde_json::Value;
 
 const SCALER: &str = "
 apiVersion: autoscaling/v2
@@ -134,4 +135,45 @@ fn an_autoscaler_drives_the_scale_of_the_resource() {
     kubectl(&["delete", "horizontalpodautoscaler", "radiology-search", "--namespace", NAMESPACE]);
     index::ensure();
     wait_for_replicas("applied again without it", 1);
+}
+
+/// The sample with its own disks again, whatever became of the test: disks never shrink.
+struct MadeAnew;
+
+impl Drop for MadeAnew {
+    fn drop(&mut self) {
+        let deleted = try_kubectl(&["delete", "mii", NAME, "--namespace", NAMESPACE, "--timeout=60s"]);
+        if let Err(error) = deleted {
+            println!("not tidied: {error}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "wants a cluster: make e2e"]
+fn disks_grow_while_the_pods_run_without_one_failed_query() {
+    const SIZE: &str = "2Gi";
+    let _turn = index::turn();
+    let _tidy = MadeAnew;
+    let sizes = |kind: &str, pointer: &str| -> Vec<String> {
+        let search = "app.kubernetes.io/instance=radiology,app.kubernetes.io/component=search";
+        let found = get(NAMESPACE, &[kind, "--selector", search]);
+        let size =
+            |object: &Value| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        found["items"].as_array().unwrap().iter().map(size).collect()
+    };
+    while_users_search(|load| {
+        let pods = index::pods();
+        let change = format!(r#"{{"spec": {{"search": {{"disk": "{SIZE}"}}}}}}"#);
+        kubectl(&["patch", "mii", NAME, "--namespace", NAMESPACE, "--type=merge", "--patch", &change]);
+        let took = wait_until("larger disks", PATIENCE, || {
+            let made = sizes("statefulsets", "/spec/volumeClaimTemplates/0/spec/resources/requests/storage");
+            made == [SIZE] && index::is_ready(&index::resource())
+        });
+        load.go_on(100);
+        let claims = sizes("persistentvolumeclaims", "/spec/resources/requests/storage");
+        assert!(!claims.is_empty() && claims.iter().all(|size| size == SIZE), "{claims:?}");
+        assert_eq!(index::pods(), pods, "pods were replaced");
+        println!("disks of {} pods grown to {SIZE}, ready after {:.1} s", claims.len(), took.as_secs_f64());
+    });
 }

@@ -14,6 +14,7 @@ use crate::reconcile::apply::missing;
 use crate::reconcile::autoscaled;
 use crate::reconcile::conflicts;
 use crate::reconcile::dereference::{self, DereferenceError};
+use crate::reconcile::disks;
 use crate::reconcile::external_state::{self, Corrected};
 use crate::validate::{ValidatedIndex, joined, rules_of_change, validate};
 
@@ -118,6 +119,9 @@ async fn kubernetes(client: &Client, index: &ValidatedIndex) -> Result<Vec<Strin
             lines.push(format!("  + {}", name(object)));
             continue;
         };
+        if let Some(size) = disks::growth(live, object) {
+            lines.push(format!("  ~ {}: made anew around its pods, with disks of {size}", name(object)));
+        }
         let fields = missing(live, object);
         if !fields.is_empty() {
             lines.push(format!("  ~ {}: {}", name(object), fields.join(", ")));

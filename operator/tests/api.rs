@@ -86,10 +86,11 @@ fn what_rows_and_vectors_depend_on_cannot_change() {
         (sample(), with("/spec/kafka/partitions", json!(12)), "spec.kafka.partitions cannot change"),
         (sample(), with("/spec/kafka/prefix", json!("other")), "spec.kafka.prefix cannot change"),
         (sample(), with("/spec/hbase/namespace", json!("other")), "spec.hbase.namespace cannot change"),
+        (sample(), with("/spec/search/disk", json!("1Gi")), "spec.search.disk can grow and never shrink"),
         (
             sample(),
-            with("/spec/search/disk", json!("1Gi")),
-            "spec.search.disk and storageClass cannot change",
+            with("/spec/search/storageClass", json!("fast")),
+            "spec.search.storageClass cannot change",
         ),
         (named, other, "spec.embedding.digest cannot change"),
     ];
@@ -98,8 +99,14 @@ fn what_rows_and_vectors_depend_on_cannot_change() {
         let refused = refused.unwrap_or_else(|| panic!("a change was taken: {words}")).to_string();
         assert!(refused.contains(words), "{refused}");
     }
-    let scaled = read(with("/spec/search/replicas", json!(5)));
-    scaled.validate_cel_update(&read(sample())).unwrap();
+    for (pointer, value) in [
+        ("/spec/search/replicas", json!(5)),
+        ("/spec/search/disk", json!("1Ti")),
+        // The same size, written otherwise.
+        ("/spec/search/disk", json!("10240Mi")),
+    ] {
+        read(with(pointer, value)).validate_cel_update(&read(sample())).unwrap();
+    }
 }
 
 #[test]

@@ -21,6 +21,10 @@
 - apiGroups: [apps]
   resources: [deployments, statefulsets]
   verbs: [get, list, watch, create, patch, delete]
+# Their disks, where an index asks for larger ones: the claims are grown one by one, because the template of a StatefulSet cannot change.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [list, patch]
 # Trainings and imports.
 - apiGroups: [batch]
   resources: [jobs]

@@ -50,9 +50,12 @@ use super::workloads::{EmbedderSpec, GatewaySpec, SearchSpec, TrainerSpec};
     validation = Rule::new("self.search.shards <= self.kafka.partitions")
         .message("spec.search.shards must not exceed spec.kafka.partitions: a shard holds at least one partition")
         .field_path(".search.shards"),
-    validation = Rule::new("self.search.disk == oldSelf.search.disk && has(self.search.storageClass) == has(oldSelf.search.storageClass) && (!has(self.search.storageClass) || self.search.storageClass == oldSelf.search.storageClass)")
-        .message("spec.search.disk and storageClass cannot change: the pods' disks keep what they were made with; grow the PersistentVolumeClaims themselves, or make a new index")
+    validation = Rule::new("quantity(string(self.search.disk)).compareTo(quantity(string(oldSelf.search.disk))) >= 0")
+        .message("spec.search.disk can grow and never shrink, as the pods' disks: keep its size, or make a new index")
         .field_path(".search.disk"),
+    validation = Rule::new("has(self.search.storageClass) == has(oldSelf.search.storageClass) && (!has(self.search.storageClass) || self.search.storageClass == oldSelf.search.storageClass)")
+        .message("spec.search.storageClass cannot change: the pods' disks keep what they were made with; make a new index")
+        .field_path(".search.storageClass"),
     validation = Rule::new("!has(self.embedder.autoscaling) || self.embedder.autoscaling.maxReplicas <= self.kafka.partitions")
         .message("spec.embedder.autoscaling.maxReplicas must not exceed spec.kafka.partitions: further embedders would get no partition of imageupload")
         .field_path(".embedder.autoscaling.maxReplicas"),

@@ -86,7 +86,7 @@ pub struct SearchSpec {
     #[serde(default = "one")]
     #[schemars(range(min = 0, max = 100))]
     pub replicas: i32,
-    /// Disk of each pod for its part of the index.
+    /// Disk of each pod for its part of the index. It can grow, where its storage class allows that: the pods keep running.
     #[serde(default = "default_disk")]
     #[schemars(extend("pattern" = SIZE))]
     pub disk: Quantity,

@@ -20,7 +20,7 @@ use tracing::{Instrument as _, Span};
 use super::metrics::Metrics;
 use crate::external::ExternalError;
 use crate::external::told::Observer;
-use crate::reconcile::objects::KINDS;
+use crate::reconcile::objects::{CLAIM, KINDS};
 
 /// A request other than a watch is given up after this.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(15);
@@ -60,6 +60,7 @@ pub fn all() -> &'static BTreeSet<String> {
 
 fn names() -> Vec<String> {
     let mut names: Vec<String> = BACKEND_CALLS.into_iter().chain(OTHER_CALLS).map(str::to_owned).collect();
+    names.extend(["list", "patch"].map(|verb| format!("{verb} {}", CLAIM.resource().plural)));
     for kind in KINDS {
         let plural = kind.resource().plural;
         let verbs = VERBS.into_iter().filter(|verb| kind.is_made() || *verb == "list");

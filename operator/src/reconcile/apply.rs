@@ -24,7 +24,7 @@ pub enum ApplyError {
     /// The API server refused it, or did not answer.
     #[error("{action} {kind} {name} failed: {source}")]
     Call {
-        /// `applying`, `reading` or `deleting`.
+        /// `applying`, `reading`, `deleting`, `listing` or `growing`.
         action: &'static str,
         /// Kind of the object.
         kind: &'static str,
@@ -51,7 +51,7 @@ pub enum ApplyError {
 
 impl ApplyError {
     /// Whether the API server finds the object itself wrong: it would be refused again.
-    fn is_refusal(&self) -> bool {
+    pub(super) fn is_refusal(&self) -> bool {
         matches!(self, Self::Call { source, .. } if source.is_refusal())
     }
 }
@@ -59,7 +59,7 @@ impl ApplyError {
 /// Something that was done to an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
-    /// `Created`, `Corrected` or `Deleted`.
+    /// `Created`, `Corrected`, `Deleted` or `Grown`.
     pub verb: &'static str,
     /// Kind and name, as in `Deployment radiology-gateway`.
     pub object: String,
@@ -74,6 +74,13 @@ pub struct Applied {
     pub ignored: Vec<String>,
     /// Objects that the API server does not take, with its reasons.
     pub refused: Vec<String>,
+}
+
+impl Applied {
+    /// Notes what the API server does not take. Some of its messages quote the whole object.
+    pub(super) fn refuse(&mut self, error: &ApplyError) {
+        self.refused.push(error.to_string().chars().take(TOLD_REFUSAL).collect());
+    }
 }
 
 /// Applies what differs, but for what is known to be ignored, and notes in `applied` what became of it. An object that the API server finds
@@ -121,8 +128,7 @@ pub async fn apply(
         };
         let answer = match call("applying", kind, name, api.patch(name, &parameters, &patch)).await {
             Err(error) if error.is_refusal() => {
-                // Some messages quote the whole object.
-                applied.refused.push(error.to_string().chars().take(TOLD_REFUSAL).collect());
+                applied.refuse(&error);
                 continue;
             }
             answer => answer?,
@@ -206,7 +212,11 @@ pub fn is_owned(live: &Live, index: &ValidatedIndex) -> bool {
     owners.into_iter().any(|owner| owner.uid == index.uid)
 }
 
-async fn call<T>(
+/// One call for an object, bounded.
+///
+/// # Errors
+/// [`ApplyError::Call`].
+pub(super) async fn call<T>(
     action: &'static str,
     kind: Kind,
     name: &str,

@@ -20,6 +20,7 @@ pub mod cleanup;
 pub mod conditions;
 pub mod conflicts;
 pub mod dereference;
+pub mod disks;
 pub mod external_state;
 pub mod ignored;
 pub mod mounts;
@@ -220,6 +221,7 @@ async fn make_objects(
     let replicas = autoscaled::replicas(index, &found.live);
     let surroundings = Surroundings { training, replicas, ..found.surroundings.clone() };
     let desired = build(index, &surroundings)?;
+    disks::grow(&context.client, index, &desired, &found.live, applied).await?;
     apply::apply(&context.client, index, &desired, &found.live, &context.ignored, applied).await?;
     apply::prune(&context.client, index, &desired, &found.live, applied).await?;
     Ok(())
@@ -231,7 +233,7 @@ fn refused_objects(applied: &Applied) -> Option<(&'static str, String)> {
     (!refused.is_empty()).then(|| {
         let message = format!(
             "{}; mend what the resource says of it: podOverrides, nodePool, requests, limits or image of that workload or import, \
-             spec.imagePullSecrets, spec.gateway.service or spec.gateway.ingress; it is tried again within a minute",
+             spec.search.disk (its storage class has to allow volumes to grow), spec.imagePullSecrets, spec.gateway.service or spec.gateway.ingress; it is tried again within a minute",
             refused.join("; ")
         );
         ("ObjectRefused", message)

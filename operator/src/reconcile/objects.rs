@@ -30,6 +30,9 @@ pub const SCALED_OBJECT: Kind = kind("keda.sh", "v1alpha1", "ScaledObject", "sca
 pub const TRIGGER_AUTHENTICATION: Kind =
     kind("keda.sh", "v1alpha1", "TriggerAuthentication", "triggerauthentications");
 
+/// What search pods have their disks by. Made by their StatefulSet, and only grown here.
+pub const CLAIM: Kind = kind("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims");
+
 /// All kinds, those that others may lack last.
 pub const KINDS: [Kind; 14] = [
     kind("", "v1", "ServiceAccount", "serviceaccounts"),
@@ -42,7 +45,7 @@ pub const KINDS: [Kind; 14] = [
     kind("batch", "v1", "Job", "jobs"),
     kind("networking.k8s.io", "v1", "Ingress", "ingresses"),
     kind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
-    // The claims of search pods are made by their StatefulSet; they are only listed here to be read.
+    // Made by others; they are only listed here to be read.
     kind("", "v1", "Pod", "pods"),
     POD_MONITOR,
     SCALED_OBJECT,

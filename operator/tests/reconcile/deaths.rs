@@ -1,6 +1,6 @@
 //! An operator that dies at any of its calls leaves a world that the next one brings to the same end: nothing doubled, nothing left behind.
 //!
-//! The life of an index (made, drifting, trained, rolled back, made smaller, deleted with its data) is lived once undisturbed, and then once for
+//! The life of an index (made, drifting, given larger disks, trained, rolled back, made smaller, deleted with its data) is lived once undisturbed, and then once for
 //! each call of it and each of two moments: the operator dies before the call is made, or when it was done and not answered.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +11,7 @@ use medindex_operator::program::calls::{self, Moment};
 use serde_json::{Value, json};
 
 use crate::cut::Cut;
+use crate::disks::put_claims;
 use crate::{GATEWAY, RESOURCE, World};
 
 /// Images that are enough for a training.
@@ -47,6 +48,10 @@ async fn live(cut: Arc<Cut>) -> Outcome {
     world.settle().await;
     drift(&world);
     world.settle().await;
+    put_claims(&world, 2);
+    world.edit("/spec/search/disk", json!("40Gi"));
+    world.settle().await;
+    world.bring_pods_up();
     train_and_roll_back(&world).await;
     shrink(&world);
     world.settle().await;
@@ -109,7 +114,8 @@ fn shrink(world: &World) {
     let mut folders = BTreeSet::new();
     for path in world.cluster.paths() {
         let (folder, _) = path.rsplit_once('/').unwrap();
-        let is_made = !folder.ends_with("/secrets") && !folder.ends_with("/medicalimageindexes");
+        let by_others = ["/secrets", "/medicalimageindexes", "/persistentvolumeclaims"];
+        let is_made = !by_others.iter().any(|kind| folder.ends_with(kind));
         if is_made && folders.insert(folder.to_owned()) {
             let mut leftover = world.cluster.get(&path).unwrap();
             leftover["metadata"]["name"] = json!("radiology-leftover");

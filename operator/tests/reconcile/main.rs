@@ -7,6 +7,7 @@ mod conflicts;
 mod cut;
 mod deaths;
 mod deletion;
+mod disks;
 mod fields;
 mod generations;
 mod managed;

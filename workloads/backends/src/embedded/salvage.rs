@@ -37,6 +37,9 @@ const MESSAGES_TOGETHER: u64 = 256;
 /// Bytes that a message takes at least: its key and its sealed value.
 const LEAST_MESSAGE_BYTES: u64 = 32;
 
+/// After so many that cannot be read nothing more comes of a partition: no page but the root of a tree hides more messages.
+const MOST_LOST_IN_A_ROW: u64 = 1 << 20;
+
 /// What a salvage saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Salvaged {
@@ -292,7 +295,8 @@ impl Copy<'_> {
         let [least, greatest] = ends.map(|outermost| outermost.ok().flatten());
         let first = least.map_or(first, |least| first.min(least));
         let most = first.saturating_add(self.most_messages);
-        (first, greatest.map_or(end.clamp(first, most), |last| last.saturating_add(1)))
+        let end = greatest.filter(|last| *last < most).map_or(end.clamp(first, most), |last| last + 1);
+        (first, end)
     }
 
     /// Offset of the first or the last message of a partition that can be reached; `None` where there is none.
@@ -347,14 +351,18 @@ impl Copy<'_> {
                 let (mut found, mut order) = (Vec::new(), Ascending::new());
                 for entry in table.range((topic, partition, from)..(topic, partition, to))? {
                     let (key, value) = entry?;
-                    order.check(key.value().2)?;
-                    found.push((key.value().2, value.value().to_vec()));
+                    let (of_topic, of_partition, offset) = key.value();
+                    if (of_topic, of_partition) != (topic, partition) || !(from..to).contains(&offset) {
+                        return Err(out_of_order().into());
+                    }
+                    order.check(offset)?;
+                    found.push((offset, value.value().to_vec()));
                 }
                 Ok(found)
             })
         };
-        let mut from = first;
-        while from < end {
+        let (mut from, mut lost_in_a_row) = (first, 0);
+        while from < end && lost_in_a_row < MOST_LOST_IN_A_ROW {
             let to = end.min(from + MESSAGES_TOGETHER);
             let mut found = Vec::new();
             match read(from, to) {
@@ -365,13 +373,14 @@ impl Copy<'_> {
                         match read(offset, offset + 1) {
                             Ok(message) => found.extend(message),
                             Err(problem) if !problem.is_damage() => return Err(problem),
-                            Err(_) => self.counts.lost_messages += 1,
+                            Err(_) => lost_in_a_row += 1,
                         }
                     }
                 }
             }
             self.counts.messages += found.len() as u64;
             if !found.is_empty() {
+                self.counts.lost_messages += std::mem::take(&mut lost_in_a_row);
                 self.write(|tables| {
                     for (offset, value) in &found {
                         tables.messages.insert((topic, partition, *offset), value.as_slice())?;
@@ -381,6 +390,7 @@ impl Copy<'_> {
             }
             from = to;
         }
+        self.counts.lost_messages += lost_in_a_row;
         Ok(())
     }
 
