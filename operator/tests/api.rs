@@ -103,7 +103,7 @@ fn what_rows_and_vectors_depend_on_cannot_change() {
         ("/spec/search/replicas", json!(5)),
         ("/spec/search/disk", json!("1Ti")),
         // The same size, written otherwise.
-        ("/spec/search/disk", json!("10240Mi")),
+        ("/spec/search/disk", json!("20480Mi")),
     ] {
         read(with(pointer, value)).validate_cel_update(&read(sample())).unwrap();
     }

@@ -41,7 +41,7 @@ async fn clocks_that_are_off_lose_nothing_and_are_noticed() {
     }
     println!("ready after {:.1} s", begun.elapsed().as_secs_f64());
     let (right, early) = (cluster.client(0), cluster.client(1));
-    let (unfinished, accepted) = (unfinished_upload(&servers).await, Instant::now());
+    let (accepted, unfinished) = (Instant::now(), unfinished_upload(&servers).await);
 
     uploads_are_found(&right, &early);
     println!("uploaded and found after {:.1} s", begun.elapsed().as_secs_f64());

@@ -10,6 +10,7 @@ use medindex_proto::names::TOPIC_OPERATION_LOG;
 use medindex_system_tests::pictures::pattern;
 use medindex_system_tests::servers::INDEX;
 use medindex_system_tests::traces::TraceReceiver;
+use medindex_system_tests::waiting::wait_for_metric;
 use medindex_system_tests::{Client, Cluster, Servers, Shape, any_server_is_skipped};
 use medindex_testbed::hbase::HbaseProcess;
 use serde_json::Value;
@@ -202,8 +203,7 @@ fn what_is_down_is_an_alarm(servers: &mut Servers, cluster: &mut Cluster) {
         assert_eq!(raised["severity"], severity, "{raised}");
         assert!(raised["detail"].as_str().unwrap().contains(advice), "{raised}");
     }
-    let metrics = cluster.embedders[0].metrics();
-    assert!(metrics.contains("medindex_alarms{name=\"cache_down\",severity=\"warning\"} 1"), "{metrics}");
+    wait_for_metric(&cluster.embedders[0], "medindex_alarms{name=\"cache_down\",severity=\"warning\"} 1");
     servers.redis.restart(0).unwrap();
     servers.hbase.restart(HbaseProcess::Thrift1).unwrap();
     cluster.shards[1].start();

@@ -194,6 +194,7 @@ async fn a_renewed_password_is_taken_up_by_publishers_consumers_and_followers() 
         assert!(Instant::now() < deadline, "the old password is accepted for ever");
     }
     login.set_password("second");
+    let deadline = Instant::now() + PATIENCE;
     while let Err(error) = publish(&queue, "two").await {
         assert!(Instant::now() < deadline, "the new password is not taken up: {error}");
     }
@@ -201,9 +202,11 @@ async fn a_renewed_password_is_taken_up_by_publishers_consumers_and_followers() 
         deliveries.iter().any(|delivery| &delivery.payload[..] == b"two")
     };
     // Refusals of the time between may still be told.
+    let deadline = Instant::now() + PATIENCE;
     while !consumer.poll(100, Duration::from_millis(500)).await.is_ok_and(|all| is_last(&all)) {
         assert!(Instant::now() < deadline, "the consumer does not take the new password up");
     }
+    let deadline = Instant::now() + PATIENCE;
     while !follower.poll(100, Duration::from_millis(500)).await.is_ok_and(|all| is_last(&all)) {
         assert!(Instant::now() < deadline, "the follower does not take the new password up");
     }

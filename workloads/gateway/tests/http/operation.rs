@@ -1,6 +1,7 @@
 //! Status, probes, metrics, training.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::support::{Form, House, sample};
 
@@ -73,6 +74,7 @@ async fn what_was_done_is_listed_latest_first_and_found_by_filter() {
     house.method("DELETE", &format!("/api/v1/images/{}", ids[0])).await.json();
     let deleted = format!("/api/v1/operations?action=image.delete&subject={}", ids[0]);
     // The log is written behind the actions.
+    let begun = Instant::now();
     let found = loop {
         let (deletions, searches) = (
             house.get(&deleted).await.json()["operations"].clone(),
@@ -81,6 +83,7 @@ async fn what_was_done_is_listed_latest_first_and_found_by_filter() {
         if deletions.as_array().unwrap().len() == 1 && searches.as_array().unwrap().len() == 1 {
             break deletions[0].clone();
         }
+        assert!(begun.elapsed() < Duration::from_mins(1), "not listed: {deletions} and {searches}");
         tokio::task::yield_now().await;
     };
     assert_eq!((&found["actor"], &found["outcome"]), (&"local".into(), &"deleted".into()));

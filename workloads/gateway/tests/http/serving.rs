@@ -1,5 +1,7 @@
 //! Over a real socket: stopping without losing a request in flight.
 
+use std::time::{Duration, Instant};
+
 use medindex_gateway::{GatewaySettings, ServeError, listen, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -34,7 +36,9 @@ async fn a_request_in_flight_is_finished_before_the_gateway_stops() {
     client.read_exact(&mut interim).await.unwrap();
     assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
     stop.send(()).unwrap();
+    let begun = Instant::now();
     while TcpStream::connect(address).await.is_ok() {
+        assert!(begun.elapsed() < Duration::from_mins(1), "it still takes connections");
         tokio::task::yield_now().await;
     }
     client.write_all(&body).await.unwrap();

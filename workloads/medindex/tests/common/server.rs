@@ -3,10 +3,15 @@
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command};
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::{Data, Outcome, finish, medindex, signal};
+
+/// How long a server may take until it is ready.
+const READY_WITHIN: Duration = Duration::from_mins(5);
 
 /// A server that is killed when dropped.
 pub(crate) struct Server {
@@ -23,13 +28,24 @@ impl Server {
 
     pub(crate) fn start_command(command: &mut Command) -> Self {
         let mut child = command.spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        if line.is_empty() {
+        let mut stdout = child.stdout.take().unwrap();
+        let (sender, told) = channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            BufReader::new(&mut stdout).read_line(&mut line).unwrap();
+            // Nobody listens to what came too late.
+            let _ = sender.send((line, stdout));
+        });
+        let told = told.recv_timeout(READY_WITHIN).ok();
+        let Some((line, stdout)) = told.filter(|(line, _)| !line.is_empty()) else {
+            // What one that hangs says would have no end.
+            let _ = child.kill();
             let mut reason = String::new();
             child.stderr.as_mut().unwrap().read_to_string(&mut reason).unwrap();
             panic!("the server did not start: {reason}");
-        }
+        };
+        // Held, or the server could print no more.
+        child.stdout = Some(stdout);
         Self { ready: serde_json::from_str(&line).unwrap(), child }
     }
 

@@ -18,7 +18,7 @@ use medindex_proto::names::{
 use tempfile::TempDir;
 
 pub(crate) const PARTITIONS: u32 = 6;
-const DEADLINE: Duration = Duration::from_mins(2);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(2);
 
 /// What every process of the index shares.
 pub(crate) struct TestIndex {
