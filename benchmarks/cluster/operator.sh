@@ -3,7 +3,7 @@
 #
 #   QUICK=1   a hundred resources and two rounds; results go to the cache folder
 #
-# Wants root: the API server runs in a network of its own (e2e/cluster.sh api).
+# Wants root: the API server runs in a network of its own (e2e/cluster.sh api). MEDINDEX_COMPILE_WITH is as in images/compile.sh.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 repository=$(cd "$here/../.." && pwd)
@@ -16,7 +16,8 @@ if [ -n "${QUICK:-}" ]; then
 fi
 mkdir -p "$cache/bench"
 cd "$repository"
-cargo build --release --quiet --workspace --features medindex-gateway/cluster --bin medindex-cluster-benchmarks
+# shellcheck disable=SC2086  # several words
+cargo build --release --quiet --workspace --features medindex-gateway/cluster ${MEDINDEX_COMPILE_WITH:-} --bin medindex-cluster-benchmarks
 trap '"$repository/e2e/cluster.sh" down' EXIT
 "$repository/e2e/cluster.sh" api
 "$repository/e2e/cluster.sh" enter "$program" operator --resources "$resources" --rounds "$rounds" --scratch "$cache/bench" --out "$out"
