@@ -50,7 +50,7 @@ use super::workloads::{EmbedderSpec, GatewaySpec, SearchSpec, TrainerSpec};
     validation = Rule::new("self.search.shards <= self.kafka.partitions")
         .message("spec.search.shards must not exceed spec.kafka.partitions: a shard holds at least one partition")
         .field_path(".search.shards"),
-    validation = Rule::new("quantity(string(self.search.disk)).compareTo(quantity(string(oldSelf.search.disk))) >= 0")
+    validation = Rule::new("self.search.disk == oldSelf.search.disk || oldSelf.search.disk == null || self.search.disk != null && quantity(string(self.search.disk)).compareTo(quantity(string(oldSelf.search.disk))) >= 0")
         .message("spec.search.disk can grow and never shrink, as the pods' disks: keep its size, or make a new index")
         .field_path(".search.disk"),
     validation = Rule::new("has(self.search.storageClass) == has(oldSelf.search.storageClass) && (!has(self.search.storageClass) || self.search.storageClass == oldSelf.search.storageClass)")

@@ -15,6 +15,8 @@ use super::ownership::{abandoned, added_to_selectors};
 use crate::names::MANAGER;
 use crate::validate::ValidatedIndex;
 
+/// Where a StatefulSet says how large its disks are.
+pub(super) const TEMPLATE_SIZE: &str = "/spec/volumeClaimTemplates/0/spec/resources/requests/storage";
 /// So many letters of a refusal are told.
 const TOLD_REFUSAL: usize = 1_000;
 
@@ -53,6 +55,11 @@ impl ApplyError {
     /// Whether the API server finds the object itself wrong: it would be refused again.
     pub(super) fn is_refusal(&self) -> bool {
         matches!(self, Self::Call { source, .. } if source.is_refusal())
+    }
+
+    /// Whether a right, a quota, a limit or a rule of the cluster forbids it.
+    pub(super) fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Call { source, .. } if source.code() == Some(403))
     }
 }
 
@@ -124,6 +131,9 @@ pub async fn apply(
         };
         let (patch, parameters) = match (kind.kind, found) {
             ("Job", Some(_)) => (Patch::Merge(changeable(kind, object)), PatchParams::default()),
+            ("StatefulSet", Some(found)) => {
+                (Patch::Apply(with_size_of(found, object)), PatchParams::apply(MANAGER).force())
+            }
             _ => (Patch::Apply(object.clone()), PatchParams::apply(MANAGER).force()),
         };
         let answer = match call("applying", kind, name, api.patch(name, &parameters, &patch)).await {
@@ -173,6 +183,17 @@ fn changeable(kind: Kind, object: &Value) -> Value {
         }
         _ => object.clone(),
     }
+}
+
+/// A StatefulSet with disks of the size that the live one has: any other is refused with all that is changed beside it.
+fn with_size_of(live: &Live, object: &Value) -> Value {
+    let mut object = object.clone();
+    if let Some((size, known)) =
+        object.pointer_mut(TEMPLATE_SIZE).zip(live.object.data.pointer(TEMPLATE_SIZE))
+    {
+        size.clone_from(known);
+    }
+    object
 }
 
 /// Deletes what the index has and shall not have, and notes in `applied` what was deleted.

@@ -29,14 +29,14 @@ impl CallError {
     }
 
     /// Whether the API server finds wrong what it was sent, or a rule of the cluster forbids it: sent again, it would be refused again. What
-    /// does not fit its types it refuses with 500, and webhooks, quotas and classes of disks with 403 as a missing right, so that their words tell.
+    /// does not fit its types it refuses with 500, and webhooks and quotas with 403 as a missing right, so that their words tell.
     pub fn is_refusal(&self) -> bool {
         let Self::Refuse(error) = self else { return false };
         let kube::Error::Api(status) = &**error else { return false };
         let says = |words: &[&str]| words.iter().any(|words| status.message.contains(words));
         match status.code {
             400 | 413 | 422 => true,
-            403 => says(&["denied the request", "exceeded quota", "must support resize"]),
+            403 => says(&["denied the request", "exceeded quota"]),
             500 => says(&["failed to create typed patch object"]),
             _ => false,
         }
@@ -74,10 +74,6 @@ mod tests {
             (500, typed),
             (403, "admission webhook \"validation.gatekeeper.sh\" denied the request: no host network"),
             (403, "services \"radiology-gateway\" is forbidden: exceeded quota: team, requested: services=1"),
-            (
-                403,
-                "persistentvolumeclaims \"data-radiology-search-0\" is forbidden: only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize",
-            ),
         ] {
             assert!(refused(code, message), "{code} {message}");
         }

@@ -1,27 +1,33 @@
 //! Larger disks for search pods.
 //!
 //! Kubernetes makes the disks of a StatefulSet's pods by a template of claims that cannot change. So where a resource asks for larger disks, the claims are
-//! grown one by one, and then the StatefulSet is deleted without its pods: made anew with the larger template ([`super::apply`], at the next reconcile), it
-//! takes them over, and none of them restarts.
+//! grown one by one, and then the StatefulSet is deleted without its pods and made anew with the larger template: it takes them over, and none restarts.
 //!
-//! Guarantees: the StatefulSet is deleted only when all claims have the new size, so that an operator that dies on the way leaves what the next one goes
-//! on with; nothing is read or written where no disk is to grow. Failure mode: a storage class that cannot grow disks refuses the first claim, which is
-//! told; pods and StatefulSet stay as they are. A disk never shrinks: admission refuses that.
+//! Guarantees: everything else of the index is applied before; the StatefulSet is deleted only when all claims have the new size, and made anew in the same
+//! reconcile, by the next operator should this one die; nothing is read or written where no disk is to grow. Failure mode: a storage class that cannot
+//! grow disks, a quota or a claim that has no disk yet refuses, which is told; pods and StatefulSet go on as they are, and changes of other fields
+//! reach them ([`super::apply`]). Assumption: nobody else has changed the pods' template, as `kubectl rollout restart` does: such a change is gone
+//! with the old StatefulSet, and the pods are replaced, one by one. A disk never shrinks: admission refuses that.
+
+use std::time::{Duration, Instant};
 
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use super::apply::{Applied, ApplyError, Written, call, is_owned};
+use super::apply::{Applied, ApplyError, TEMPLATE_SIZE, Written, apply, call, is_owned};
+use super::ignored::Ignored;
 use super::objects::{CLAIM, Live};
 use crate::names::{Component, selector_labels, selector_text};
 use crate::quantity;
 use crate::validate::ValidatedIndex;
 
-/// Where a StatefulSet says how large its disks are.
-const TEMPLATE_SIZE: &str = "/spec/volumeClaimTemplates/0/spec/resources/requests/storage";
-/// Where a claim does.
+/// Where a claim says how large its disk is.
 const CLAIM_SIZE: &str = "/spec/resources/requests/storage";
+/// A deleted StatefulSet is waited for so long; one that takes longer is made anew by a later reconcile.
+const GONE_WITHIN: Duration = Duration::from_secs(10);
+/// How often it is looked for.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// The size that the disks of a StatefulSet shall grow to, as `20Gi`; `None` where they shall not.
 pub fn growth<'a>(live: &Live, desired: &'a Value) -> Option<&'a str> {
@@ -29,9 +35,11 @@ pub fn growth<'a>(live: &Live, desired: &'a Value) -> Option<&'a str> {
     is_smaller(live.object.data.pointer(TEMPLATE_SIZE)?, wanted).then_some(wanted)
 }
 
+/// Whether a disk is smaller than it shall be. The API server writes what is no whole number of bytes another way (`8.3G` as `8300M`), which is the same
+/// number but for the last bits of its binary form.
 fn is_smaller(size: &Value, wanted: &str) -> bool {
     let size = size.as_str().and_then(quantity::parse);
-    size.zip(quantity::parse(wanted)).is_some_and(|(size, wanted)| size < wanted)
+    size.zip(quantity::parse(wanted)).is_some_and(|(size, wanted)| size * (1.0 + 1e-9) < wanted)
 }
 
 /// Grows the disks of search pods where the index asks for larger ones, and notes in `applied` what was done.
@@ -43,29 +51,54 @@ pub async fn grow(
     index: &ValidatedIndex,
     desired: &[Value],
     live: &[Live],
+    ignored: &Ignored,
     applied: &mut Applied,
 ) -> Result<(), ApplyError> {
     let growing = desired.iter().find_map(|object| {
         let found = live.iter().find(|live| live.is(object) && is_owned(live, index))?;
         // One that is going already is made anew when it is gone.
         let stays = found.object.metadata.deletion_timestamp.is_none();
-        growth(found, object).filter(|_| stays).map(|size| (found, size))
+        growth(found, object).filter(|_| stays).map(|size| (found, object, size))
     });
-    let Some((stateful_set, size)) = growing else { return Ok(()) };
+    let Some((stateful_set, object, size)) = growing else { return Ok(()) };
     if !grow_claims(client, index, size, applied).await? {
         return Ok(());
     }
+    if delete_alone(client, index, stateful_set, size, applied).await? {
+        // One that was made meanwhile, for a pod that was added.
+        grow_claims(client, index, size, applied).await?;
+        apply(client, index, std::slice::from_ref(object), &[], ignored, applied).await?;
+    }
+    Ok(())
+}
+
+/// Deletes a StatefulSet and leaves its pods and their disks; whether it is gone, within a bound.
+async fn delete_alone(
+    client: &Client,
+    index: &ValidatedIndex,
+    stateful_set: &Live,
+    size: &str,
+    applied: &mut Applied,
+) -> Result<bool, ApplyError> {
     let (kind, name) = (stateful_set.kind, stateful_set.name());
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &index.namespace, &kind.resource());
     let exactly = Preconditions { uid: stateful_set.object.metadata.uid.clone(), resource_version: None };
     let parameters = DeleteParams::orphan().preconditions(exactly);
     match call("deleting", kind, name, api.delete(name, &parameters)).await {
-        Err(ApplyError::Call { source, .. }) if source.code() == Some(404) => {}
+        // It is gone, or another has its name: the list was old.
+        Err(ApplyError::Call { source, .. }) if matches!(source.code(), Some(404 | 409)) => return Ok(false),
         outcome => drop(outcome?),
     }
     let object = format!("{} {name} without its pods, to make it anew with disks of {size}", kind.kind);
     applied.written.push(Written { verb: "Deleted", object });
-    Ok(())
+    let begun = Instant::now();
+    while call("reading", kind, name, api.get_opt(name)).await?.is_some() {
+        if begun.elapsed() > GONE_WITHIN {
+            return Ok(false);
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    Ok(true)
 }
 
 /// Asks for larger disks; whether all claims of search pods have the size now.
@@ -79,6 +112,7 @@ async fn grow_claims(
     let of_search = selector_text(&selector_labels(&index.name, Component::Search));
     let parameters = ListParams::default().labels(&of_search);
     let claims = call("listing", CLAIM, "of search pods", api.list(&parameters)).await?;
+    let mut all_have_it = true;
     for claim in claims {
         let name = claim.metadata.name.as_deref().unwrap_or_default();
         if !claim.data.pointer(CLAIM_SIZE).is_some_and(|found| is_smaller(found, size)) {
@@ -86,15 +120,16 @@ async fn grow_claims(
         }
         let patch = Patch::Merge(json!({"spec": {"resources": {"requests": {"storage": size}}}}));
         match call("growing", CLAIM, name, api.patch(name, &PatchParams::default(), &patch)).await {
-            Err(error) if error.is_refusal() => {
+            Err(error) if error.is_refusal() || error.is_forbidden() => {
                 applied.refuse(&error);
-                return Ok(false);
+                all_have_it = false;
+                continue;
             }
             outcome => drop(outcome?),
         }
         applied.written.push(Written { verb: "Grown", object: format!("{} {name} to {size}", CLAIM.kind) });
     }
-    Ok(true)
+    Ok(all_have_it)
 }
 
 #[cfg(test)]
@@ -114,6 +149,8 @@ mod tests {
             ("1024Mi", "1Gi", false),
             ("1Gi", "2000Mi", true),
             ("20Gi", "10Gi", false),
+            // As the API server writes it.
+            ("8300M", "8.3G", false),
         ] {
             let object = stateful_set(live);
             let kind = Kind::of(&object).unwrap();

@@ -221,9 +221,9 @@ async fn make_objects(
     let replicas = autoscaled::replicas(index, &found.live);
     let surroundings = Surroundings { training, replicas, ..found.surroundings.clone() };
     let desired = build(index, &surroundings)?;
-    disks::grow(&context.client, index, &desired, &found.live, applied).await?;
     apply::apply(&context.client, index, &desired, &found.live, &context.ignored, applied).await?;
     apply::prune(&context.client, index, &desired, &found.live, applied).await?;
+    disks::grow(&context.client, index, &desired, &found.live, &context.ignored, applied).await?;
     Ok(())
 }
 

@@ -13,6 +13,7 @@ mod aside;
 mod catalog;
 mod consumer;
 mod database;
+mod extent;
 mod image_store;
 mod log;
 mod memory_cache;

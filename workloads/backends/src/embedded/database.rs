@@ -352,14 +352,15 @@ fn open_existing(path: &Path, cache_bytes: usize) -> Result<Database, Problem> {
     if length == 0 {
         return Err(StorageError::Corrupted("the file is empty".into()).into());
     }
-    guard(|| {
-        let database = Builder::new().set_cache_size(cache_bytes).open(path)?;
-        let version = layout_version(&database.begin_read()?)?;
-        if version > LAYOUT_VERSION {
-            return Err(Problem::NewerLayout(version));
+    let database = guard(|| Ok(Builder::new().set_cache_size(cache_bytes).open(path)?))?;
+    match guard(|| Ok(layout_version(&database.begin_read()?)?)) {
+        Ok(version) if version > LAYOUT_VERSION => Err(Problem::NewerLayout(version)),
+        Ok(_) => Ok(database),
+        Err(problem) => {
+            discard(database);
+            Err(problem)
         }
-        Ok(database)
-    })
+    }
 }
 
 fn ensure_layout(database: &Database) -> Result<(), Problem> {

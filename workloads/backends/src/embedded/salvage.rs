@@ -20,6 +20,7 @@ use super::aside::set_aside;
 use super::database::{
     Problem, discard, guard, io_fault, open_or_create, remove_if_there, sync_folder, write,
 };
+use super::extent::corrected_extent;
 use super::mended::{open_mended, open_unchanged};
 use super::ordered::{Ascending, AscendingKeys, out_of_order};
 use super::pieces::{read_piece_key, row_bounds};
@@ -148,16 +149,13 @@ fn copy(path: &Path, new_path: &Path, options: &StoreOptions, known: &[RowKey]) 
             tracing::warn!(%problem, "nothing of the store can be read");
             return Ok(Counts { lost_rows: known.len() as u64, ..Counts::default() });
         }
-        opened => opened?,
+        opened => scopeguard::guard(opened?, discard),
     };
     let transaction = guard(|| Ok(old.begin_read()?))?;
     let most_messages = path.metadata().map_err(StorageError::Io)?.len() / LEAST_MESSAGE_BYTES;
     let mut copy = Copy { old: transaction, new: &new, most_messages, counts: Counts::default() };
     let copied = copy.rows(known).and_then(|()| copy.queue()).and_then(|()| copy.blobs());
-    let Copy { old: transaction, counts, .. } = copy;
-    drop(transaction);
-    discard(old);
-    copied.map(|()| counts)
+    copied.map(|()| copy.counts)
 }
 
 #[derive(Default)]
@@ -249,7 +247,7 @@ impl Copy<'_> {
             ((topic.to_owned(), group.to_owned(), partition), position)
         })?;
         for ((topic, partition), extent) in &mut extents {
-            *extent = self.corrected_extent(topic, *partition, *extent);
+            *extent = self.corrected_extent(topic, *partition, Some(*extent)).unwrap_or(*extent);
         }
         // A group that is past the end would never see what comes next.
         for ((topic, _, partition), position) in &mut positions {
@@ -271,10 +269,10 @@ impl Copy<'_> {
         })?;
         for (topic, partitions) in topics {
             for partition in 0..partitions {
-                if let Entry::Vacant(place) = extents.entry((topic.clone(), partition)) {
-                    let ends = [false, true].map(|last| self.outermost_offset(&topic, partition, last));
-                    let [Ok(Some(first)), Ok(Some(last))] = ends else { continue };
-                    place.insert((first, last.saturating_add(1)));
+                if let Entry::Vacant(place) = extents.entry((topic.clone(), partition))
+                    && let Some(extent) = self.corrected_extent(&topic, partition, None)
+                {
+                    place.insert(extent);
                 }
             }
         }
@@ -284,19 +282,15 @@ impl Copy<'_> {
         Ok(())
     }
 
-    /// First and next offset of a partition, of which the record may be wrong and says how far to search: a wrong one must not cost years. What can be
-    /// reached from both ends of the partition says more than the record.
-    fn corrected_extent(&self, topic: &str, partition: u32, (first, end): (u64, u64)) -> (u64, u64) {
-        let ends = [false, true].map(|last| self.outermost_offset(topic, partition, last));
-        if matches!(&ends, [Ok(None), _] | [_, Ok(None)]) {
-            // Nothing is left of what was sent, and no offset is given twice.
-            return (first.max(end), first.max(end));
-        }
-        let [least, greatest] = ends.map(|outermost| outermost.ok().flatten());
-        let first = least.map_or(first, |least| first.min(least));
-        let most = first.saturating_add(self.most_messages);
-        let end = greatest.filter(|last| *last < most).map_or(end.clamp(first, most), |last| last + 1);
-        (first, end)
+    fn corrected_extent(
+        &self,
+        topic: &str,
+        partition: u32,
+        recorded: Option<(u64, u64)>,
+    ) -> Option<(u64, u64)> {
+        let [least, greatest] =
+            [false, true].map(|last| self.outermost_offset(topic, partition, last).ok().flatten());
+        corrected_extent(recorded, least, greatest, self.most_messages)
     }
 
     /// Offset of the first or the last message of a partition that can be reached; `None` where there is none.
