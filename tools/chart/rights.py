@@ -9,6 +9,8 @@ import sys
 OBJECTS = pathlib.Path("operator/src/reconcile/objects.rs")
 PROGRAM = pathlib.Path("operator/src/program/watches.rs")
 MADE = {"get", "list", "create", "patch", "delete"}
+# Kinds whose objects others make.
+OTHERS = {"Pod": {"list"}, "PersistentVolumeClaim": {"list", "patch"}}
 # What is read or written beside the objects of an index, and where in the code.
 BESIDE = {
     ("medindex.dev", "medicalimageindexes"): {"get", "list", "watch", "patch"},  # the controller, the finalizer, plan
@@ -26,7 +28,7 @@ def wanted():
         sys.exit(f"{OBJECTS} and {PROGRAM} are not written as this check reads them: mend the check")
     rights = dict(BESIDE)
     for group, kind, plural in kinds:
-        verbs = {"list"} if kind == "Pod" else set(MADE)
+        verbs = OTHERS.get(kind, MADE)
         rights[group, plural] = verbs | ({"watch"} if kind in watched else set())
     return rights
 
