@@ -203,8 +203,7 @@ fn check_requests(path: &str, workload: &WorkloadSpec, errors: &mut Vec<Validati
     for (resource, request) in &workload.requests {
         let Some(limit) = workload.limits.get(resource) else { continue };
         let amounts = quantity::parse(&request.0).zip(quantity::parse(&limit.0));
-        // Written differently, the same amount may differ in its last digit.
-        if amounts.is_some_and(|(asked, most)| asked > most * (1.0 + 1e-9)) {
+        if amounts.is_some_and(|(asked, most)| asked > most) {
             errors.push(error(
                 &format!("{path}.requests[{resource}]"),
                 &format!(

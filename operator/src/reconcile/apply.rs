@@ -4,8 +4,8 @@
 //! all in order makes no write. Fields that others added and the builders do not name (replicas under an autoscaler) are theirs, but for
 //! what is added to a selector.
 
-use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
-use kube::{Api, Client};
+use kube::Client;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use serde_json::{Value, json};
 
 use super::call::{CallError, bounded};
@@ -57,9 +57,12 @@ impl ApplyError {
         matches!(self, Self::Call { source, .. } if source.is_refusal())
     }
 
-    /// Whether a right, a quota, a limit or a rule of the cluster forbids it.
-    pub(super) fn is_forbidden(&self) -> bool {
-        matches!(self, Self::Call { source, .. } if source.code() == Some(403))
+    /// The status of HTTP with which the API server refused.
+    pub(super) fn code(&self) -> Option<u16> {
+        match self {
+            Self::Call { source, .. } => source.code(),
+            _ => None,
+        }
     }
 }
 
@@ -107,8 +110,7 @@ pub async fn apply(
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         let kind =
             Kind::of(object).ok_or_else(|| ApplyError::FindKind(format!("{} {name}", object["kind"])))?;
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(client.clone(), &index.namespace, &kind.resource());
+        let api = kind.objects(client, &index.namespace);
         let listed = live.iter().find(|live| live.is(object));
         // One that lost its labels, or never had them, is not listed.
         let unlisted =
@@ -213,18 +215,30 @@ pub async fn prune(
         {
             continue;
         }
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(client.clone(), &index.namespace, &found.kind.resource());
-        // Only the object that was looked at, should another of its name be there by now.
-        let exactly = Preconditions { uid: found.object.metadata.uid.clone(), resource_version: None };
-        let parameters = DeleteParams::background().preconditions(exactly);
-        match call("deleting", found.kind, name, api.delete(name, &parameters)).await {
-            Err(ApplyError::Call { source, .. }) if source.code() == Some(404) => {}
-            outcome => drop(outcome?),
-        }
+        delete(client, index, found, DeleteParams::background()).await?;
         applied.written.push(Written { verb: "Deleted", object: format!("{} {name}", found.kind.kind) });
     }
     Ok(())
+}
+
+/// Deletes only the object that was looked at, should another of its name be there by now; one that is gone already is no error.
+///
+/// # Errors
+/// [`ApplyError::Call`], with 409 where there is another.
+pub(super) async fn delete(
+    client: &Client,
+    index: &ValidatedIndex,
+    found: &Live,
+    parameters: DeleteParams,
+) -> Result<(), ApplyError> {
+    let name = found.name();
+    let api = found.kind.objects(client, &index.namespace);
+    let exactly = Preconditions { uid: found.object.metadata.uid.clone(), resource_version: None };
+    let parameters = parameters.preconditions(exactly);
+    match call("deleting", found.kind, name, api.delete(name, &parameters)).await {
+        Err(error) if error.code() == Some(404) => Ok(()),
+        outcome => outcome.map(drop),
+    }
 }
 
 /// Whether an object belongs to this very resource.

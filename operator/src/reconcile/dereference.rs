@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{DynamicObject, ListParams};
+use kube::api::ListParams;
 use kube::{Api, Client};
 
 use super::call::{CallError, bounded};
@@ -80,7 +80,7 @@ pub async fn dereference(
     let selector = selector_text(&index_labels(name));
     let mut found = Dereferenced::default();
     for kind in KINDS {
-        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind.resource());
+        let api = kind.objects(client, namespace);
         // Version 0: the API server answers out of its cache.
         let parameters = ListParams::default().labels(&selector).match_any();
         let listed = match read(&kind.resource().plural, api.list(&parameters)).await {

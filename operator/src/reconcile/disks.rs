@@ -11,11 +11,11 @@
 
 use std::time::{Duration, Instant};
 
-use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions};
-use kube::{Api, Client};
+use kube::Client;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::apply::{Applied, ApplyError, TEMPLATE_SIZE, Written, apply, call, is_owned};
+use super::apply::{Applied, ApplyError, TEMPLATE_SIZE, Written, apply, call, delete, is_owned};
 use super::ignored::Ignored;
 use super::objects::{CLAIM, Live};
 use crate::names::{Component, selector_labels, selector_text};
@@ -35,11 +35,10 @@ pub fn growth<'a>(live: &Live, desired: &'a Value) -> Option<&'a str> {
     is_smaller(live.object.data.pointer(TEMPLATE_SIZE)?, wanted).then_some(wanted)
 }
 
-/// Whether a disk is smaller than it shall be. The API server writes what is no whole number of bytes another way (`8.3G` as `8300M`), which is the same
-/// number but for the last bits of its binary form.
+/// Whether a disk is smaller than it shall be, however the API server writes its size.
 fn is_smaller(size: &Value, wanted: &str) -> bool {
     let size = size.as_str().and_then(quantity::parse);
-    size.zip(quantity::parse(wanted)).is_some_and(|(size, wanted)| size * (1.0 + 1e-9) < wanted)
+    size.zip(quantity::parse(wanted)).is_some_and(|(size, wanted)| size < wanted)
 }
 
 /// Grows the disks of search pods where the index asks for larger ones, and notes in `applied` what was done.
@@ -81,17 +80,14 @@ async fn delete_alone(
     applied: &mut Applied,
 ) -> Result<bool, ApplyError> {
     let (kind, name) = (stateful_set.kind, stateful_set.name());
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &index.namespace, &kind.resource());
-    let exactly = Preconditions { uid: stateful_set.object.metadata.uid.clone(), resource_version: None };
-    let parameters = DeleteParams::orphan().preconditions(exactly);
-    match call("deleting", kind, name, api.delete(name, &parameters)).await {
-        // It is gone, or another has its name: the list was old.
-        Err(ApplyError::Call { source, .. }) if matches!(source.code(), Some(404 | 409)) => return Ok(false),
-        outcome => drop(outcome?),
+    match delete(client, index, stateful_set, DeleteParams::orphan()).await {
+        // Another has its name: the list was old.
+        Err(error) if error.code() == Some(409) => return Ok(false),
+        outcome => outcome?,
     }
     let object = format!("{} {name} without its pods, to make it anew with disks of {size}", kind.kind);
     applied.written.push(Written { verb: "Deleted", object });
-    let begun = Instant::now();
+    let (api, begun) = (kind.objects(client, &index.namespace), Instant::now());
     while call("reading", kind, name, api.get_opt(name)).await?.is_some() {
         if begun.elapsed() > GONE_WITHIN {
             return Ok(false);
@@ -108,7 +104,7 @@ async fn grow_claims(
     size: &str,
     applied: &mut Applied,
 ) -> Result<bool, ApplyError> {
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &index.namespace, &CLAIM.resource());
+    let api = CLAIM.objects(client, &index.namespace);
     let of_search = selector_text(&selector_labels(&index.name, Component::Search));
     let parameters = ListParams::default().labels(&of_search);
     let claims = call("listing", CLAIM, "of search pods", api.list(&parameters)).await?;
@@ -120,7 +116,8 @@ async fn grow_claims(
         }
         let patch = Patch::Merge(json!({"spec": {"resources": {"requests": {"storage": size}}}}));
         match call("growing", CLAIM, name, api.patch(name, &PatchParams::default(), &patch)).await {
-            Err(error) if error.is_refusal() || error.is_forbidden() => {
+            // A class, a quota, a limit or a missing right.
+            Err(error) if error.is_refusal() || error.code() == Some(403) => {
                 applied.refuse(&error);
                 all_have_it = false;
                 continue;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::{Api, Client};
 use serde_json::Value;
 
 use crate::quantity;
@@ -57,6 +58,11 @@ impl Kind {
     pub fn resource(&self) -> ApiResource {
         let kind = GroupVersionKind::gvk(self.group, self.version, self.kind);
         ApiResource::from_gvk_with_plural(&kind, self.plural)
+    }
+
+    /// The objects of it in a namespace.
+    pub fn objects(&self, client: &Client, namespace: &str) -> Api<DynamicObject> {
+        Api::namespaced_with(client.clone(), namespace, &self.resource())
     }
 
     /// Whether the operator makes objects of it; pods are made by others.

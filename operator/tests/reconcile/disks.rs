@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::{SEARCH, World};
 
-pub(crate) const CLAIM: &str = "/api/v1/namespaces/imaging/persistentvolumeclaims/data-radiology-search-0";
+const CLAIM: &str = "/api/v1/namespaces/imaging/persistentvolumeclaims/data-radiology-search-0";
 const TEMPLATE_SIZE: &str = "/spec/volumeClaimTemplates/0/spec/resources/requests/storage";
 const CLAIM_SIZE: &str = "/spec/resources/requests/storage";
 
@@ -24,25 +24,25 @@ pub(crate) fn put_claims(world: &World, pods: usize) {
     }
 }
 
-fn objects_written(world: &World) -> Vec<String> {
-    let mut writes = world.cluster.take_writes();
-    writes.retain(|write| !write.contains("medicalimageindexes"));
-    writes
+/// A settled index of which two pods have claims, and larger disks were asked for.
+async fn asked_for_more() -> World {
+    let world = World::new();
+    world.settle().await;
+    put_claims(&world, 2);
+    world.edit("/spec/search/disk", json!("40Gi"));
+    world
 }
 
 #[tokio::test]
 async fn disks_grow_claim_by_claim_and_the_stateful_set_is_made_anew() {
-    let world = World::new();
-    world.settle().await;
-    put_claims(&world, 2);
+    let world = asked_for_more().await;
     // One was grown by hand, or by an operator that died on the way.
     world.cluster.edit(CLAIM, CLAIM_SIZE, json!("40Gi"));
-    world.edit("/spec/search/disk", json!("40Gi"));
     world.cluster.take_events();
     world.reconcile().await.unwrap();
     let grown = "PATCH persistentvolumeclaims/data-radiology-search-1";
     let (deleted, made) = ("DELETE statefulsets/radiology-search", "PATCH statefulsets/radiology-search");
-    assert_eq!(objects_written(&world), [grown, deleted, made]);
+    assert_eq!(world.take_object_writes(), [grown, deleted, made]);
     let told = world.cluster.take_events();
     for words in [
         "Grown PersistentVolumeClaim data-radiology-search-1 to 40Gi",
@@ -61,31 +61,25 @@ async fn disks_grow_claim_by_claim_and_the_stateful_set_is_made_anew() {
 
 #[tokio::test]
 async fn a_stateful_set_that_is_going_already_is_waited_for() {
-    let world = World::new();
-    world.settle().await;
-    put_claims(&world, 1);
-    world.edit("/spec/search/disk", json!("40Gi"));
+    let world = asked_for_more().await;
     let mut going = world.cluster.get(SEARCH).unwrap();
     going["metadata"]["deletionTimestamp"] = json!("2026-02-01T00:00:00Z");
     world.cluster.put(SEARCH, going);
     world.reconcile().await.unwrap();
-    assert_eq!(objects_written(&world), Vec::<String>::new());
+    assert_eq!(world.take_object_writes(), Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn a_class_that_cannot_grow_disks_is_told_and_the_pods_keep_their_stateful_set() {
-    let world = World::new();
-    world.settle().await;
-    put_claims(&world, 2);
-    world.edit("/spec/search/disk", json!("40Gi"));
+    let world = asked_for_more().await;
     // A class says so with this, and a limit, and where the operator lacks the right.
     world.cluster.fail(Some(("persistentvolumeclaims/data-radiology-search-0", StatusCode::FORBIDDEN)));
     world.reconcile().await.unwrap();
-    assert_eq!(objects_written(&world), ["PATCH persistentvolumeclaims/data-radiology-search-1"]);
+    assert_eq!(world.take_object_writes(), ["PATCH persistentvolumeclaims/data-radiology-search-1"]);
     // What else is changed reaches the pods, with the disks that they have.
     world.edit("/spec/search/replicas", json!(3));
     world.reconcile().await.unwrap();
-    assert_eq!(objects_written(&world), ["PATCH statefulsets/radiology-search"]);
+    assert_eq!(world.take_object_writes(), ["PATCH statefulsets/radiology-search"]);
     let known = world.cluster.get(SEARCH).unwrap();
     assert_eq!(known.pointer(TEMPLATE_SIZE), Some(&json!("20Gi")));
     assert_eq!(known["spec"]["replicas"], 9);

@@ -123,6 +123,13 @@ impl World {
         panic!("it never settles: {writes:?}");
     }
 
+    /// Writes since this was last asked, but for those of the resource itself.
+    fn take_object_writes(&self) -> Vec<String> {
+        let mut writes = self.cluster.take_writes();
+        writes.retain(|write| !write.contains("medicalimageindexes"));
+        writes
+    }
+
     /// As the kubelets and controllers of a cluster do.
     fn bring_pods_up(&self) {
         for path in self.cluster.paths() {
@@ -181,10 +188,10 @@ async fn what_somebody_edits_or_deletes_is_put_right_and_nothing_else_is_touched
     world.cluster.edit(GATEWAY, "/spec/template/spec/containers/0/image", json!("evil:1"));
     world.cluster.remove("/api/v1/namespaces/imaging/configmaps/radiology-settings");
     world.reconcile().await.unwrap();
-    let writes = world.cluster.take_writes();
-    let objects: Vec<&String> =
-        writes.iter().filter(|write| !write.contains("medicalimageindexes")).collect();
-    assert_eq!(objects, ["PATCH configmaps/radiology-settings", "PATCH deployments/radiology-gateway"]);
+    assert_eq!(
+        world.take_object_writes(),
+        ["PATCH configmaps/radiology-settings", "PATCH deployments/radiology-gateway"]
+    );
 }
 
 #[tokio::test]

@@ -326,7 +326,10 @@ pub(super) fn open_or_create(path: &Path, cache_bytes: usize) -> Result<Database
     remove_if_there(&unfinished)?;
     let database = guard(|| {
         let database = Builder::new().set_cache_size(cache_bytes).create(&unfinished)?;
-        ensure_layout(&database)?;
+        write(&database, |tables| {
+            tables.ensure_layout()?;
+            Ok(())
+        })?;
         Ok(database)
     })?;
     std::fs::rename(&unfinished, path).map_err(StorageError::Io)?;
@@ -361,10 +364,6 @@ fn open_existing(path: &Path, cache_bytes: usize) -> Result<Database, Problem> {
             Err(problem)
         }
     }
-}
-
-fn ensure_layout(database: &Database) -> Result<(), Problem> {
-    write(database, |tables| Ok(tables.ensure_layout().map(|_| ())?))
 }
 
 /// Runs `work` in a write transaction of its own, and syncs it.

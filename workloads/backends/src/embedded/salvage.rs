@@ -25,7 +25,7 @@ use super::mended::{open_mended, open_unchanged};
 use super::ordered::{Ascending, AscendingKeys, out_of_order};
 use super::pieces::{read_piece_key, row_bounds};
 use super::store::{EmbeddedStore, STORE_FILE, StoreOptions, lock_folder, run_blocking};
-use super::tables::{BLOB_LENGTHS, BLOBS, DATA, INFORMATION, MESSAGES, OFFSETS, POSITIONS, TOPICS, Tables};
+use super::tables::{BLOB_LENGTHS, BLOBS, DATA, INFORMATION, MESSAGES, OFFSETS, POSITIONS, TOPICS};
 use crate::fault::Fault;
 
 /// Name of the new file until it is whole.
@@ -180,10 +180,6 @@ struct Copy<'a> {
 }
 
 impl Copy<'_> {
-    fn write(&self, work: impl FnOnce(&mut Tables<'_>) -> Result<(), StorageError>) -> Result<(), Problem> {
-        write(self.new, |tables| Ok(work(tables)?))
-    }
-
     /// Copies every row that is known or can be found.
     fn rows(&mut self, known: &[RowKey]) -> Result<(), Problem> {
         let open = |definition| guard(|| Ok(self.old.open_table(definition)?));
@@ -224,7 +220,7 @@ impl Copy<'_> {
     }
 
     fn write_rows(&self, rows: &[[RawCells; 2]]) -> Result<(), Problem> {
-        self.write(|tables| {
+        write(self.new, |tables| {
             for [data, information] in rows {
                 for (table, cells) in [(&mut tables.data, data), (&mut tables.information, information)] {
                     for (key, value) in cells {
@@ -247,7 +243,9 @@ impl Copy<'_> {
             ((topic.to_owned(), group.to_owned(), partition), position)
         })?;
         for ((topic, partition), extent) in &mut extents {
-            *extent = self.corrected_extent(topic, *partition, Some(*extent)).unwrap_or(*extent);
+            if let Some(corrected) = self.corrected_extent(topic, *partition, Some(*extent))? {
+                *extent = corrected;
+            }
         }
         // A group that is past the end would never see what comes next.
         for ((topic, _, partition), position) in &mut positions {
@@ -255,7 +253,7 @@ impl Copy<'_> {
                 *position = (*position).min(*end);
             }
         }
-        self.write(|tables| {
+        write(self.new, |tables| {
             for (name, partitions) in &topics {
                 tables.topics.insert(name.as_str(), partitions)?;
             }
@@ -270,7 +268,7 @@ impl Copy<'_> {
         for (topic, partitions) in topics {
             for partition in 0..partitions {
                 if let Entry::Vacant(place) = extents.entry((topic.clone(), partition))
-                    && let Some(extent) = self.corrected_extent(&topic, partition, None)
+                    && let Some(extent) = self.corrected_extent(&topic, partition, None)?
                 {
                     place.insert(extent);
                 }
@@ -287,25 +285,24 @@ impl Copy<'_> {
         topic: &str,
         partition: u32,
         recorded: Option<(u64, u64)>,
-    ) -> Option<(u64, u64)> {
-        let [least, greatest] =
-            [false, true].map(|last| self.outermost_offset(topic, partition, last).ok().flatten());
-        corrected_extent(recorded, least, greatest, self.most_messages)
+    ) -> Result<Option<(u64, u64)>, Problem> {
+        let least = self.outermost_offset(topic, partition, false)?;
+        let greatest = self.outermost_offset(topic, partition, true)?;
+        Ok(corrected_extent(recorded, least, greatest, self.most_messages))
     }
 
-    /// Offset of the first or the last message of a partition that can be reached; `None` where there is none.
+    /// Offset of the first or the last message of a partition; `None` where there is none or damage lies before it.
     fn outermost_offset(&self, topic: &str, partition: u32, last: bool) -> Result<Option<u64>, Problem> {
-        guard(|| {
+        let found = guard(|| {
             let table = self.old.open_table(MESSAGES)?;
             let mut messages = table.range((topic, partition, 0)..=(topic, partition, u64::MAX))?;
             let found = if last { messages.next_back() } else { messages.next() }.transpose()?;
-            let Some((key, _)) = found else { return Ok(None) };
-            let (of_topic, of_partition, offset) = key.value();
-            if (of_topic, of_partition) != (topic, partition) {
-                return Err(out_of_order().into());
-            }
-            Ok(Some(offset))
-        })
+            Ok(found.map(|(key, _)| offset_of(key.value(), topic, partition)).transpose()?)
+        });
+        match found {
+            Err(problem) if problem.is_damage() => Ok(None),
+            found => found,
+        }
     }
 
     /// The entries of a small table until its end or until damage; what was read before that counts.
@@ -345,8 +342,8 @@ impl Copy<'_> {
                 let (mut found, mut order) = (Vec::new(), Ascending::new());
                 for entry in table.range((topic, partition, from)..(topic, partition, to))? {
                     let (key, value) = entry?;
-                    let (of_topic, of_partition, offset) = key.value();
-                    if (of_topic, of_partition) != (topic, partition) || !(from..to).contains(&offset) {
+                    let offset = offset_of(key.value(), topic, partition)?;
+                    if !(from..to).contains(&offset) {
                         return Err(out_of_order().into());
                     }
                     order.check(offset)?;
@@ -375,7 +372,7 @@ impl Copy<'_> {
             self.counts.messages += found.len() as u64;
             if !found.is_empty() {
                 self.counts.lost_messages += std::mem::take(&mut lost_in_a_row);
-                self.write(|tables| {
+                write(self.new, |tables| {
                     for (offset, value) in &found {
                         tables.messages.insert((topic, partition, *offset), value.as_slice())?;
                     }
@@ -403,7 +400,7 @@ impl Copy<'_> {
                 Ok(())
             });
             match read {
-                Ok(()) => self.write(|tables| {
+                Ok(()) => write(self.new, |tables| {
                     for (number, piece) in &pieces {
                         tables.blobs.insert((name.as_str(), *number), piece.as_slice())?;
                     }
@@ -416,6 +413,12 @@ impl Copy<'_> {
         }
         Ok(())
     }
+}
+
+/// The offset of a message, which is one of this partition.
+fn offset_of(key: (&str, u32, u64), topic: &str, partition: u32) -> Result<u64, StorageError> {
+    let (of_topic, of_partition, offset) = key;
+    if (of_topic, of_partition) == (topic, partition) { Ok(offset) } else { Err(out_of_order()) }
 }
 
 /// Every piece of a row in a table.
