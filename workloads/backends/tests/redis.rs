@@ -21,8 +21,8 @@ use tempfile::TempDir;
 const DEADLINE: Duration = Duration::from_mins(1);
 const LONG: Duration = Duration::from_mins(10);
 const PASSWORD: &str = "geheim-1";
-/// What a loaded machine may add to the time of an action; with the usual time for an answer still less than a new connection may take.
-const SLACK: Duration = Duration::from_secs(3);
+/// What a loaded machine may add to the time of an action; with the usual time for an answer still less than a failover takes.
+const SLACK: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Mode {
