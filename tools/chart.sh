@@ -12,7 +12,7 @@
 #   tools/chart.sh health   Argo CD's health check
 #
 # Wants tools/setup.sh kubernetes (helm, kubeconform, kubectl) and Go; helm-unittest and glua are built here the first time. promtool is taken from
-# PATH; where it is not, that is said. Types of others (Argo CD, Flux, Prometheus' operator) are checked where MEDINDEX_TYPES names a folder with their
+# PATH, else out of Debian's package of Prometheus, which is not installed; where neither is, that is said. Types of others (Argo CD, Flux, Prometheus' operator) are checked where MEDINDEX_TYPES names a folder with their
 # definitions; where it does not, that is said.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
@@ -166,13 +166,28 @@ check_unit() {
     "$(built helm-unittest)" --strict "$CHART"
 }
 
+# The program of Prometheus that tests rules, where it can be had.
+promtool() {
+    type -P promtool && return
+    if [ ! -x "$OWN/promtool" ]; then
+        command -v apt-get >/dev/null || return 1
+        say "fetching promtool" >&2
+        mkdir -p "$OWN" "$WORK/promtool"
+        (cd "$WORK/promtool" && apt-get download -qq prometheus && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -xO ./usr/bin/promtool >program) >&2 || return 1
+        chmod +x "$WORK/promtool/program"
+        mv "$WORK/promtool/program" "$OWN/promtool"
+    fi
+    printf '%s' "$OWN/promtool"
+}
+
 check_alerts() {
+    local promtool
     python3 tools/chart/monitoring.py "$WORK/queries.yaml"
-    if command -v promtool >/dev/null; then
-        promtool check rules "$CHART/files/alerts.yaml" "$WORK/queries.yaml"
-        promtool test rules tools/chart/alerts_test.yaml
+    if promtool=$(promtool); then
+        "$promtool" check rules "$CHART/files/alerts.yaml" "$WORK/queries.yaml"
+        "$promtool" test rules tools/chart/alerts_test.yaml
     else
-        say "alerts and queries NOT TESTED: promtool is not in PATH"
+        say "alerts and queries NOT TESTED: promtool is neither in PATH nor could it be fetched with apt-get"
     fi
 }
 

@@ -54,6 +54,12 @@ pub fn resource() -> Value {
     get(NAMESPACE, &["mii", NAME])
 }
 
+/// Changes the specification as `kubectl patch` does.
+pub fn patch(specification: &Value) {
+    let patch = serde_json::json!({"spec": specification}).to_string();
+    kubectl(&["patch", "mii", NAME, "--namespace", NAMESPACE, "--type=merge", "--patch", &patch]);
+}
+
 /// A condition, where it is of the newest generation.
 fn newest<'a>(resource: &'a Value, name: &str) -> Option<&'a Value> {
     let conditions = resource["status"]["conditions"].as_array()?;
@@ -92,6 +98,13 @@ pub fn pods() -> Vec<(String, String)> {
     let mut pods: Vec<_> = pods["items"].as_array().unwrap().iter().map(pod).collect();
     pods.sort();
     pods
+}
+
+/// What identifies the pods of a component.
+pub fn pods_of(component: &str) -> Vec<String> {
+    let selector = format!("app.kubernetes.io/instance={NAME},app.kubernetes.io/component={component}");
+    let pods = get(NAMESPACE, &["pods", "--selector", &selector]);
+    pods["items"].as_array().unwrap().iter().map(|pod| text(&pod["metadata"], "uid")).collect()
 }
 
 /// Notes of the index' events of a reason.

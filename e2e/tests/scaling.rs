@@ -9,7 +9,7 @@ use std::process::Command;
 use medindex_e2e::index::{self, NAME, NAMESPACE, PATIENCE};
 use medindex_e2e::kubectl::{apply, get, kubectl, try_kubectl, wait_until};
 use medindex_e2e::{Gateway, QueryLoad, load};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const SCALER: &str = "
 apiVersion: autoscaling/v2
@@ -164,8 +164,7 @@ fn disks_grow_while_the_pods_run_without_one_failed_query() {
     };
     while_users_search(|load| {
         let pods = index::pods();
-        let change = format!(r#"{{"spec": {{"search": {{"disk": "{SIZE}"}}}}}}"#);
-        kubectl(&["patch", "mii", NAME, "--namespace", NAMESPACE, "--type=merge", "--patch", &change]);
+        index::patch(&json!({"search": {"disk": SIZE}}));
         let took = wait_until("larger disks", PATIENCE, || {
             let made = sizes("statefulsets", "/spec/volumeClaimTemplates/0/spec/resources/requests/storage");
             made == [SIZE] && index::is_ready(&index::resource())

@@ -30,5 +30,5 @@ pub use status::{
     Endpoints, GenerationStatus, ImageCounts, MedicalImageIndexStatus, WorkloadReplicas, condition_types,
 };
 pub use workloads::{
-    Autoscaling, EmbedderSpec, GatewaySpec, IngressSpec, SearchSpec, TrainerSpec, WorkloadSpec,
+    Autoscaling, EmbedderSpec, GatewaySpec, IngressSpec, Rollout, SearchSpec, TrainerSpec, WorkloadSpec,
 };

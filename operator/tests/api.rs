@@ -50,6 +50,11 @@ fn what_does_not_fit_together_is_refused_with_what_to_do() {
         ),
         ("/spec/embedder/autoscaling", json!({"maxReplicas": 20}), "would get no partition"),
         (
+            "/spec/gateway/rollout",
+            json!({"maxSurge": 0, "maxUnavailable": 0}),
+            "no pod could ever be replaced",
+        ),
+        (
             "/spec/search/nodePool",
             json!({"gpu": {"migProfile": "1g.10gb", "resourceName": "amd.com/gpu"}}),
             "give migProfile or resourceName",

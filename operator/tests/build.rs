@@ -112,8 +112,37 @@ fn a_gpu_pool_is_asked_for_and_pods_replace_each_other_in_place() {
         (&pod["nodeSelector"]["pool"], &pod["tolerations"][0]["key"]),
         (&json!("gpu"), &json!("nvidia.com/gpu"))
     );
-    let rolling = &embedder["spec"]["strategy"]["rollingUpdate"];
-    assert_eq!((&rolling["maxSurge"], &rolling["maxUnavailable"]), (&json!(0), &json!(1)));
+    assert_eq!(rollout(embedder), (0, 1));
+}
+
+/// Pods more and pods fewer while a Deployment's are replaced.
+fn rollout(deployment: &Value) -> (i64, i64) {
+    let rolling = &deployment["spec"]["strategy"]["rollingUpdate"];
+    (rolling["maxSurge"].as_i64().unwrap(), rolling["maxUnavailable"].as_i64().unwrap())
+}
+
+#[test]
+fn pods_make_way_as_the_resource_says_and_else_a_new_one_comes_first() {
+    let wanted = [("/spec/gateway/rollout", json!({"maxSurge": 0, "maxUnavailable": 2}))];
+    let objects = objects(&wanted, &Surroundings::default());
+    assert_eq!(rollout(find(&objects, "Deployment", "radiology-gateway")), (0, 2));
+    assert_eq!(rollout(find(&objects, "Deployment", "radiology-embedder")), (1, 0));
+}
+
+#[test]
+fn a_gateway_that_goes_serves_until_nobody_is_sent_to_it() {
+    let objects = objects(&[], &Surroundings::default());
+    for (kind, name, lingers) in [
+        ("Deployment", "radiology-gateway", 5),
+        ("Deployment", "radiology-embedder", 0),
+        ("StatefulSet", "radiology-search", 0),
+    ] {
+        let pod = &find(&objects, kind, name)["spec"]["template"]["spec"];
+        let sleep = pod.pointer("/containers/0/lifecycle/preStop/sleep/seconds");
+        assert_eq!(sleep.and_then(Value::as_i64).unwrap_or_default(), lingers, "{name}");
+        // The program itself has its 30 seconds after that.
+        assert_eq!(pod["terminationGracePeriodSeconds"], 30 + lingers, "{name}");
+    }
 }
 
 #[test]

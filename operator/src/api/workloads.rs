@@ -58,6 +58,20 @@ pub struct Autoscaling {
     pub lag_per_replica: i32,
 }
 
+/// How pods make way for new ones when their image, settings or resources change.
+#[derive(KubeSchema, Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(validation = Rule::new("self.maxSurge > 0 || self.maxUnavailable > 0")
+    .message("maxSurge and maxUnavailable must not both be 0: no pod could ever be replaced"))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rollout {
+    /// So many pods more than wanted while pods are replaced; 0 where the nodes have no room for them.
+    #[schemars(range(min = 0, max = 1000))]
+    pub max_surge: i32,
+    /// So many pods fewer than wanted that answer while pods are replaced; with 0 a new pod has to be ready before an old one goes.
+    #[schemars(range(min = 0, max = 1000))]
+    pub max_unavailable: i32,
+}
+
 /// What makes vectors of uploads and of query images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -69,6 +83,9 @@ pub struct EmbedderSpec {
     /// Leaves the number of pods to an autoscaler.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub autoscaling: Option<Autoscaling>,
+    /// How pods make way for new ones; left out: a new one first, and where each holds a GPU an old one goes first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
     /// What every workload has.
     #[serde(flatten)]
     pub workload: WorkloadSpec,
@@ -110,6 +127,9 @@ pub struct GatewaySpec {
     /// Leaves the number of pods to an autoscaler.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub autoscaling: Option<Autoscaling>,
+    /// How pods make way for new ones; left out: a new one first, and where each holds a GPU an old one goes first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
     /// How its Service is made: inside the cluster only when left out.
     #[serde(default, skip_serializing_if = "is_default")]
     pub service: ServiceSettings,
@@ -200,7 +220,7 @@ pub struct TrainerSpec {
 
 impl Default for EmbedderSpec {
     fn default() -> Self {
-        Self { replicas: one(), autoscaling: None, workload: WorkloadSpec::default() }
+        Self { replicas: one(), autoscaling: None, rollout: None, workload: WorkloadSpec::default() }
     }
 }
 
@@ -221,6 +241,7 @@ impl Default for GatewaySpec {
         Self {
             replicas: one(),
             autoscaling: None,
+            rollout: None,
             service: ServiceSettings::default(),
             ingress: None,
             workload: WorkloadSpec::default(),

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapEnvSource, Container, ContainerPort, EmptyDirVolumeSource, EnvFromSource, EnvVar,
-    HTTPGetAction, ImageVolumeSource, LocalObjectReference, PersistentVolumeClaimVolumeSource,
-    PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile,
-    SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
+    HTTPGetAction, ImageVolumeSource, Lifecycle, LifecycleHandler, LocalObjectReference,
+    PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+    ResourceRequirements, SeccompProfile, SecurityContext, SleepAction, TopologySpreadConstraint, Volume,
+    VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -38,6 +39,8 @@ pub(super) struct Program {
     pub(super) mounts: Vec<VolumeMount>,
     /// Whether it serves; jobs run and end, and have no probes.
     pub(super) serves: bool,
+    /// How long it goes on serving, in seconds, after Kubernetes began to take it away.
+    pub(super) lingers: i64,
 }
 
 /// The pod template of a component. What the user wants otherwise is merged last, by [`super::build`].
@@ -58,6 +61,7 @@ pub(super) fn template(
     let mut volumes = settings.volumes.clone();
     volumes.append(&mut program.volumes);
     volumes.push(scratch);
+    let grace = GRACE_SECONDS + program.lingers;
     let spec = PodSpec {
         containers: vec![container(index, component, workload, settings, program)],
         volumes: Some(volumes),
@@ -65,7 +69,7 @@ pub(super) fn template(
         service_account_name: Some(object_name(&index.name, component)),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
-        termination_grace_period_seconds: Some(GRACE_SECONDS),
+        termination_grace_period_seconds: Some(grace),
         security_context: Some(PodSecurityContext {
             run_as_non_root: Some(true),
             run_as_user: Some(USER),
@@ -103,7 +107,7 @@ fn container(
     settings: &Settings,
     program: Program,
 ) -> Container {
-    let Program { variables, ports, mounts: own_mounts, serves, .. } = program;
+    let Program { variables, ports, mounts: own_mounts, serves, lingers, .. } = program;
     let mut mounts = settings.mounts.clone();
     mounts.extend(own_mounts);
     mounts.push(VolumeMount {
@@ -133,12 +137,19 @@ fn container(
             capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
             ..SecurityContext::default()
         }),
+        lifecycle: linger(lingers),
         // A long start (loading a shard) is no failure: only a process that does not answer at all is started again.
         startup_probe: serves.then(|| probe("/healthz", 2, 150)),
         liveness_probe: serves.then(|| probe("/healthz", 10, 6)),
         readiness_probe: serves.then(|| probe("/readyz", 2, 2)),
         ..Container::default()
     }
+}
+
+/// Holds SIGTERM back, where there is something to wait for. Wants Kubernetes 1.30.
+fn linger(seconds: i64) -> Option<Lifecycle> {
+    let sleep = LifecycleHandler { sleep: Some(SleepAction { seconds }), ..LifecycleHandler::default() };
+    (seconds > 0).then(|| Lifecycle { pre_stop: Some(sleep), ..Lifecycle::default() })
 }
 
 fn probe(path: &str, period: i32, failures: i32) -> Probe {

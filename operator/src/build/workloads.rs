@@ -16,6 +16,7 @@ use super::Surroundings;
 use super::meta::{component_meta, object_meta, selector};
 use super::pod::{Program, device, model, template, variable};
 use super::settings::Settings;
+use crate::api::Rollout;
 use crate::names::{Component, object_name, selector_labels};
 use crate::validate::ValidatedIndex;
 
@@ -25,6 +26,10 @@ pub(super) const GATEWAY_PORT: i32 = 8_080;
 pub(super) const EMBEDDER_PORT: i32 = 7_100;
 /// Port of the search shards' gRPC service.
 pub(super) const SEARCH_PORT: i32 = 7_000;
+
+/// How long a gateway goes on serving, in seconds, after Kubernetes began to take it away: meanwhile nodes and load balancers learn that it goes,
+/// and connections that they still send to it are not refused. Shards and embedders need none: gateways ask another one.
+const GATEWAY_LINGERS: i64 = 5;
 
 /// Embedders.
 pub(super) fn embedder(
@@ -44,11 +49,12 @@ pub(super) fn embedder(
         volumes: vec![volume],
         mounts: vec![mount],
         serves: true,
+        ..Program::default()
     };
     let fixed = spec.autoscaling.is_none().then_some(spec.replicas);
     let replicas = replicas(index, surroundings, Component::Embedder, fixed);
     let pods = template(index, Component::Embedder, &spec.workload, settings, program);
-    deployment(index, Component::Embedder, replicas, pods)
+    deployment(index, Component::Embedder, replicas, spec.rollout, pods)
 }
 
 /// Gateways.
@@ -67,12 +73,17 @@ pub(super) fn gateway(
     hosts.extend(spec.ingress.as_ref().map(|ingress| ingress.host.clone()));
     hosts.extend(spec.service.hosts.iter().cloned());
     variables.push(variable("ALLOW_HOST", hosts.join(",")));
-    let program =
-        Program { variables, ports: vec![("http", GATEWAY_PORT)], serves: true, ..Program::default() };
+    let program = Program {
+        variables,
+        ports: vec![("http", GATEWAY_PORT)],
+        serves: true,
+        lingers: GATEWAY_LINGERS,
+        ..Program::default()
+    };
     let fixed = spec.autoscaling.is_none().then_some(spec.replicas);
     let replicas = replicas(index, surroundings, Component::Gateway, fixed);
     let pods = template(index, Component::Gateway, &spec.workload, settings, program);
-    deployment(index, Component::Gateway, replicas, pods)
+    deployment(index, Component::Gateway, replicas, spec.rollout, pods)
 }
 
 /// Search: pod N holds shard N modulo the shards, so that all first replicas come before all second ones.
@@ -225,13 +236,12 @@ fn deployment(
     index: &ValidatedIndex,
     component: Component,
     replicas: Option<i32>,
+    rollout: Option<Rollout>,
     template: k8s_openapi::api::core::v1::PodTemplateSpec,
 ) -> Deployment {
     let metadata =
         object_meta(index, object_name(&index.name, component), selector_labels(&index.name, component));
-    // Pods that hold a GPU cannot have a twin beside them while they are replaced: there may be no GPU left for it.
-    let holds_gpu = index.workload(component).is_some_and(|workload| workload.node_pool.gpu.is_some());
-    let (surge, unavailable) = if holds_gpu { (0, 1) } else { (1, 0) };
+    let rollout = rollout.unwrap_or_else(|| default_rollout(index, component));
     Deployment {
         metadata,
         spec: Some(DeploymentSpec {
@@ -241,8 +251,8 @@ fn deployment(
             strategy: Some(DeploymentStrategy {
                 type_: Some("RollingUpdate".to_owned()),
                 rolling_update: Some(RollingUpdateDeployment {
-                    max_surge: Some(IntOrString::Int(surge)),
-                    max_unavailable: Some(IntOrString::Int(unavailable)),
+                    max_surge: Some(IntOrString::Int(rollout.max_surge)),
+                    max_unavailable: Some(IntOrString::Int(rollout.max_unavailable)),
                 }),
             }),
             progress_deadline_seconds: Some(600),
@@ -250,4 +260,11 @@ fn deployment(
         }),
         status: None,
     }
+}
+
+/// Pods that hold a GPU cannot have a twin beside them while they are replaced: there may be no GPU left for it.
+fn default_rollout(index: &ValidatedIndex, component: Component) -> Rollout {
+    let holds_gpu = index.workload(component).is_some_and(|workload| workload.node_pool.gpu.is_some());
+    let (max_surge, max_unavailable) = if holds_gpu { (0, 1) } else { (1, 0) };
+    Rollout { max_surge, max_unavailable }
 }

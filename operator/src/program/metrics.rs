@@ -1,6 +1,6 @@
 //! What the operator counts. Labels are outcomes and calls, never names of resources.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -11,7 +11,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::api::condition_types;
-use crate::reconcile::watched::{Guarded, readable};
+use crate::reconcile::watched::{Watched, readable};
 
 /// Upper bounds of the buckets, in seconds.
 const BUCKETS: [f64; 13] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 60.0];
@@ -55,6 +55,8 @@ pub struct Metrics {
     resources: Gauge,
     conditions: Family<ConditionLabels, Gauge>,
     registry: Registry,
+    /// The resources, which are counted when somebody asks; an operator that does not lead knows none.
+    watched: OnceLock<Arc<Watched>>,
 }
 
 impl Default for Metrics {
@@ -91,7 +93,18 @@ impl Default for Metrics {
             "Resources by condition and its status; those whose status was not written yet count as Unknown",
             conditions.clone(),
         );
-        Self { reconciles, reconcile_seconds, calls, api_calls, leads, resources, conditions, registry }
+        let watched = OnceLock::new();
+        Self {
+            reconciles,
+            reconcile_seconds,
+            calls,
+            api_calls,
+            leads,
+            resources,
+            conditions,
+            registry,
+            watched,
+        }
     }
 }
 
@@ -117,11 +130,19 @@ impl Metrics {
         self.leads.set(i64::from(leads));
     }
 
-    /// Notes how many resources there are, and how they are.
-    pub fn resources(&self, all: &[Arc<Guarded>]) {
+    /// Has the resources counted from now on.
+    pub fn watch(&self, watched: Arc<Watched>) {
+        // A process leads once.
+        let _ = self.watched.set(watched);
+    }
+
+    /// Counts the resources, and how they are.
+    fn count_resources(&self) {
+        let Some(watched) = self.watched.get() else { return };
+        let all = watched.now();
         self.resources.set(i64::try_from(all.len()).unwrap_or(i64::MAX));
         let mut counts = [[0; STATUSES.len()]; condition_types::ALL.len()];
-        for index in readable(all) {
+        for index in readable(&all) {
             for (condition, counts) in condition_types::ALL.into_iter().zip(&mut counts) {
                 let status = index.condition(condition).map_or("Unknown", |found| found.status.as_str());
                 let place = STATUSES.iter().position(|known| *known == status);
@@ -140,6 +161,7 @@ impl Metrics {
     /// # Errors
     /// When it cannot be written, which does not happen.
     pub fn encode(&self) -> Result<String, std::fmt::Error> {
+        self.count_resources();
         let mut text = String::new();
         text::encode(&mut text, &self.registry)?;
         Ok(text)

@@ -23,7 +23,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use kube::client::ClientBuilder;
 use kube::runtime::applier;
 use kube::runtime::controller::{Action, Config as ControllerConfig};
-use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::events::Reporter;
 use kube::{Client, Config, ResourceExt as _};
 use kube_lease_manager::LeaseManagerBuilder;
 use medindex_logging::Level;
@@ -42,6 +42,7 @@ use self::watches::Watches;
 use crate::external::Backends;
 use crate::external::told::Told;
 use crate::names::MANAGER;
+use crate::reconcile::events::Events;
 use crate::reconcile::unreadable::reconcile_unreadable;
 use crate::reconcile::watched::{Guarded, Watched};
 use crate::reconcile::{Context, ReconcileError, reconcile};
@@ -211,6 +212,7 @@ async fn control(
         namespaces.into_iter().map(|namespace| Watches::begin(&outside.client, namespace)).collect();
     // Two namespaces may claim the same topics.
     let watched = Arc::new(Watched::new(watches.iter().map(|watches| watches.store.clone()).collect()));
+    metrics.watch(Arc::clone(&watched));
     let permits = Arc::new(Semaphore::new(usize::from(arguments.concurrency)));
     let reconciled = watches.into_iter().map(|watches| {
         let context = context(arguments, &outside, Arc::clone(&watched));
@@ -253,9 +255,10 @@ fn context(arguments: &RunArguments, outside: &Outside, watched: Arc<Watched>) -
         client: outside.client.clone(),
         backends: Arc::clone(&outside.backends),
         release: arguments.images.release(),
-        recorder: Recorder::new(outside.client.clone(), reporter),
+        events: Events::new(outside.client.clone(), reporter),
         watched,
         ignored: Arc::default(),
+        absent: Arc::default(),
     }
 }
 
@@ -304,7 +307,6 @@ async fn spawned(resource: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, 
 async fn reconcile_guarded(resource: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, ReconcileError> {
     let _permit = shared.permits.acquire().await;
     let begun = Instant::now();
-    shared.metrics.resources(&shared.context.watched.now());
     let key = key(&resource);
     let readable =
         resource.0.as_ref().map(|readable| Arc::new(readable.clone())).map_err(ToString::to_string);

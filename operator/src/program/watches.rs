@@ -21,7 +21,7 @@ use kube::core::{NamespaceResourceScope, PartialObjectMeta};
 use kube::runtime::reflector::{ObjectRef, Store, store};
 use kube::runtime::watcher::{self, watcher};
 use kube::runtime::{WatchStreamExt as _, watcher::Event};
-use kube::{Api, Client, Resource};
+use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -31,6 +31,8 @@ use crate::reconcile::watched::Guarded;
 
 /// References that wait to be taken up; a watch that has more waits with them.
 const WAITING: usize = 1_024;
+/// So many objects are asked for at a time when a watch begins: an answer is in memory as a whole.
+const PAGE: u32 = 100;
 
 /// What watches tell, and their tasks, which run as long as they are kept.
 pub(super) struct Watches {
@@ -48,8 +50,11 @@ impl Watches {
         let (sender, touched) = mpsc::channel(WAITING);
         let (store, mut writer) = store();
         let mut tasks = JoinSet::new();
-        let resources = watcher(api::<Guarded>(client, namespace), watcher::Config::default());
-        let resources = resources.default_backoff().inspect(move |event| {
+        let settings = watcher::Config::default().page_size(PAGE);
+        let resources = watcher(api::<Guarded>(client, namespace), settings);
+        // Who set which field is most of an object in memory, and nobody here asks for it.
+        let resources = resources.default_backoff().modify(|resource| resource.managed_fields_mut().clear());
+        let resources = resources.inspect(move |event| {
             if let Ok(event) = event {
                 writer.apply_watcher_event(event);
             }
@@ -85,7 +90,7 @@ impl Children<'_> {
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Send + 'static,
     {
-        let made = watcher::Config::default().labels(&made_selector());
+        let made = watcher::Config::default().labels(&made_selector()).page_size(PAGE);
         let objects = watcher(api::<PartialObjectMeta<K>>(self.client, self.namespace), made);
         let work = follow(K::kind(&()).into_owned(), objects.default_backoff(), owner, self.sender.clone());
         self.tasks.spawn(work);

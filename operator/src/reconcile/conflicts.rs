@@ -3,71 +3,119 @@
 //! Under one database an upload to the one would be taken for a duplicate of the other's; under the same keys one would answer for the other.
 
 use std::borrow::Cow;
+use std::fmt;
 
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use crate::api::{CacheMode, MedicalImageIndex};
 
-/// Something outside Kubernetes that a resource claims.
+/// What kind of thing a resource claims.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What<'a> {
+    Topics,
+    Tables,
+    Database,
+    /// Under Sentinels, those of one of the primaries that they know by name.
+    CacheKeys {
+        primary: Option<&'a str>,
+    },
+}
+
+/// Something outside Kubernetes that a resource claims. Every reconcile compares all resources, so nothing is put into words before it has to be.
 struct Claim<'a> {
-    /// As in `the topics radiology.*`.
-    what: String,
+    what: What<'a>,
+    name: Cow<'a, str>,
     /// The field that chooses another.
     field: &'static str,
-    /// Whether the operator makes it, and under `Delete` takes it away.
-    is_made: bool,
     /// Where it is. Two claims are at one place when they share an address: lists need not be complete. Two names of one server are not
     /// seen through.
-    servers: Vec<Cow<'a, str>>,
+    servers: &'a [String],
+    /// The namespace of the pods that use it; `None` for what the operator makes, and under `Delete` takes away: it reaches all servers from
+    /// one place.
+    pods: Option<&'a str>,
 }
 
 impl<'a> Claim<'a> {
-    /// What the operator itself makes: it reaches all servers from one place.
-    fn made(what: String, field: &'static str, servers: &'a [String]) -> Self {
-        let servers = servers.iter().map(|server| Cow::Borrowed(server.as_str())).collect();
-        Self { what, field, is_made: true, servers }
-    }
-
-    /// What pods use: to them a name without a point is a Service of their own namespace (or a host that their nodes know, which is not seen
-    /// through).
-    fn used(what: String, field: &'static str, servers: &'a [String], namespace: &str) -> Self {
-        let full = |server: &'a String| match server.rsplit_once(':') {
-            Some((host, port)) if !host.contains(['.', '[']) => {
+    /// The address of a server. To pods a name without a point is a Service of their own namespace (or a host that their nodes know, which is not
+    /// seen through).
+    fn address(&self, server: &'a str) -> Cow<'a, str> {
+        match (self.pods, server.rsplit_once(':')) {
+            (Some(namespace), Some((host, port))) if !host.contains(['.', '[']) => {
                 Cow::Owned(format!("{host}.{namespace}:{port}"))
             }
-            _ => Cow::Borrowed(server.as_str()),
-        };
-        Self { what, field, is_made: false, servers: servers.iter().map(full).collect() }
+            _ => Cow::Borrowed(server),
+        }
     }
 
     /// The server at which both claim the same.
-    fn collides_at<'b>(&self, other: &'b Claim<'_>) -> Option<&'b str> {
-        let shared = other.servers.iter().find(|server| self.servers.contains(server));
-        shared.filter(|_| self.what == other.what).map(AsRef::as_ref)
+    fn collides_at(&self, other: &Claim<'a>) -> Option<Cow<'a, str>> {
+        if self.what != other.what || self.name != other.name {
+            return None;
+        }
+        let own: Vec<_> = self.servers.iter().map(|server| self.address(server)).collect();
+        other.servers.iter().map(|server| other.address(server)).find(|server| own.contains(server))
+    }
+
+    fn is_made(&self) -> bool {
+        self.pods.is_none()
+    }
+}
+
+/// As in `the topics radiology.*`.
+impl fmt::Display for Claim<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = &self.name;
+        match self.what {
+            What::Topics => write!(formatter, "the topics {name}.*"),
+            What::Tables => write!(formatter, "the tables {name}:*"),
+            What::Database => write!(formatter, "the database {name}"),
+            What::CacheKeys { primary: None } => write!(formatter, "the cache keys {name}:*"),
+            What::CacheKeys { primary: Some(primary) } => {
+                write!(formatter, "the cache keys {name}:* of {primary}")
+            }
+        }
     }
 }
 
 fn claims(index: &MedicalImageIndex) -> [Claim<'_>; 4] {
     let (spec, name) = (&index.spec, index.index_name());
-    let (topics, tables) =
-        (format!("the topics {name}.*"), format!("the tables {}:*", index.hbase_namespace()));
-    let (catalog, cache) = (std::slice::from_ref(&spec.catalog.server), &spec.cache);
-    // Sentinels know several primaries by name.
-    let (keys, cache_field) = match cache.mode {
-        CacheMode::Sentinel => (
-            format!("the cache keys {name}:* of {}", cache.service),
-            "spec.cache.servers or spec.cache.service",
-        ),
-        CacheMode::Standalone | CacheMode::Cluster => {
-            (format!("the cache keys {name}:*"), "spec.cache.servers")
+    let pods = Some(index.metadata.namespace.as_deref().unwrap_or_default());
+    let (primary, cache_field) = match spec.cache.mode {
+        CacheMode::Sentinel => {
+            (Some(spec.cache.service.as_str()), "spec.cache.servers or spec.cache.service")
         }
+        CacheMode::Standalone | CacheMode::Cluster => (None, "spec.cache.servers"),
     };
-    let pods = index.namespace().unwrap_or_default();
     [
-        Claim::made(topics, "spec.kafka.prefix", &spec.kafka.bootstrap_servers),
-        Claim::made(tables, "spec.hbase.namespace", &spec.hbase.thrift2_servers),
-        Claim::used(format!("the database {}", index.database()), "spec.catalog.database", catalog, &pods),
-        Claim::used(keys, cache_field, &cache.servers, &pods),
+        Claim {
+            what: What::Topics,
+            name: Cow::Borrowed(name),
+            field: "spec.kafka.prefix",
+            servers: &spec.kafka.bootstrap_servers,
+            pods: None,
+        },
+        Claim {
+            what: What::Tables,
+            name: Cow::Owned(index.hbase_namespace()),
+            field: "spec.hbase.namespace",
+            servers: &spec.hbase.thrift2_servers,
+            pods: None,
+        },
+        Claim {
+            what: What::Database,
+            name: Cow::Owned(index.database()),
+            field: "spec.catalog.database",
+            servers: std::slice::from_ref(&spec.catalog.server),
+            pods,
+        },
+        Claim {
+            what: What::CacheKeys { primary },
+            name: Cow::Borrowed(name),
+            field: cache_field,
+            servers: &spec.cache.servers,
+            pods,
+        },
     ]
 }
 
@@ -83,7 +131,7 @@ pub fn conflict<'a>(
         Some(format!(
             "MedicalImageIndex {namespace}/{}, which is older, has {} at {server} already: choose another {}",
             other.name_any(),
-            claim.what,
+            claim,
             claim.field
         ))
     })
@@ -96,22 +144,26 @@ pub fn is_shared<'a>(
 ) -> bool {
     let own = claims(index);
     let mut older = others.into_iter().filter(|other| is_older(other, index));
-    older.any(|other| collisions(&own, other).any(|(claim, _)| claim.is_made))
+    older.any(|other| collisions(&own, other).any(|(claim, _)| claim.is_made()))
 }
 
 /// Claims of both, and the server of each.
 fn collisions<'a>(
-    own: &[Claim<'_>],
+    own: &[Claim<'a>],
     other: &'a MedicalImageIndex,
-) -> impl Iterator<Item = (Claim<'a>, String)> {
+) -> impl Iterator<Item = (Claim<'a>, Cow<'a, str>)> {
     claims(other).into_iter().filter_map(move |claim| {
-        let server = own.iter().find_map(|own| own.collides_at(&claim))?.to_owned();
+        let server = own.iter().find_map(|own| own.collides_at(&claim))?;
         Some((claim, server))
     })
 }
 
 /// Whether `other` was there before `index`. Of two that were made in the same second the one of the lesser id is.
 fn is_older(other: &MedicalImageIndex, index: &MedicalImageIndex) -> bool {
-    let age = |index: &MedicalImageIndex| (index.creation_timestamp().map(|time| time.0), index.uid());
-    other.uid() != index.uid() && age(other) < age(index)
+    other.metadata.uid != index.metadata.uid && age(other) < age(index)
+}
+
+fn age(index: &MedicalImageIndex) -> (Option<Timestamp>, Option<&str>) {
+    let metadata = &index.metadata;
+    (metadata.creation_timestamp.as_ref().map(|time| time.0), metadata.uid.as_deref())
 }

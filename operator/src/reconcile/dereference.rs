@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::ListParams;
 use kube::{Api, Client};
 
+use super::absent::Absent;
 use super::call::{CallError, bounded};
 use super::mounts::{self, Stuck};
 use super::objects::{KINDS, Kind, Live, POD_MONITOR, SCALED_OBJECT};
@@ -77,15 +78,31 @@ pub async fn dereference(
     namespace: &str,
     name: &str,
 ) -> Result<Dereferenced, DereferenceError> {
+    dereference_present(client, namespace, name, &Absent::default()).await
+}
+
+/// As [`dereference`]; types that were `absent` a moment ago are not asked for.
+///
+/// # Errors
+/// [`DereferenceError`].
+pub async fn dereference_present(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    absent: &Absent,
+) -> Result<Dereferenced, DereferenceError> {
     let selector = selector_text(&index_labels(name));
     let mut found = Dereferenced::default();
-    for kind in KINDS {
+    for kind in KINDS.into_iter().filter(|kind| !absent.knows(*kind, namespace)) {
         let api = kind.objects(client, namespace);
         // Version 0: the API server answers out of its cache.
         let parameters = ListParams::default().labels(&selector).match_any();
         let listed = match read(&kind.resource().plural, api.list(&parameters)).await {
             Ok(listed) => listed,
-            Err(DereferenceError::Read { source, .. }) if is_unknown_type(kind, &source) => continue,
+            Err(DereferenceError::Read { source, .. }) if is_unknown_type(kind, &source) => {
+                absent.note(kind, namespace);
+                continue;
+            }
             Err(error) => return Err(error),
         };
         found.surroundings.pod_monitors |= kind == POD_MONITOR;

@@ -13,6 +13,7 @@
 //!
 //! Failure modes: [`ReconcileError`] where the API server itself fails; everything else is a condition.
 
+pub mod absent;
 pub mod apply;
 pub mod autoscaled;
 pub mod call;
@@ -21,6 +22,7 @@ pub mod conditions;
 pub mod conflicts;
 pub mod dereference;
 pub mod disks;
+pub mod events;
 pub mod external_state;
 pub mod ignored;
 pub mod mounts;
@@ -38,14 +40,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::runtime::controller::Action;
-use kube::runtime::events::Recorder;
 use kube::runtime::finalizer::{Event, finalizer};
 use kube::{Api, Client, ResourceExt as _};
 
+use self::absent::Absent;
 use self::apply::{Applied, ApplyError};
 use self::cleanup::Cleanup;
 use self::conditions::Findings;
 use self::dereference::{DereferenceError, Dereferenced};
+use self::events::Events;
 use self::external_state::Corrected;
 use self::ignored::Ignored;
 use self::news::{announce, publish, tell};
@@ -74,11 +77,13 @@ pub struct Context {
     /// The workloads' images.
     pub release: Release,
     /// Writes events.
-    pub recorder: Recorder,
+    pub events: Events,
     /// All resources that are watched.
     pub watched: Arc<Watched>,
     /// What this API server does not keep.
     pub ignored: Arc<Ignored>,
+    /// Types that this cluster lacks.
+    pub absent: Arc<Absent>,
 }
 
 /// Why a reconcile could not be finished; it is tried again, ever more slowly.
@@ -175,7 +180,9 @@ async fn bring_about(resource: &MedicalImageIndex, context: &Context) -> Result<
         }
         Err(error) => return Err(error.into()),
     };
-    let found = dereference::dereference(&context.client, &index.namespace, &index.name).await?;
+    let found =
+        dereference::dereference_present(&context.client, &index.namespace, &index.name, &context.absent)
+            .await?;
     let paused = index.spec.paused;
     let backends = context.backends.as_ref();
     let topics = external_state::topics(backends, &access, &index, paused).await;

@@ -86,7 +86,7 @@ pub(super) async fn publish_about(
     let note = note.chars().take(1_000).collect();
     let occurrence =
         Occurrence { type_, reason: reason.to_owned(), note: Some(note), action, secondary: None };
-    if let Err(error) = call::bounded(context.recorder.publish(&occurrence, reference)).await {
+    if let Err(error) = call::bounded(context.events.publish(&occurrence, reference)).await {
         tracing::warn!(%error, "an event cannot be written");
     }
 }

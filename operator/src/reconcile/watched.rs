@@ -1,5 +1,6 @@
 //! All resources that the operator watches, of every namespace that it looks after.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,12 @@ const COMPLETE_WITHIN: Duration = Duration::from_secs(30);
 pub struct Watched {
     stores: Vec<Store<Guarded>>,
     complete: OnceCell<()>,
+}
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Watched").field("stores", &self.stores.len()).finish_non_exhaustive()
+    }
 }
 
 impl Watched {

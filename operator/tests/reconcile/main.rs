@@ -24,13 +24,14 @@ use cluster::FakeCluster;
 use cut::Cut;
 use http::StatusCode;
 use kube::core::DeserializeGuard;
-use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::events::Reporter;
 use kube::runtime::reflector;
 use kube::runtime::watcher;
 use medindex_operator::api::MedicalImageIndex;
 use medindex_operator::external::IndexStatus;
 use medindex_operator::external::simulated::SimulatedBackends;
 use medindex_operator::external::told::Told;
+use medindex_operator::reconcile::events::Events;
 use medindex_operator::reconcile::ignored::Ignored;
 use medindex_operator::reconcile::watched::Watched;
 use medindex_operator::reconcile::{Context, ReconcileError, reconcile};
@@ -104,9 +105,10 @@ impl World {
             client: client.clone(),
             backends: Arc::new(Told { backends: self.backends.clone(), observer: Arc::clone(&self.cut) }),
             release: Release { image_prefix: String::new(), image_tag: "1".to_owned() },
-            recorder: Recorder::new(client, Reporter { controller: "test".to_owned(), instance: None }),
+            events: Events::new(client, Reporter { controller: "test".to_owned(), instance: None }),
             watched: Arc::new(Watched::new(vec![resources])),
             ignored: Arc::clone(&self.ignored),
+            absent: Arc::default(),
         }
     }
 

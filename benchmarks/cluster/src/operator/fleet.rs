@@ -1,12 +1,15 @@
 //! The resources that the operator looks after in the benchmark.
 
+use std::collections::BTreeSet;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
-use kube::{Api, Client, CustomResourceExt as _};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, Client, CustomResourceExt as _, ResourceExt as _};
 use medindex_operator::api::MedicalImageIndex;
 use medindex_operator::definition::definition;
 use medindex_operator::names::made_selector;
@@ -79,23 +82,31 @@ impl Fleet {
         .await
     }
 
-    /// Until every resource is ready in this generation of its spec.
+    /// Until every resource is ready in this generation of its spec. Watched as a user's tools would: a look at all of them again and again would be
+    /// most of what the API server does.
     pub(super) async fn wait_until_ready(&self, generation: i64) -> Result<(), BenchError> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            // Version 0: out of the API server's cache, so that looking costs little.
-            let resources = self.all().list(&ListParams::default().match_any()).await?;
-            let ready = resources.items.iter().filter(|resource| is_ready(resource, generation)).count();
-            if ready == self.resources {
-                return Ok(());
+        let mut ready = BTreeSet::new();
+        let watching = async {
+            let changed = watcher(self.all(), watcher::Config::default()).default_backoff().applied_objects();
+            let mut changed = pin!(changed);
+            while ready.len() < self.resources {
+                match changed.next().await {
+                    Some(Ok(resource)) if is_ready(&resource, generation) => {
+                        ready.insert(resource.name_any())
+                    }
+                    Some(Ok(resource)) => ready.remove(&resource.name_any()),
+                    Some(Err(_)) => continue,
+                    None => return,
+                };
             }
-            if Instant::now() > deadline {
-                let resource = resources.items.iter().find(|resource| !is_ready(resource, generation));
-                let found = resource.map(|resource| format!("{:?}", resource.status));
-                return Err(BenchError::Check(format!("{ready} are ready; one that is not: {found:?}")));
-            }
-            tokio::time::sleep(LOOK).await;
+        };
+        if tokio::time::timeout(PATIENCE, watching).await.is_err() {
+            let resources = self.all().list(&ListParams::default()).await?;
+            let resource = resources.items.iter().find(|resource| !is_ready(resource, generation));
+            let found = resource.map(|resource| format!("{:?}", resource.status));
+            return Err(BenchError::Check(format!("{} are ready; one that is not: {found:?}", ready.len())));
         }
+        Ok(())
     }
 
     /// Objects that the operator made.
