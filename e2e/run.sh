@@ -14,7 +14,7 @@ ROOT=$(dirname "$HERE")
 # shellcheck source=e2e/cluster/lib.sh
 source "$HERE/cluster/lib.sh"
 PARTS=(kafka hbase mariadb redis)
-SUITES=${MEDINDEX_E2E_SUITES:-index,scaling,outages,deaths,plugin,upgrade,generations,irreparable,admission}
+SUITES=${MEDINDEX_E2E_SUITES:-index,scaling,maintenance,outages,deaths,plugin,upgrade,generations,irreparable,admission}
 TESTS=()
 for suite in ${SUITES//,/ }; do TESTS+=(--test "$suite"); done
 OWN=yes
@@ -103,6 +103,9 @@ timed() {
 }
 
 "$ROOT/tools/setup.sh" toolchain native onnxruntime models samples java kafka hbase kubernetes containers
+case ",$SUITES," in
+*,scaling,*) "$ROOT/tools/setup.sh" flux || say "Flux could not be built here: git pull and kubectl apply stand in for it" ;;
+esac
 cargo test --release --workspace "${TESTS[@]}" --no-run
 # With a test among the targets, dependencies are those of `make test` and are not built twice.
 export MEDINDEX_COMPILE_WITH="--test index"
@@ -115,7 +118,7 @@ if [ -n "$OWN" ]; then
     "$HERE/cluster.sh" kubectl get --raw /readyz >/dev/null 2>&1 || STARTED=yes
     timed "cluster" "$HERE/cluster.sh" up
     timed "images to the nodes" load_images
-    "$HERE/cluster.sh" disks 24
+    "$HERE/cluster.sh" disks 60
 else
     export MEDINDEX_E2E_FORWARD=1
 fi

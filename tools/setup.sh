@@ -17,7 +17,7 @@ case $CACHE in /*) ;; *) CACHE=$PWD/$CACHE ;; esac
 source "$SETUP/lib.sh"
 
 SERVERS="java kafka hbase phoenix mariadb redis"
-PARTS="toolchain onnxruntime models samples moresamples deny native kubernetes containers $SERVERS"
+PARTS="toolchain onnxruntime models samples moresamples deny native kubernetes containers flux $SERVERS"
 [ $# -gt 0 ] || fail "usage: tools/setup.sh PART...   parts: $PARTS servers"
 # shellcheck disable=SC2086  # a list of words
 for part in ${*/#servers/$SERVERS}; do

@@ -95,7 +95,7 @@ pub fn pods() -> Vec<(String, String)> {
             pod["status"]["containerStatuses"][0]["restartCount"].to_string(),
         )
     };
-    let mut pods: Vec<_> = pods["items"].as_array().unwrap().iter().map(pod).collect();
+    let mut pods: Vec<_> = pods["items"].as_array().into_iter().flatten().map(pod).collect();
     pods.sort();
     pods
 }
@@ -104,7 +104,7 @@ pub fn pods() -> Vec<(String, String)> {
 pub fn pods_of(component: &str) -> Vec<String> {
     let selector = format!("app.kubernetes.io/instance={NAME},app.kubernetes.io/component={component}");
     let pods = get(NAMESPACE, &["pods", "--selector", &selector]);
-    pods["items"].as_array().unwrap().iter().map(|pod| text(&pod["metadata"], "uid")).collect()
+    pods["items"].as_array().into_iter().flatten().map(|pod| text(&pod["metadata"], "uid")).collect()
 }
 
 /// Notes of the index' events of a reason.

@@ -14,6 +14,7 @@
 
 pub mod backends;
 pub mod cluster;
+pub mod gitops;
 pub mod index;
 pub mod kubectl;
 pub mod load;

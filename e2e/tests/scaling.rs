@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::time::{Duration, Instant};
 
+use medindex_e2e::gitops::Repository;
 use medindex_e2e::index::{self, NAME, NAMESPACE, PATIENCE};
 use medindex_e2e::kubectl::{apply, get, kubectl, try_kubectl, wait_until};
 use medindex_e2e::{Gateway, QueryLoad, load};
@@ -52,73 +52,23 @@ fn search_is_scaled_by_kubectl_without_one_failed_query() {
     });
 }
 
-/// A repository of what the tests apply, and a checkout of it that is applied, as Flux and Argo CD do.
-struct Git {
-    folder: PathBuf,
-}
-
-impl Git {
-    fn new() -> Self {
-        let folder = std::env::temp_dir().join(format!("medindex-e2e-git-{}", std::process::id()));
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        for part in ["manifests/samples", "e2e/index"] {
-            copy(&root.join(part), &folder.join("origin").join(part));
-        }
-        let git = Self { folder };
-        git.run("origin", &["init", "--quiet"]);
-        git.commit("The index");
-        git.run("", &["clone", "--quiet", "origin", "applied"]);
-        git
-    }
-
-    fn run(&self, place: &str, arguments: &[&str]) {
-        let who = ["-c", "user.name=e2e", "-c", "user.email=e2e@localhost"];
-        let status =
-            Command::new("git").current_dir(self.folder.join(place)).args(who).args(arguments).status();
-        assert!(status.unwrap().success(), "git {arguments:?} failed");
-    }
-
-    fn commit(&self, message: &str) {
-        self.run("origin", &["add", "--all"]);
-        self.run("origin", &["commit", "--quiet", "--message", message]);
-    }
-
-    /// What a controller of `GitOps` does when the repository has something new.
-    fn pull_and_apply(&self) {
-        self.run("applied", &["pull", "--quiet"]);
-        kubectl(&["apply", "--kustomize", self.folder.join("applied/e2e/index").to_str().unwrap()]);
-    }
-}
-
-impl Drop for Git {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.folder).ok();
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-    }
-}
-
-/// Neither Flux nor Argo CD builds from the module registry here: `git pull` and `kubectl apply` stand in for them.
 #[test]
 #[ignore = "wants a cluster: make e2e"]
 fn a_change_committed_to_git_scales_search_without_one_failed_query() {
     let _turn = index::turn();
-    let git = Git::new();
-    let file = git.folder.join("origin/e2e/index/kustomization.yaml");
+    let repository = Repository::new();
+    let file = repository.file("e2e/index/kustomization.yaml");
+    repository.wait_until_applied();
     while_users_search(|load| {
         for replicas in [2, 1] {
             let before = fs::read_to_string(&file).unwrap();
             let (search, rest) = before.split_once("      search:\n        replicas: ").unwrap();
             let after = format!("{search}      search:\n        replicas: {replicas}{}", &rest[1..]);
             fs::write(&file, after).unwrap();
-            git.commit(&format!("{replicas} replicas"));
-            git.pull_and_apply();
-            wait_for_replicas("a commit to Git", replicas);
+            repository.commit(&format!("{replicas} replicas"));
+            wait_for_replicas(&format!("a commit to Git, applied by {}", repository.applier()), replicas);
+            let told = repository.wait_until_applied();
+            println!("{} told so after another {:.1} s", repository.applier(), told.as_secs_f64());
             load.go_on(100);
         }
     });
@@ -135,6 +85,43 @@ fn an_autoscaler_drives_the_scale_of_the_resource() {
     kubectl(&["delete", "horizontalpodautoscaler", "radiology-search", "--namespace", NAMESPACE]);
     index::ensure();
     wait_for_replicas("applied again without it", 1);
+}
+
+#[test]
+#[ignore = "wants a cluster: make e2e"]
+fn gateways_are_scaled_by_an_autoscaler_that_the_operator_leaves_alone() {
+    /// Longer than the operator takes to look at everything again.
+    const ROUND: Duration = Duration::from_secs(50);
+    let _turn = index::turn();
+    let gateways = || get(NAMESPACE, &["deployment", &format!("{NAME}-gateway")]);
+    let wanted = |replicas: i64| {
+        wait_until("gateways to be scaled", PATIENCE, || {
+            let gateways = gateways();
+            let is_so = |count: &Value| *count == replicas;
+            is_so(&gateways["spec"]["replicas"])
+                && is_so(&gateways["status"]["readyReplicas"])
+                && index::is_ready(&index::resource())
+        })
+    };
+    let before = gateways()["spec"]["replicas"].as_i64().unwrap();
+    while_users_search(|load| {
+        let more = before + 1;
+        // More than they need: it is the lower bound that moves them.
+        index::patch(
+            &json!({"gateway": {"autoscaling": {"minReplicas": more, "maxReplicas": more + 1, "cpuPercent": 100}}}),
+        );
+        println!("HorizontalPodAutoscaler: {more} gateways after {:.1} s", wanted(more).as_secs_f64());
+        let decided = gateways()["spec"]["replicas"].as_i64();
+        let begun = Instant::now();
+        wait_until("a round of the operator", PATIENCE, || {
+            let now = gateways()["spec"]["replicas"].as_i64();
+            assert!(now >= decided, "the operator put {now:?} where the autoscaler had {decided:?}");
+            begun.elapsed() > ROUND
+        });
+        load.go_on(100);
+        index::patch(&json!({"gateway": {"autoscaling": null, "replicas": before}}));
+        println!("without it: {before} gateways after {:.1} s", wanted(before).as_secs_f64());
+    });
 }
 
 /// The sample with its own disks again, whatever became of the test: disks never shrink.

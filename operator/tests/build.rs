@@ -130,12 +130,12 @@ fn pods_make_way_as_the_resource_says_and_else_a_new_one_comes_first() {
 }
 
 #[test]
-fn a_gateway_that_goes_serves_until_nobody_is_sent_to_it() {
+fn a_pod_that_goes_serves_until_nobody_is_sent_to_it() {
     let objects = objects(&[], &Surroundings::default());
     for (kind, name, lingers) in [
         ("Deployment", "radiology-gateway", 5),
-        ("Deployment", "radiology-embedder", 0),
-        ("StatefulSet", "radiology-search", 0),
+        ("Deployment", "radiology-embedder", 35),
+        ("StatefulSet", "radiology-search", 35),
     ] {
         let pod = &find(&objects, kind, name)["spec"]["template"]["spec"];
         let sleep = pod.pointer("/containers/0/lifecycle/preStop/sleep/seconds");

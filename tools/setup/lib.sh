@@ -98,6 +98,8 @@ done_redis() {
 # One list of programs, one set of pinned modules: other pins mean other programs.
 done_kubernetes() { holds "$CACHE/kubernetes/complete" "$(kubernetes_version)"; }
 kubernetes_version() { cat "$ROOT"/tools/kubernetes/programs "$ROOT"/tools/kubernetes/*/go.mod | sha256sum | cut -c1-16; }
+done_flux() { holds "$CACHE/flux/complete" "$(flux_version)"; }
+flux_version() { cat "$ROOT"/tools/flux/*/go.mod | sha256sum | cut -c1-16; }
 done_containers() {
     local PATH=$PATH:/usr/sbin:/sbin tool
     for tool in containerd runc buildah debootstrap iptables conntrack ip nsenter openssl; do command -v $tool >/dev/null || return 1; done

@@ -194,6 +194,25 @@ make_kubernetes() {
     place_folder "$WORK/kubernetes" "$CACHE/kubernetes"
 }
 
+# Flux' controllers that apply what is in Git, and their resource types: one of the end-to-end tests runs them.
+make_flux() {
+    local controller module place
+    command -v go >/dev/null || fail "go is not there: install Go 1.26 or later, and open a new shell so that PATH has it"
+    mkdir -p "$WORK/flux/types"
+    for controller in source-controller kustomize-controller; do
+        module=github.com/fluxcd/$controller
+        say "building Flux' $controller"
+        step "check that go reaches its module proxy (go env GOPROXY), then run this again" \
+            env CGO_ENABLED=0 GOFLAGS=-mod=readonly go build -C "$ROOT/tools/flux/$controller" -trimpath -buildvcs=false \
+            -ldflags "-s -w" -o "$WORK/flux/bin/$controller" "$module"
+        place=$(go list -C "$ROOT/tools/flux/$controller" -m -f '{{.Dir}}' "$module")
+        cp "$place"/config/crd/bases/*.yaml "$WORK/flux/types"
+    done
+    chmod -R u+w "$WORK/flux"
+    flux_version >"$WORK/flux/complete"
+    place_folder "$WORK/flux" "$CACHE/flux"
+}
+
 # Programs of Kubernetes ask each other for their version.
 version_flag() {
     [ "$1" = kubernetes ] || return 0

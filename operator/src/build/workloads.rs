@@ -28,8 +28,11 @@ pub(super) const EMBEDDER_PORT: i32 = 7_100;
 pub(super) const SEARCH_PORT: i32 = 7_000;
 
 /// How long a gateway goes on serving, in seconds, after Kubernetes began to take it away: meanwhile nodes and load balancers learn that it goes,
-/// and connections that they still send to it are not refused. Shards and embedders need none: gateways ask another one.
+/// and connections that they still send to it are not refused.
 const GATEWAY_LINGERS: i64 = 5;
+/// The same of embedders and shards. Gateways find them by DNS, which a cluster commonly remembers for 30 seconds (CoreDNS as many distributions set
+/// it, NodeLocal DNSCache): a pod must not go before they know the one that takes its place.
+const FOUND_BY_DNS_LINGERS: i64 = 35;
 
 /// Embedders.
 pub(super) fn embedder(
@@ -49,7 +52,7 @@ pub(super) fn embedder(
         volumes: vec![volume],
         mounts: vec![mount],
         serves: true,
-        ..Program::default()
+        lingers: FOUND_BY_DNS_LINGERS,
     };
     let fixed = spec.autoscaling.is_none().then_some(spec.replicas);
     let replicas = replicas(index, surroundings, Component::Embedder, fixed);
@@ -113,6 +116,7 @@ pub(super) fn search(index: &ValidatedIndex, settings: &Settings) -> StatefulSet
             ..VolumeMount::default()
         }],
         serves: true,
+        lingers: FOUND_BY_DNS_LINGERS,
         ..Program::default()
     };
     let claim = PersistentVolumeClaim {

@@ -113,7 +113,7 @@ impl Span {
             .filter(|(_, count)| *count > 0.0)
             .collect();
         let sum = |wanted: fn(&str) -> bool| {
-            calls.iter().filter(|(call, _)| wanted(call)).map(|(_, count)| count).sum::<f64>()
+            calls.iter().filter(|(call, _)| wanted(call)).fold(0.0, |sum, (_, count)| sum + count)
         };
         // The lease is kept whether there is anything to reconcile or not.
         let asked = sum(|call| !call.starts_with("watch ") && !call.ends_with(" leases"));
