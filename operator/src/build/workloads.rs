@@ -30,8 +30,8 @@ pub(super) const SEARCH_PORT: i32 = 7_000;
 /// How long a gateway goes on serving, in seconds, after Kubernetes began to take it away: meanwhile nodes and load balancers learn that it goes,
 /// and connections that they still send to it are not refused.
 const GATEWAY_LINGERS: i64 = 5;
-/// The same of embedders and shards. Gateways find them by DNS, which a cluster commonly remembers for 30 seconds (CoreDNS as many distributions set
-/// it, NodeLocal DNSCache): a pod must not go before they know the one that takes its place.
+/// The same of embedders and shards. Gateways find them by DNS, which a cluster commonly remembers for 30 seconds, in the server or in a cache on each
+/// node: a pod must not go before they know the one that takes its place.
 const FOUND_BY_DNS_LINGERS: i64 = 35;
 
 /// Embedders.
