@@ -12,7 +12,7 @@
 #   tools/chart.sh health   Argo CD's health check
 #
 # Wants tools/setup.sh kubernetes (helm, kubeconform, kubectl) and Go; helm-unittest and glua are built here the first time. promtool is taken from
-# PATH, else out of Debian's package of Prometheus, which is not installed; where neither is, that is said. Types of others (Argo CD, Flux, Prometheus' operator) are checked where MEDINDEX_TYPES names a folder with their
+# PATH, else out of Debian's package of Prometheus, without installing that; where neither can be had, that is said. Types of others (Argo CD, Flux, Prometheus' operator) are checked where MEDINDEX_TYPES names a folder with their
 # definitions; where it does not, that is said.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
@@ -167,15 +167,14 @@ check_unit() {
 }
 
 # The program of Prometheus that tests rules, where it can be had.
-promtool() {
+find_promtool() {
     type -P promtool && return
     if [ ! -x "$OWN/promtool" ]; then
         command -v apt-get >/dev/null || return 1
         say "fetching promtool" >&2
-        mkdir -p "$OWN" "$WORK/promtool"
+        mkdir -p "$OWN" "$WORK/promtool" || return 1
         (cd "$WORK/promtool" && apt-get download -qq prometheus && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -xO ./usr/bin/promtool >program) >&2 || return 1
-        chmod +x "$WORK/promtool/program"
-        mv "$WORK/promtool/program" "$OWN/promtool"
+        chmod +x "$WORK/promtool/program" && mv "$WORK/promtool/program" "$OWN/promtool" || return 1
     fi
     printf '%s' "$OWN/promtool"
 }
@@ -183,7 +182,7 @@ promtool() {
 check_alerts() {
     local promtool
     python3 tools/chart/monitoring.py "$WORK/queries.yaml"
-    if promtool=$(promtool); then
+    if promtool=$(find_promtool); then
         "$promtool" check rules "$CHART/files/alerts.yaml" "$WORK/queries.yaml"
         "$promtool" test rules tools/chart/alerts_test.yaml
     else

@@ -14,6 +14,7 @@ use medindex_testbed::ports::free_port;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::cluster::is_ours;
 use crate::index::{NAMESPACE, PATIENCE};
 use crate::kubectl::{apply, get, kubectl, try_kubectl, wait_until};
 
@@ -24,8 +25,9 @@ const NAME: &str = "radiology-from-git";
 
 /// A repository of what the tests apply, and what applies it.
 pub struct Repository {
-    folder: TempDir,
+    /// It ends first: its controllers keep files in the folder.
     flux: Option<Flux>,
+    folder: TempDir,
 }
 
 impl Repository {
@@ -37,13 +39,13 @@ impl Repository {
         for part in ["manifests/samples", "e2e/index"] {
             copy(&root().join(part), &folder.path().join("origin").join(part));
         }
-        let mut repository = Self { folder, flux: None };
+        let mut repository = Self { flux: None, folder };
         repository.git("origin", &["init", "--quiet", "--initial-branch=main"]);
         repository.commit("The index");
         repository.flux = Flux::start(repository.folder.path());
         if repository.flux.is_none() {
             println!(
-                "NOT CHECKED: Flux is not built (tools/setup.sh flux): git pull and kubectl apply stand in for it"
+                "NOT CHECKED: Flux is not built (tools/setup.sh flux), or this cluster may have its own: git pull and kubectl apply stand in for it"
             );
             repository.git("", &["clone", "--quiet", "origin", "applied"]);
         }
@@ -120,9 +122,9 @@ struct Flux {
 }
 
 impl Flux {
-    /// Of `folder`/origin; `None` where they are not built.
+    /// Of `folder`/origin; `None` where they are not built, and on a cluster of somebody else, who may have a Flux of other types.
     fn start(folder: &Path) -> Option<Self> {
-        let programs = programs()?;
+        let programs = programs().filter(|_| is_ours())?;
         kubectl(&["apply", "--server-side", "--filename", programs.join("types").to_str().unwrap()]);
         let (git_port, files_port) = (free_port(), free_port());
         let repository = serve_repository(folder, git_port);
@@ -144,10 +146,12 @@ impl Flux {
 impl Drop for Flux {
     /// Its objects while the controllers run, which their finalizers want; what was applied stays (`prune: false`).
     fn drop(&mut self) {
-        let kinds = "kustomizations.kustomize.toolkit.fluxcd.io,gitrepositories.source.toolkit.fluxcd.io";
-        let deleted = try_kubectl(&["delete", kinds, "--all", "--namespace", NAMESPACE, "--timeout=60s"]);
-        if let Err(error) = deleted {
-            println!("not tidied: {error}");
+        for kind in ["kustomizations.kustomize.toolkit.fluxcd.io", "gitrepositories.source.toolkit.fluxcd.io"]
+        {
+            let deleted = try_kubectl(&["delete", kind, NAME, "--namespace", NAMESPACE, "--timeout=60s"]);
+            if let Err(error) = deleted {
+                println!("not tidied: {error}");
+            }
         }
     }
 }
@@ -163,7 +167,8 @@ fn start_controller(programs: &Path, name: &str, folder: &Path, more: &[String])
     let (health, metrics) = (free_port(), free_port());
     let log = folder.join(format!("{name}.log"));
     let mut command = Command::new(programs.join("bin").join(name));
-    command.args(more).arg("--watch-all-namespaces").arg("--events-addr=");
+    command.args(more).arg("--watch-all-namespaces=false").arg("--events-addr=");
+    command.env("RUNTIME_NAMESPACE", NAMESPACE);
     command
         .arg(format!("--health-addr=127.0.0.1:{health}"))
         .arg(format!("--metrics-addr=127.0.0.1:{metrics}"));

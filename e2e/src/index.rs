@@ -100,11 +100,13 @@ pub fn pods() -> Vec<(String, String)> {
     pods
 }
 
-/// What identifies the pods of a component.
+/// What identifies the pods of a component, but for those that are going.
 pub fn pods_of(component: &str) -> Vec<String> {
     let selector = format!("app.kubernetes.io/instance={NAME},app.kubernetes.io/component={component}");
     let pods = get(NAMESPACE, &["pods", "--selector", &selector]);
-    pods["items"].as_array().into_iter().flatten().map(|pod| text(&pod["metadata"], "uid")).collect()
+    let pods = pods["items"].as_array().into_iter().flatten();
+    let stays = |pod: &&Value| pod["metadata"]["deletionTimestamp"].is_null();
+    pods.filter(stays).map(|pod| text(&pod["metadata"], "uid")).collect()
 }
 
 /// Notes of the index' events of a reason.

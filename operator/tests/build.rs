@@ -130,18 +130,38 @@ fn pods_make_way_as_the_resource_says_and_else_a_new_one_comes_first() {
 }
 
 #[test]
-fn a_pod_that_goes_serves_until_nobody_is_sent_to_it() {
-    let objects = objects(&[], &Surroundings::default());
-    for (kind, name, lingers) in [
-        ("Deployment", "radiology-gateway", 5),
-        ("Deployment", "radiology-embedder", 35),
-        ("StatefulSet", "radiology-search", 35),
+fn a_gateway_that_goes_serves_until_nobody_is_sent_to_it() {
+    let plain = objects(&[], &Surroundings::default());
+    let pod = |objects: &[Value]| {
+        find(objects, "Deployment", "radiology-gateway")["spec"]["template"]["spec"].clone()
+    };
+    let found = pod(&plain);
+    assert_eq!(found["containers"][0]["lifecycle"]["preStop"], json!({"sleep": {"seconds": 5}}));
+    // The program itself has its 30 seconds after that.
+    assert_eq!(found["terminationGracePeriodSeconds"], 35);
+    let own = json!({"preStop": {"exec": {"command": ["/leave"]}}});
+    let overrides = json!({"spec": {"containers": [{"name": "gateway", "lifecycle": own}]}});
+    let found = pod(&objects(&[("/spec/gateway/podOverrides", overrides)], &Surroundings::default()));
+    assert_eq!(found["containers"][0]["lifecycle"], own, "a container ends by one handler");
+}
+
+#[test]
+fn the_next_embedder_or_shard_goes_when_gateways_know_the_one_before_if_another_can_answer_at_all() {
+    let waits = |changes: &[(&str, Value)], kind: &str, name: &str| {
+        find(&objects(changes, &Surroundings::default()), kind, name)["spec"]["minReadySeconds"].as_i64()
+    };
+    let gpu = ("/spec/embedder/nodePool", json!({"gpu": {}}));
+    let single = ("/spec/embedder/replicas", json!(1));
+    for (changes, kind, name, wanted) in [
+        (vec![], "Deployment", "radiology-embedder", Some(32)),
+        (vec![single.clone()], "Deployment", "radiology-embedder", Some(32)),
+        (vec![gpu.clone()], "Deployment", "radiology-embedder", Some(32)),
+        (vec![gpu, single], "Deployment", "radiology-embedder", None),
+        (vec![], "StatefulSet", "radiology-search", Some(32)),
+        (vec![("/spec/search/replicas", json!(1))], "StatefulSet", "radiology-search", None),
+        (vec![], "Deployment", "radiology-gateway", None),
     ] {
-        let pod = &find(&objects, kind, name)["spec"]["template"]["spec"];
-        let sleep = pod.pointer("/containers/0/lifecycle/preStop/sleep/seconds");
-        assert_eq!(sleep.and_then(Value::as_i64).unwrap_or_default(), lingers, "{name}");
-        // The program itself has its 30 seconds after that.
-        assert_eq!(pod["terminationGracePeriodSeconds"], 30 + lingers, "{name}");
+        assert_eq!(waits(&changes, kind, name), wanted, "{name} {changes:?}");
     }
 }
 

@@ -156,6 +156,7 @@ impl Objects {
             let wrong = |source| BuildError::Override { component, source };
             let template = &mut object["spec"]["template"];
             overrides::merge(template, overrides);
+            overrides::keep_one_handler(template);
             // What is no field of a pod template does not pass this.
             let typed: PodTemplateSpec = serde_json::from_value(template.take()).map_err(wrong)?;
             *template = serde_json::to_value(typed).map_err(wrong)?;

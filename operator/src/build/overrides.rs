@@ -18,6 +18,17 @@ pub(super) fn merge(base: &mut Value, over: &Value) {
     }
 }
 
+/// A container ends by one handler: one that the user names takes the place of the builders' sleep.
+pub(super) fn keep_one_handler(template: &mut Value) {
+    let containers = template.pointer_mut("/spec/containers").and_then(Value::as_array_mut);
+    for container in containers.into_iter().flatten() {
+        let handlers = container.pointer_mut("/lifecycle/preStop").and_then(Value::as_object_mut);
+        if let Some(handlers) = handlers.filter(|handlers| handlers.len() > 1) {
+            handlers.remove("sleep");
+        }
+    }
+}
+
 fn merge_fields(base: &mut Map<String, Value>, over: &Map<String, Value>) {
     for (field, value) in over {
         if value.is_null() {

@@ -39,8 +39,8 @@ pub(super) struct Program {
     pub(super) mounts: Vec<VolumeMount>,
     /// Whether it serves; jobs run and end, and have no probes.
     pub(super) serves: bool,
-    /// How long it goes on serving, in seconds, after Kubernetes began to take it away.
-    pub(super) lingers: i64,
+    /// How long it goes on serving after Kubernetes began to take it away.
+    pub(super) linger_seconds: i64,
 }
 
 /// The pod template of a component. What the user wants otherwise is merged last, by [`super::build`].
@@ -61,7 +61,7 @@ pub(super) fn template(
     let mut volumes = settings.volumes.clone();
     volumes.append(&mut program.volumes);
     volumes.push(scratch);
-    let grace = GRACE_SECONDS + program.lingers;
+    let grace = GRACE_SECONDS + program.linger_seconds;
     let spec = PodSpec {
         containers: vec![container(index, component, workload, settings, program)],
         volumes: Some(volumes),
@@ -107,7 +107,7 @@ fn container(
     settings: &Settings,
     program: Program,
 ) -> Container {
-    let Program { variables, ports, mounts: own_mounts, serves, lingers, .. } = program;
+    let Program { variables, ports, mounts: own_mounts, serves, linger_seconds, .. } = program;
     let mut mounts = settings.mounts.clone();
     mounts.extend(own_mounts);
     mounts.push(VolumeMount {
@@ -137,7 +137,7 @@ fn container(
             capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
             ..SecurityContext::default()
         }),
-        lifecycle: linger(lingers),
+        lifecycle: linger(linger_seconds),
         // A long start (loading a shard) is no failure: only a process that does not answer at all is started again.
         startup_probe: serves.then(|| probe("/healthz", 2, 150)),
         liveness_probe: serves.then(|| probe("/healthz", 10, 6)),

@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::Surroundings;
+use super::fewest_pods;
 use super::meta::{component_meta, object_meta, selector};
 use super::pod::{Program, device, model, template, variable};
 use super::settings::Settings;
@@ -27,12 +28,12 @@ pub(super) const EMBEDDER_PORT: i32 = 7_100;
 /// Port of the search shards' gRPC service.
 pub(super) const SEARCH_PORT: i32 = 7_000;
 
-/// How long a gateway goes on serving, in seconds, after Kubernetes began to take it away: meanwhile nodes and load balancers learn that it goes,
-/// and connections that they still send to it are not refused.
-const GATEWAY_LINGERS: i64 = 5;
-/// The same of embedders and shards. Gateways find them by DNS, which a cluster commonly remembers for 30 seconds, in the server or in a cache on each
-/// node: a pod must not go before they know the one that takes its place.
-const FOUND_BY_DNS_LINGERS: i64 = 35;
+/// How long a gateway goes on serving, in seconds, after Kubernetes began to take it away: meanwhile nodes learn that it goes, and connections that they
+/// still send to it are not refused.
+const GATEWAY_LINGER_SECONDS: i64 = 5;
+/// How long an embedder or shard has to be ready, in seconds, before the next one is taken away. Gateways find them by DNS, which a cluster commonly
+/// remembers for 30 seconds, in the server or in a cache on each node, and look every second.
+const KNOWN_TO_GATEWAYS_SECONDS: i32 = 32;
 
 /// Embedders.
 pub(super) fn embedder(
@@ -52,7 +53,7 @@ pub(super) fn embedder(
         volumes: vec![volume],
         mounts: vec![mount],
         serves: true,
-        lingers: FOUND_BY_DNS_LINGERS,
+        ..Program::default()
     };
     let fixed = spec.autoscaling.is_none().then_some(spec.replicas);
     let replicas = replicas(index, surroundings, Component::Embedder, fixed);
@@ -80,7 +81,7 @@ pub(super) fn gateway(
         variables,
         ports: vec![("http", GATEWAY_PORT)],
         serves: true,
-        lingers: GATEWAY_LINGERS,
+        linger_seconds: GATEWAY_LINGER_SECONDS,
         ..Program::default()
     };
     let fixed = spec.autoscaling.is_none().then_some(spec.replicas);
@@ -116,7 +117,6 @@ pub(super) fn search(index: &ValidatedIndex, settings: &Settings) -> StatefulSet
             ..VolumeMount::default()
         }],
         serves: true,
-        lingers: FOUND_BY_DNS_LINGERS,
         ..Program::default()
     };
     let claim = PersistentVolumeClaim {
@@ -145,6 +145,8 @@ pub(super) fn search(index: &ValidatedIndex, settings: &Settings) -> StatefulSet
             template: template(index, Component::Search, &spec.workload, settings, program),
             // Shards know nothing of each other, and load for a long time.
             pod_management_policy: Some("Parallel".to_owned()),
+            // Without a second replica nobody answers for the shard meanwhile, and waiting would only make it longer.
+            min_ready_seconds: (spec.replicas > 1).then_some(KNOWN_TO_GATEWAYS_SECONDS),
             volume_claim_templates: Some(vec![claim]),
             // What is on the disks can be loaded again from published segments.
             persistent_volume_claim_retention_policy: Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
@@ -246,6 +248,7 @@ fn deployment(
     let metadata =
         object_meta(index, object_name(&index.name, component), selector_labels(&index.name, component));
     let rollout = rollout.unwrap_or_else(|| default_rollout(index, component));
+    let has_spare = rollout.max_surge > 0 || fewest_pods(index, component) > 1;
     Deployment {
         metadata,
         spec: Some(DeploymentSpec {
@@ -260,6 +263,8 @@ fn deployment(
                 }),
             }),
             progress_deadline_seconds: Some(600),
+            min_ready_seconds: (component == Component::Embedder && has_spare)
+                .then_some(KNOWN_TO_GATEWAYS_SECONDS),
             ..DeploymentSpec::default()
         }),
         status: None,

@@ -22,7 +22,7 @@ enum What<'a> {
     },
 }
 
-/// Something outside Kubernetes that a resource claims. Every reconcile compares all resources, so nothing is put into words before it has to be.
+/// Something outside Kubernetes that a resource claims. Every reconcile compares all resources, so what is told is put into words only where two collide.
 struct Claim<'a> {
     what: What<'a>,
     name: Cow<'a, str>,

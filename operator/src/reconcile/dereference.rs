@@ -1,6 +1,7 @@
 //! Everything that a reconcile reads of Kubernetes before it decides anything.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::ListParams;
@@ -93,14 +94,18 @@ pub async fn dereference_present(
 ) -> Result<Dereferenced, DereferenceError> {
     let selector = selector_text(&index_labels(name));
     let mut found = Dereferenced::default();
-    for kind in KINDS.into_iter().filter(|kind| !absent.knows(*kind, namespace)) {
+    let begun = Instant::now();
+    for kind in KINDS.into_iter().filter(|kind| !absent.knows(*kind, begun)) {
         let api = kind.objects(client, namespace);
         // Version 0: the API server answers out of its cache.
         let parameters = ListParams::default().labels(&selector).match_any();
         let listed = match read(&kind.resource().plural, api.list(&parameters)).await {
             Ok(listed) => listed,
             Err(DereferenceError::Read { source, .. }) if is_unknown_type(kind, &source) => {
-                absent.note(kind, namespace);
+                // A missing right may be there a moment later; types are missing for the whole cluster.
+                if source.code() == Some(404) {
+                    absent.note(kind, begun);
+                }
                 continue;
             }
             Err(error) => return Err(error),

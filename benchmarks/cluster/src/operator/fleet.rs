@@ -96,17 +96,18 @@ impl Fleet {
                     }
                     Some(Ok(resource)) => ready.remove(&resource.name_any()),
                     Some(Err(_)) => continue,
-                    None => return,
+                    None => return Err(BenchError::Wait("the watch of the resources, which ended")),
                 };
             }
+            Ok(())
         };
-        if tokio::time::timeout(PATIENCE, watching).await.is_err() {
-            let resources = self.all().list(&ListParams::default()).await?;
-            let resource = resources.items.iter().find(|resource| !is_ready(resource, generation));
-            let found = resource.map(|resource| format!("{:?}", resource.status));
-            return Err(BenchError::Check(format!("{} are ready; one that is not: {found:?}", ready.len())));
+        if let Ok(watched) = tokio::time::timeout(PATIENCE, watching).await {
+            return watched;
         }
-        Ok(())
+        let resources = self.all().list(&ListParams::default()).await?;
+        let resource = resources.items.iter().find(|resource| !is_ready(resource, generation));
+        let found = resource.map(|resource| format!("{:?}", resource.status));
+        Err(BenchError::Check(format!("{} are ready; one that is not: {found:?}", ready.len())))
     }
 
     /// Objects that the operator made.
