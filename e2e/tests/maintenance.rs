@@ -163,6 +163,12 @@ fn a_suspended_index_has_no_pods_and_comes_back_with_its_images() {
     let took = wait_for_pods("the index to be back", [2, 2, 2 * SHARDS]);
     println!("taken up again: ready after {:.1} s", took.as_secs_f64());
     let gateway = Gateway::reach();
+    let (first, _) = &images[0];
+    let whole = wait_until("an answer of the whole index", PATIENCE, || {
+        let answer = gateway.client.try_search(&first.bytes, &[("k", "3"), ("whole", "true")]);
+        answer.is_ok_and(|answer| answer.status == 200)
+    });
+    println!("the whole index answers after another {:.1} s", whole.as_secs_f64());
     for (picture, id) in &images {
         let answer = gateway.client.search(&picture.bytes, &[("k", "5"), ("whole", "true")]);
         let hits = answer["results"].as_array().map(Vec::as_slice).unwrap_or_default();

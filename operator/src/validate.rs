@@ -5,6 +5,7 @@
 
 use std::sync::LazyLock;
 
+use k8s_openapi::api::core::v1::PodTemplateSpec;
 use kube::ResourceExt as _;
 use kube::core::ObjectMeta;
 use kube::core::cel::{CompiledSchema, Validator, compile_schema};
@@ -227,12 +228,62 @@ fn check_overrides(path: &str, overrides: &Value, errors: &mut Vec<ValidationErr
             "is no field of a pod template: put it under metadata or spec",
         ));
     }
+    // A null takes a field away, and is no value of its type.
+    match serde_json::from_value::<PodTemplateSpec>(without_nulls(overrides)) {
+        Err(wrong) => errors.push(error(path, &format!("is no pod template: {wrong}"))),
+        Ok(typed) => {
+            let kept = serde_json::to_value(typed).unwrap_or_default();
+            let mut unknown = Vec::new();
+            unknown_fields(&without_nulls(overrides), &kept, path, &mut unknown);
+            let wrong = unknown
+                .iter()
+                .map(|path| error(path, "is no field of a pod template: see kubectl explain pod"));
+            errors.extend(wrong);
+        }
+    }
     let labels = overrides.pointer("/metadata/labels").and_then(Value::as_object);
     let own = labels.and_then(|labels| labels.keys().find(|label| label.starts_with("app.kubernetes.io/")));
     if let Some(label) = own {
         let path = format!("{path}.metadata.labels[{label}]");
         errors.push(error(&path, "is how the operator finds its pods: use another label"));
     }
+}
+
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let kept = fields.iter().filter(|(_, value)| !value.is_null());
+            Value::Object(kept.map(|(field, value)| (field.clone(), without_nulls(value))).collect())
+        }
+        Value::Array(elements) => Value::Array(elements.iter().map(without_nulls).collect()),
+        value => value.clone(),
+    }
+}
+
+/// Fields that a type did not keep. What is empty it may leave out.
+fn unknown_fields(written: &Value, kept: &Value, path: &str, found: &mut Vec<String>) {
+    match (written, kept) {
+        (Value::Object(written), Value::Object(kept)) => {
+            for (field, value) in written {
+                let path = format!("{path}.{field}");
+                match kept.get(field) {
+                    Some(kept) => unknown_fields(value, kept, &path, found),
+                    None if is_empty(value) => {}
+                    None => found.push(path),
+                }
+            }
+        }
+        (Value::Array(written), Value::Array(kept)) => {
+            for (place, (written, kept)) in written.iter().zip(kept).enumerate() {
+                unknown_fields(written, kept, &format!("{path}[{place}]"), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.as_object().is_some_and(serde_json::Map::is_empty) || value.as_array().is_some_and(Vec::is_empty)
 }
 
 /// Names of the Jobs, too: no rule of the schema can ask for both names without holding up every write of a resource that is stored already.

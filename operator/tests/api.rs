@@ -216,6 +216,16 @@ fn conditions_are_a_map_by_type() {
 }
 
 #[test]
+fn chart_and_manifests_bring_the_definition_of_the_repository() {
+    let read =
+        |name: &str| std::fs::read_to_string(format!("{}/../{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let kept = read("crds/medicalimageindexes.yaml");
+    for copy in ["helm/medindex/files/medicalimageindexes.yaml", "manifests/base/medicalimageindexes.yaml"] {
+        assert!(read(copy) == kept, "{copy} is behind: run tools/chart.sh copy");
+    }
+}
+
+#[test]
 fn the_definition_in_the_repository_is_that_of_the_code() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds/medicalimageindexes.yaml");
     let kept = std::fs::read_to_string(path).unwrap_or_default();

@@ -328,7 +328,7 @@ fn programs_are_told_how_to_sign_in_at_sentinels() {
 
 #[test]
 fn overrides_are_merged_over_the_pods() {
-    let overrides = json!({"spec": {"priorityClassName": "high", "containers": [{"name": "gateway", "env": [{"name": "MEDINDEX_LOG", "value": "debug"}]}]}});
+    let overrides = json!({"spec": {"priorityClassName": "high", "hostAliases": [], "nodeSelector": null, "containers": [{"name": "gateway", "env": [{"name": "MEDINDEX_LOG", "value": "debug"}]}]}});
     let objects = objects(&[("/spec/gateway/podOverrides", overrides)], &Surroundings::default());
     let gateway = find(&objects, "Deployment", "radiology-gateway");
     assert_eq!(gateway["spec"]["template"]["spec"]["priorityClassName"], "high");
@@ -355,6 +355,12 @@ fn what_no_schema_can_tell_is_refused_with_the_field_and_the_remedy() {
             "spec.gateway.requests[cpu]: 500m is more than 400m, its limit",
         ),
         ("/spec/gateway/podOverrides", json!({"containers": []}), "put it under metadata or spec"),
+        ("/spec/gateway/podOverrides", json!({"spec": {"containers": "x"}}), "is no pod template"),
+        (
+            "/spec/gateway/podOverrides",
+            json!({"spec": {"containers": [{"name": "gateway", "imagePullpolicy": "Always"}], "tolerations": null}}),
+            "spec.gateway.podOverrides.spec.containers[0].imagePullpolicy: is no field of a pod template",
+        ),
         (
             "/spec/gateway/podOverrides",
             json!({"metadata": {"labels": {"app.kubernetes.io/name": "x"}}}),

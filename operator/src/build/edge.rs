@@ -170,17 +170,19 @@ pub(super) fn pod_monitor(index: &ValidatedIndex) -> Value {
     })
 }
 
-/// Who may reach a component's pods: gateways the shards and embedders, everybody the gateway, and everybody the probes and metrics. What
+/// Who may reach a component's pods: gateways the shards and embedders, everybody the gateway, and everybody the probes and metrics, which are
+/// all that jobs answer. What
 /// pods reach themselves is not restricted: where the backends are is not for a selector to say.
 pub(super) fn network_policy(index: &ValidatedIndex, component: Component) -> NetworkPolicy {
     let gateways = NetworkPolicyPeer {
         pod_selector: Some(selector(index, Component::Gateway)),
         ..NetworkPolicyPeer::default()
     };
-    let (port, from) = match component {
-        Component::Search => (SEARCH_PORT, Some(vec![gateways])),
-        Component::Embedder => (EMBEDDER_PORT, Some(vec![gateways])),
-        _ => (GATEWAY_PORT, None),
+    let served = match component {
+        Component::Search => Some((SEARCH_PORT, Some(vec![gateways]))),
+        Component::Embedder => Some((EMBEDDER_PORT, Some(vec![gateways]))),
+        Component::Gateway => Some((GATEWAY_PORT, None)),
+        Component::Trainer | Component::Importer => None,
     };
     let rule = |port, from| NetworkPolicyIngressRule {
         ports: Some(vec![NetworkPolicyPort {
@@ -195,7 +197,13 @@ pub(super) fn network_policy(index: &ValidatedIndex, component: Component) -> Ne
         spec: Some(NetworkPolicySpec {
             pod_selector: Some(selector(index, component)),
             policy_types: Some(vec!["Ingress".to_owned()]),
-            ingress: Some(vec![rule(port, from), rule(OPERATION_PORT, None)]),
+            ingress: Some(
+                served
+                    .into_iter()
+                    .chain([(OPERATION_PORT, None)])
+                    .map(|(port, from)| rule(port, from))
+                    .collect(),
+            ),
             egress: None,
         }),
     }

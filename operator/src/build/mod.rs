@@ -85,7 +85,11 @@ pub fn build(index: &ValidatedIndex, surroundings: &Surroundings) -> Result<Vec<
     objects.add_workload(index, Component::Search, &workloads::search(index, &settings))?;
     objects.add_workload(index, Component::Gateway, &workloads::gateway(index, &settings, surroundings))?;
     if let Some(generation) = surroundings.training {
+        objects.add(&edge::network_policy(index, Component::Trainer))?;
         objects.add_workload(index, Component::Trainer, &jobs::training(index, &settings, generation))?;
+    }
+    if !index.spec.imports.is_empty() {
+        objects.add(&edge::network_policy(index, Component::Importer))?;
     }
     for import in &index.spec.imports {
         objects.add(&jobs::import(index, &settings, import))?;

@@ -39,16 +39,6 @@ pub enum ApplyError {
     /// The builders made what [`super::objects::KINDS`] does not have.
     #[error("{0} is of no kind that the operator makes; this is a fault of the operator: please report it")]
     FindKind(String),
-    /// Somebody else has an object of this name.
-    #[error(
-        "{kind} {name} is there and does not belong to this resource: delete or rename it, or name the resource otherwise"
-    )]
-    Owned {
-        /// Kind of the object.
-        kind: &'static str,
-        /// Name of the object.
-        name: String,
-    },
 }
 
 impl ApplyError {
@@ -61,7 +51,7 @@ impl ApplyError {
     pub(super) fn code(&self) -> Option<u16> {
         match self {
             Self::Call { source, .. } => source.code(),
-            _ => None,
+            Self::FindKind(_) => None,
         }
     }
 }
@@ -84,6 +74,8 @@ pub struct Applied {
     pub ignored: Vec<String>,
     /// Objects that the API server does not take, with its reasons.
     pub refused: Vec<String>,
+    /// Objects of somebody else where those of the index should be.
+    pub taken: Vec<String>,
 }
 
 impl Applied {
@@ -94,7 +86,7 @@ impl Applied {
 }
 
 /// Applies what differs, but for what is known to be ignored, and notes in `applied` what became of it. An object that the API server finds
-/// wrong holds up no other.
+/// wrong, or that is somebody else's, holds up no other.
 ///
 /// # Errors
 /// [`ApplyError`] of the first object that cannot be applied for another reason; those before it are done.
@@ -122,7 +114,8 @@ pub async fn apply(
         let verb = match found {
             None => "Created",
             Some(found) if !is_owned(found, index) => {
-                return Err(ApplyError::Owned { kind: kind.kind, name: name.to_owned() });
+                applied.taken.push(format!("{} {name}", kind.kind));
+                continue;
             }
             Some(_) if lacks.is_empty() => continue,
             Some(_) if ignored.knows(&known_as, &lacks) => {

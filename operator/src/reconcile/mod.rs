@@ -207,10 +207,15 @@ async fn bring_about(resource: &MedicalImageIndex, context: &Context) -> Result<
     let changed =
         !applied.written.is_empty() || !(paused || topics.done.is_empty() && tables.done.is_empty());
     let mut findings = conclude(&index, &found, told.as_ref(), topics, tables, changed);
-    findings.stalled =
-        findings.stalled.or_else(|| refused_objects(&applied)).or_else(|| ignored_fields(&applied));
+    findings.stalled = findings
+        .stalled
+        .or_else(|| taken_names(&applied))
+        .or_else(|| refused_objects(&applied))
+        .or_else(|| ignored_fields(&applied));
     findings.degraded.extend(dereference::ingress_lacks(&context.client, &index).await?);
-    let hurries = applied.refused.is_empty() && (findings.changed || !is_settled(&findings));
+    let hurries = applied.refused.is_empty()
+        && applied.taken.is_empty()
+        && (findings.changed || !is_settled(&findings));
     let new = status::status(resource, &index, &findings, &found.live, told.as_ref());
     announce(context, resource, &new).await;
     status::write(&context.client, resource, &new).await?;
@@ -232,6 +237,17 @@ async fn make_objects(
     apply::prune(&context.client, index, &desired, &found.live, applied).await?;
     disks::grow(&context.client, index, &desired, &found.live, &context.ignored, applied).await?;
     Ok(())
+}
+
+/// What somebody else has, and what to do.
+fn taken_names(applied: &Applied) -> Option<(&'static str, String)> {
+    (!applied.taken.is_empty()).then(|| {
+        let message = format!(
+            "{} is there and does not belong to this resource: delete or rename it, or name the resource otherwise; it is looked at again within a minute",
+            applied.taken.join(", ")
+        );
+        ("NameTaken", message)
+    })
 }
 
 /// What the API server does not take, and what to do.

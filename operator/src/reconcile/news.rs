@@ -6,11 +6,22 @@ use kube::Resource as _;
 use kube::runtime::events::{Event as Occurrence, EventType};
 
 use super::{Context, call};
-use crate::api::condition_types::{QUANTIZER_READY, READY, STALLED};
+use crate::api::condition_types::{DEGRADED, QUANTIZER_READY, READY, STALLED};
 use crate::api::{MedicalImageIndex, MedicalImageIndexStatus};
 
 /// Reasons of `QuantizerReady` that a user has to hear of; a new generation that answers is told by its number.
 const TRAINING_NEWS: [&str; 4] = ["Training", "TrainingFailed", "RecallGateHeld", "RollbackImpossible"];
+
+/// Reasons of `Ready` that somebody has to look at, also where the index was not ready before; others pass by themselves.
+const FAULTS: [&str; 7] = [
+    "KafkaUnavailable",
+    "HbaseUnavailable",
+    "Unschedulable",
+    "ImageUnavailable",
+    "Crashing",
+    "MountsMissing",
+    "PodsRefused",
+];
 
 /// Tells of a change of readiness, of what stalls, and of generations, once.
 pub(super) async fn announce(context: &Context, resource: &MedicalImageIndex, new: &MedicalImageIndexStatus) {
@@ -31,7 +42,12 @@ fn is_news(known: Option<&Condition>, new: &Condition) -> Option<bool> {
     let is_true = new.status == "True";
     let turned = known.map_or(is_true, |known| known.status != new.status);
     match new.type_.as_str() {
-        READY => turned.then_some(!is_true),
+        READY => {
+            let is_other = known.is_none_or(|known| known.reason != new.reason);
+            let is_fault = is_other && FAULTS.contains(&new.reason.as_str());
+            (turned || is_fault).then_some(!is_true)
+        }
+        DEGRADED => (is_true && turned).then_some(true),
         STALLED => {
             let reworded = known.is_some_and(|known| known.message != new.message);
             (is_true && (turned || reworded)).then_some(true)

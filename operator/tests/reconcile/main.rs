@@ -336,12 +336,16 @@ async fn an_object_of_somebody_else_is_not_taken_over() {
         "spec": {"replicas": 1},
     });
     world.cluster.put(GATEWAY, foreign.clone());
-    let error = world.reconcile().await.unwrap_err().to_string();
+    world.reconcile().await.unwrap();
+    let (status, reason, message) = world.condition("Stalled");
+    assert_eq!((status.as_str(), reason.as_str()), ("True", "NameTaken"));
     assert!(
-        error.contains("Deployment radiology-gateway is there and does not belong to this resource"),
-        "{error}"
+        message.contains("Deployment radiology-gateway is there and does not belong to this resource"),
+        "{message}"
     );
+    assert_eq!(world.condition("Ready").0, "False");
     assert_eq!(world.cluster.get(GATEWAY).unwrap()["spec"], foreign["spec"]);
+    assert!(world.cluster.get(SEARCH).is_some(), "the others are made");
 }
 
 #[tokio::test]

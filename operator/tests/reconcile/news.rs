@@ -67,6 +67,19 @@ async fn what_is_corrected_at_the_backends_is_told_once_and_not_while_it_is_only
 }
 
 #[tokio::test]
+async fn a_fault_is_told_when_it_is_met_first_and_not_while_it_lasts() {
+    let world = World::new();
+    let backends = Told { backends: world.backends.clone(), observer: FailsLater::default() };
+    let context = Context { backends: Arc::new(backends), ..world.context(vec![world.resource()]) };
+    reconcile(Arc::new(world.resource()), Arc::new(context)).await.unwrap();
+    let told = notes(&world, "KafkaUnavailable");
+    assert_eq!(told.len(), 1, "a new index that Kafka is away for: {told:?}");
+    assert!(told[0].contains("kafka:9092"), "{told:?}");
+    world.settle().await;
+    assert_eq!(notes(&world, "KafkaUnavailable"), NOTHING);
+}
+
+#[tokio::test]
 async fn what_was_corrected_before_a_backend_failed_is_told_too() {
     let world = World::new();
     let backends = Told { backends: world.backends.clone(), observer: FailsLater::default() };
