@@ -146,6 +146,17 @@ fn a_gateway_that_goes_serves_until_nobody_is_sent_to_it() {
 }
 
 #[test]
+fn an_embedder_or_shard_that_goes_serves_until_gateways_ask_others() {
+    let objects = objects(&[], &Surroundings::default());
+    for (kind, name) in [("Deployment", "radiology-embedder"), ("StatefulSet", "radiology-search")] {
+        let pod = &find(&objects, kind, name)["spec"]["template"]["spec"];
+        let handler = &pod["containers"][0]["lifecycle"]["preStop"];
+        assert_eq!(*handler, json!({"sleep": {"seconds": 10}}), "{name}");
+        assert_eq!(pod["terminationGracePeriodSeconds"], 40, "{name}");
+    }
+}
+
+#[test]
 fn the_next_embedder_or_shard_goes_when_gateways_know_the_one_before_if_another_can_answer_at_all() {
     let waits = |changes: &[(&str, Value)], kind: &str, name: &str| {
         find(&objects(changes, &Surroundings::default()), kind, name)["spec"]["minReadySeconds"].as_i64()

@@ -31,6 +31,9 @@ pub(super) const SEARCH_PORT: i32 = 7_000;
 /// How long a gateway goes on serving, in seconds, after Kubernetes began to take it away: meanwhile nodes learn that it goes, and connections that they
 /// still send to it are not refused.
 const GATEWAY_LINGER_SECONDS: i64 = 5;
+/// The same of embedders and shards: long enough that most clusters' DNS leaves them out before they end, and gateways ask others; short enough for single
+/// ones, whose absence it makes longer.
+const FOUND_BY_DNS_LINGER_SECONDS: i64 = 10;
 /// How long an embedder or shard has to be ready, in seconds, before the next one is taken away. Gateways find them by DNS, which a cluster commonly
 /// remembers for 30 seconds, in the server or in a cache on each node, and look every second.
 const KNOWN_TO_GATEWAYS_SECONDS: i32 = 32;
@@ -53,7 +56,7 @@ pub(super) fn embedder(
         volumes: vec![volume],
         mounts: vec![mount],
         serves: true,
-        ..Program::default()
+        linger_seconds: FOUND_BY_DNS_LINGER_SECONDS,
     };
     let fixed = spec.autoscaling.is_none().then_some(spec.replicas);
     let replicas = replicas(index, surroundings, Component::Embedder, fixed);
@@ -117,6 +120,7 @@ pub(super) fn search(index: &ValidatedIndex, settings: &Settings) -> StatefulSet
             ..VolumeMount::default()
         }],
         serves: true,
+        linger_seconds: FOUND_BY_DNS_LINGER_SECONDS,
         ..Program::default()
     };
     let claim = PersistentVolumeClaim {
