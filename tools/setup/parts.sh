@@ -205,7 +205,8 @@ make_flux() {
         step "check that go reaches its module proxy (go env GOPROXY), then run this again" \
             env CGO_ENABLED=0 GOFLAGS=-mod=readonly go build -C "$ROOT/tools/flux/$controller" -trimpath -buildvcs=false \
             -ldflags "-s -w" -o "$WORK/flux/bin/$controller" "$module"
-        place=$(go list -C "$ROOT/tools/flux/$controller" -m -f '{{.Dir}}' "$module")        [ -d "$place/config/crd/bases" ] || fail "$module has no types in $place/config/crd/bases: run go clean -modcache, then this again"
+        place=$(go list -C "$ROOT/tools/flux/$controller" -m -f '{{.Dir}}' "$module")
+        [ -d "$place/config/crd/bases" ] || fail "$module has no types in $place/config/crd/bases: run go clean -modcache, then this again"
         cp "$place"/config/crd/bases/*.yaml "$WORK/flux/types"
     done
     chmod -R u+w "$WORK/flux"
