@@ -12,7 +12,8 @@
 #   tools/chart.sh health   Argo CD's health check
 #
 # Wants tools/setup.sh kubernetes (helm, kubeconform, kubectl) and Go; helm-unittest and glua are built here the first time. promtool is taken from
-# PATH, else out of Debian's package of Prometheus, without installing that; where neither can be had, that is said. Types of others (Argo CD, Flux, Prometheus' operator) are checked where MEDINDEX_TYPES names a folder with their
+# PATH, else out of Debian's package of Prometheus, without installing that; where neither can be had, that is said. Types of others (Argo CD, Flux,
+# Prometheus' operator) are checked where MEDINDEX_TYPES names a folder with their
 # definitions; where it does not, that is said.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."

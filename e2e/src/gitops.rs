@@ -10,13 +10,14 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use medindex_testbed::Server;
+use medindex_testbed::java::cache_folder;
 use medindex_testbed::ports::free_port;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::cluster::is_ours;
 use crate::index::{NAMESPACE, PATIENCE};
-use crate::kubectl::{apply, get, kubectl, try_kubectl, wait_until};
+use crate::kubectl::{apply, get, kubectl, tidied, try_kubectl, wait_until};
 
 /// The controllers and their types answer within this.
 const STARTED_WITHIN: Duration = Duration::from_mins(2);
@@ -148,19 +149,14 @@ impl Drop for Flux {
     fn drop(&mut self) {
         for kind in ["kustomizations.kustomize.toolkit.fluxcd.io", "gitrepositories.source.toolkit.fluxcd.io"]
         {
-            let deleted = try_kubectl(&["delete", kind, NAME, "--namespace", NAMESPACE, "--timeout=60s"]);
-            if let Err(error) = deleted {
-                println!("not tidied: {error}");
-            }
+            tidied(try_kubectl(&["delete", kind, NAME, "--namespace", NAMESPACE, "--timeout=60s"]));
         }
     }
 }
 
 /// Where `tools/setup.sh flux` put the controllers.
 fn programs() -> Option<PathBuf> {
-    let cache = std::env::var_os("MEDINDEX_CACHE").map(PathBuf::from);
-    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/medindex")));
-    cache.map(|cache| cache.join("flux")).filter(|flux| flux.join("complete").exists())
+    Some(cache_folder().join("flux")).filter(|flux| flux.join("complete").exists())
 }
 
 fn start_controller(programs: &Path, name: &str, folder: &Path, more: &[String]) -> Server {

@@ -10,7 +10,7 @@ use medindex_system_tests::Client;
 use medindex_system_tests::pictures::{Picture, pattern, pictures};
 use serde_json::Value;
 
-use crate::kubectl::{get, kubectl, wait_until};
+use crate::kubectl::{get, kubectl, try_kubectl, wait_until};
 
 /// Namespace of the sample.
 pub const NAMESPACE: &str = "medindex";
@@ -54,10 +54,18 @@ pub fn resource() -> Value {
     get(NAMESPACE, &["mii", NAME])
 }
 
-/// Changes the specification as `kubectl patch` does.
-pub fn patch(specification: &Value) {
-    let patch = serde_json::json!({"spec": specification}).to_string();
-    kubectl(&["patch", "mii", NAME, "--namespace", NAMESPACE, "--type=merge", "--patch", &patch]);
+/// Changes the resource as `kubectl patch` does.
+///
+/// # Errors
+/// What kubectl said when it failed.
+pub fn try_edit(change: &Value) -> Result<String, String> {
+    let change = change.to_string();
+    try_kubectl(&["patch", "mii", NAME, "--namespace", NAMESPACE, "--type=merge", "--patch", &change])
+}
+
+/// Changes the resource as `kubectl patch` does.
+pub fn edit(change: &Value) {
+    try_edit(change).unwrap_or_else(|error| panic!("{change}: {error}"));
 }
 
 /// A condition, where it is of the newest generation.
@@ -165,6 +173,25 @@ impl Gateway {
         let (pictures, source) = pictures(IMAGES);
         println!("{IMAGES} images: {source}");
         self.ensure(pictures).0
+    }
+
+    /// Waits until a search is answered by the whole index, which may be later than `Ready`: the cluster's DNS may still remember former pods.
+    pub fn wait_for_the_whole(&self, images: &[(Picture, String)]) -> Duration {
+        let (picture, _) = &images[0];
+        wait_until("an answer of the whole index", PATIENCE, || {
+            let answer = self.client.try_search(&picture.bytes, &[("k", "3"), ("whole", "true")]);
+            answer.is_ok_and(|answer| answer.status == 200)
+        })
+    }
+
+    /// Every image is in the index exactly once.
+    pub fn check_images(&self, images: &[(Picture, String)]) {
+        for (picture, id) in images {
+            let answer = self.client.search(&picture.bytes, &[("k", "5"), ("whole", "true")]);
+            let hits = answer["results"].as_array().unwrap();
+            let own = hits.iter().filter(|hit| hit["id"] == id.as_str()).count();
+            assert_eq!(own, 1, "{} is found {own} times: {answer}", picture.name);
+        }
     }
 
     /// Uploads images and waits until they are in the index: each with its id, and how many of them were not there before.

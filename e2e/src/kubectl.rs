@@ -20,6 +20,13 @@ pub fn kubectl(arguments: &[&str]) -> String {
     try_kubectl(arguments).unwrap_or_else(|error| panic!("kubectl {}: {error}", arguments.join(" ")))
 }
 
+/// Tells of what could not be tidied when a test was over: it must not hide how the test ended.
+pub fn tidied(outcome: Result<String, String>) {
+    if let Err(error) = outcome {
+        println!("not tidied: {error}");
+    }
+}
+
 /// Applies a text of objects.
 pub fn apply(objects: &str) {
     try_apply(objects, &[]).unwrap_or_else(|error| panic!("kubectl apply: {error}"));

@@ -92,12 +92,7 @@ pub fn while_users_search(gateway: &Gateway, images: &[(Picture, String)], work:
     let new = index::new_picture();
     let new = gateway.client.upload(&new.name, &new.bytes, None);
     assert_eq!(gateway.client.wait_for(&new, PATIENCE), "indexed");
-    // The cluster's DNS may still remember the pods of a former test.
-    let (picture, _) = &images[0];
-    wait_until("an answer of the whole index", PATIENCE, || {
-        let answer = gateway.client.try_search(&picture.bytes, &[("k", "3"), ("whole", "true")]);
-        answer.is_ok_and(|answer| answer.status == 200)
-    });
+    gateway.wait_for_the_whole(images);
     let load = QueryLoad::start(&gateway.client, images, 2);
     load.go_on(20);
     work(&load);

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use medindex_e2e::index::{self, NAME, NAMESPACE, PATIENCE};
-use medindex_e2e::kubectl::{apply, kubectl, try_kubectl, wait_until};
+use medindex_e2e::kubectl::{apply, kubectl, tidied, try_kubectl, wait_until};
 use medindex_e2e::load::while_users_search;
 use medindex_e2e::plugin::plugin;
 use medindex_e2e::{Gateway, QueryLoad};
@@ -56,8 +56,8 @@ impl Drop for Tidy {
             "metadata": {"annotations": {"medindex.dev/train-generation": null}},
             "spec": {"imports": null, "quantizer": {"rollbackTo": null}},
         });
-        let tidied = [
-            try_edit(&change),
+        let attempts = [
+            index::try_edit(&change),
             try_kubectl(&[
                 "delete",
                 "pod,persistentvolumeclaim",
@@ -68,19 +68,8 @@ impl Drop for Tidy {
                 "--wait=false",
             ]),
         ];
-        for error in tidied.into_iter().filter_map(Result::err) {
-            println!("not tidied: {error}");
-        }
+        attempts.into_iter().for_each(tidied);
     }
-}
-
-fn try_edit(change: &Value) -> Result<String, String> {
-    let change = change.to_string();
-    try_kubectl(&["patch", "mii", NAME, "--namespace", NAMESPACE, "--type=merge", "--patch", &change])
-}
-
-fn edit(change: &Value) {
-    try_edit(change).unwrap_or_else(|error| panic!("{change}: {error}"));
 }
 
 /// Imports images by the resource; how long that took, from its change to the Job's end.
@@ -90,7 +79,9 @@ fn import(pictures: &[Picture]) -> Duration {
     let name = format!("e2e-{}", std::process::id());
     let source = json!({"claim": CLAIM, "path": FOLDER});
     let begun = Instant::now();
-    edit(&json!({"spec": {"imports": [{"name": name, "source": source, "format": "LabelledFolders"}]}}));
+    index::edit(
+        &json!({"spec": {"imports": [{"name": name, "source": source, "format": "LabelledFolders"}]}}),
+    );
     wait_until("the import to be done", PATIENCE, || {
         let state = index::resource()["status"]["imports"][&name].clone();
         assert_ne!(state, "Failed", "{}", logs(&format!("{NAME}-import-{name}")));
@@ -168,7 +159,7 @@ fn train(before: i64) -> i64 {
 /// Goes back from a generation to the one before, once, and waits until that answers.
 fn roll_back(gateway: &Gateway, load: &QueryLoad, trained: i64, before: i64) {
     let (known, begun) = (rollbacks(gateway), Instant::now());
-    edit(&json!({"spec": {"quantizer": {"rollbackTo": before}}}));
+    index::edit(&json!({"spec": {"quantizer": {"rollbackTo": before}}}));
     wait_until("the generation before to answer", PATIENCE, || {
         let resource = index::resource();
         quantizer(&resource).0 == "True" && generation(&resource) == before

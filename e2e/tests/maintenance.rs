@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use medindex_e2e::cluster::is_ours;
 use medindex_e2e::index::{self, NAME, NAMESPACE, PATIENCE};
-use medindex_e2e::kubectl::{get, kubectl, try_kubectl, wait_until};
+use medindex_e2e::kubectl::{get, kubectl, tidied, try_kubectl, wait_until};
 use medindex_e2e::{Gateway, load};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Of the sample, in `e2e/index`.
 const SHARDS: i64 = 3;
@@ -20,8 +20,8 @@ struct Doubled;
 
 impl Doubled {
     fn new() -> Self {
-        index::patch(
-            &json!({"gateway": {"replicas": 2}, "search": {"replicas": 2}, "embedder": {"replicas": 2}}),
+        index::edit(
+            &json!({"spec": {"gateway": {"replicas": 2}, "search": {"replicas": 2}, "embedder": {"replicas": 2}}}),
         );
         let doubled = Self;
         wait_for_pods("two of everything", [2, 2, 2 * SHARDS]);
@@ -32,11 +32,7 @@ impl Doubled {
 impl Drop for Doubled {
     /// The rest of the sample comes back with the next test, which applies it.
     fn drop(&mut self) {
-        let patch = r#"{"spec": {"suspend": false}}"#;
-        let arguments = ["patch", "mii", NAME, "--namespace", NAMESPACE, "--type=merge", "--patch", patch];
-        if let Err(error) = try_kubectl(&arguments) {
-            println!("not tidied: {error}");
-        }
+        tidied(index::try_edit(&json!({"spec": {"suspend": false}})));
     }
 }
 
@@ -58,9 +54,7 @@ struct Cordoned;
 
 impl Drop for Cordoned {
     fn drop(&mut self) {
-        if let Err(error) = try_kubectl(&["uncordon", NODE]) {
-            println!("not tidied: {error}");
-        }
+        tidied(try_kubectl(&["uncordon", NODE]));
     }
 }
 
@@ -110,7 +104,7 @@ fn gateways_embedders_and_shards_are_replaced_without_one_failed_query() {
     load::while_users_search(&gateway, &images, |load| {
         for component in ["gateway", "embedder", "search"] {
             let before = index::pods_of(component);
-            index::patch(&json!({component: {"requests": {"memory": "120Mi"}}}));
+            index::edit(&json!({"spec": {component: {"requests": {"memory": "120Mi"}}}}));
             let took = wait_until("other pods", PATIENCE, || {
                 let pods = index::pods_of(component);
                 pods.len() == before.len()
@@ -132,7 +126,7 @@ fn more_shards_of_two_replicas_leave_no_answer_without_a_part() {
     let images = gateway.ensure_images();
     load::while_users_search(&gateway, &images, |load| {
         let shards = SHARDS + 1;
-        index::patch(&json!({"search": {"shards": shards}}));
+        index::edit(&json!({"spec": {"search": {"shards": shards}}}));
         let took = wait_for_pods("more shards", [2, 2, 2 * shards]);
         load.go_on(100);
         println!("{SHARDS} shards became {shards}: ready after {:.1} s", took.as_secs_f64());
@@ -148,7 +142,7 @@ fn a_suspended_index_has_no_pods_and_comes_back_with_its_images() {
     let images = gateway.ensure_images();
     drop(gateway);
 
-    index::patch(&json!({"suspend": true}));
+    index::edit(&json!({"spec": {"suspend": true}}));
     let begun = Instant::now();
     wait_until("no pod", PATIENCE, || {
         ["gateway", "embedder", "search"].into_iter().all(|component| index::pods_of(component).is_empty())
@@ -159,23 +153,11 @@ fn a_suspended_index_has_no_pods_and_comes_back_with_its_images() {
     println!("suspended: every pod gone or going after {:.1} s", begun.elapsed().as_secs_f64());
     println!("{}", kubectl(&["get", "mii", "--namespace", NAMESPACE]));
 
-    index::patch(&json!({"suspend": false}));
+    index::edit(&json!({"spec": {"suspend": false}}));
     let took = wait_for_pods("the index to be back", [2, 2, 2 * SHARDS]);
     println!("taken up again: ready after {:.1} s", took.as_secs_f64());
     let gateway = Gateway::reach();
-    let (first, _) = &images[0];
-    let whole = wait_until("an answer of the whole index", PATIENCE, || {
-        let answer = gateway.client.try_search(&first.bytes, &[("k", "3"), ("whole", "true")]);
-        answer.is_ok_and(|answer| answer.status == 200)
-    });
+    let whole = gateway.wait_for_the_whole(&images);
     println!("the whole index answers after another {:.1} s", whole.as_secs_f64());
-    for (picture, id) in &images {
-        let answer = gateway.client.search(&picture.bytes, &[("k", "5"), ("whole", "true")]);
-        let hits = answer["results"].as_array().map(Vec::as_slice).unwrap_or_default();
-        assert!(
-            hits.iter().any(|hit: &Value| hit["id"] == id.as_str()),
-            "{} is lost: {answer}",
-            picture.name
-        );
-    }
+    gateway.check_images(&images);
 }

@@ -30,22 +30,12 @@ fn delete_settings(patience: Duration) -> Duration {
     wait_until("the deleted ConfigMap", patience, || !get(NAMESPACE, &["configmap", &settings]).is_null())
 }
 
-/// Every image is in the index exactly once.
-fn check_images(gateway: &Gateway, images: &[(Picture, String)]) {
-    for (picture, id) in images {
-        let answer = gateway.client.search(&picture.bytes, &[("k", "5"), ("whole", "true")]);
-        let hits = answer["results"].as_array().unwrap();
-        let own = hits.iter().filter(|hit| hit["id"] == id.as_str()).count();
-        assert_eq!(own, 1, "{} is found {own} times: {answer}", picture.name);
-    }
-}
-
 /// What was accepted while something was away is in the index, each exactly once.
 fn check_uploads(gateway: &Gateway, accepted: &[(Picture, String)]) {
     for (picture, id) in accepted {
         assert_eq!(gateway.client.wait_for(id, PATIENCE), "indexed", "{} was accepted", picture.name);
     }
-    check_images(gateway, accepted);
+    gateway.check_images(accepted);
 }
 
 /// Tells what became of uploads.
@@ -144,7 +134,7 @@ fn the_node_of_the_gpu_pool_is_lost_and_comes_back() {
     });
     println!("searches by a file are answered after another {:.1} s", answers.as_secs_f64());
     settle();
-    check_images(&gateway, &images);
+    gateway.check_images(&images);
     check_uploads(&gateway, &uploads.accepted);
 }
 
@@ -180,5 +170,5 @@ fn kafka_and_hbase_hang_for_a_minute_and_nothing_is_lost() {
     let new = gateway.client.upload(&picture.name, &picture.bytes, None);
     assert_eq!(gateway.client.wait_for(&new, PATIENCE), "indexed");
     check_uploads(&gateway, &accepted);
-    check_images(&gateway, &images);
+    gateway.check_images(&images);
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use medindex_e2e::cluster;
 use medindex_e2e::gitops::Repository;
 use medindex_e2e::index::{self, NAME, NAMESPACE, PATIENCE};
-use medindex_e2e::kubectl::{apply, get, kubectl, try_kubectl, wait_until};
+use medindex_e2e::kubectl::{apply, get, kubectl, tidied, try_kubectl, wait_until};
 use medindex_e2e::{Gateway, QueryLoad, load};
 use serde_json::{Value, json};
 
@@ -93,11 +93,7 @@ struct WithoutAutoscaler;
 
 impl Drop for WithoutAutoscaler {
     fn drop(&mut self) {
-        let patch = r#"{"spec": {"gateway": {"autoscaling": null}}}"#;
-        let arguments = ["patch", "mii", NAME, "--namespace", NAMESPACE, "--type=merge", "--patch", patch];
-        if let Err(error) = try_kubectl(&arguments) {
-            println!("not tidied: {error}");
-        }
+        tidied(index::try_edit(&json!({"spec": {"gateway": {"autoscaling": null}}})));
     }
 }
 
@@ -117,7 +113,7 @@ fn gateways_under_an_autoscaler_are_left_alone_by_the_operator() {
     while_users_search(|load| {
         let _tidy = WithoutAutoscaler;
         let bounds = json!({"minReplicas": before, "maxReplicas": before + 2, "cpuPercent": 100});
-        index::patch(&json!({"gateway": {"autoscaling": bounds}}));
+        index::edit(&json!({"spec": {"gateway": {"autoscaling": bounds}}}));
         wait_until("the autoscaler to have looked", PATIENCE, || {
             let scaler = get(NAMESPACE, &["horizontalpodautoscaler", &name]);
             scaler["status"]["currentReplicas"].is_i64() && index::is_ready(&index::resource())
@@ -151,10 +147,7 @@ struct MadeAnew;
 
 impl Drop for MadeAnew {
     fn drop(&mut self) {
-        let deleted = try_kubectl(&["delete", "mii", NAME, "--namespace", NAMESPACE, "--timeout=60s"]);
-        if let Err(error) = deleted {
-            println!("not tidied: {error}");
-        }
+        tidied(try_kubectl(&["delete", "mii", NAME, "--namespace", NAMESPACE, "--timeout=60s"]));
     }
 }
 
@@ -174,7 +167,7 @@ fn disks_grow_while_the_pods_run_without_one_failed_query() {
     };
     while_users_search(|load| {
         let pods = index::pods();
-        index::patch(&json!({"search": {"disk": SIZE}}));
+        index::edit(&json!({"spec": {"search": {"disk": SIZE}}}));
         let took = wait_until("larger disks", PATIENCE, || {
             let made = sizes("statefulsets", "/spec/volumeClaimTemplates/0/spec/resources/requests/storage");
             made == [SIZE] && index::is_ready(&index::resource())

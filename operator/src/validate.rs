@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::PodTemplateSpec;
 use kube::ResourceExt as _;
 use kube::core::ObjectMeta;
 use kube::core::cel::{CompiledSchema, Validator, compile_schema};
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::api::{MedicalImageIndex, MedicalImageIndexSpec, WorkloadSpec};
@@ -229,12 +230,13 @@ fn check_overrides(path: &str, overrides: &Value, errors: &mut Vec<ValidationErr
         ));
     }
     // A null takes a field away, and is no value of its type.
-    match serde_json::from_value::<PodTemplateSpec>(without_nulls(overrides)) {
+    let written = without_nulls(overrides);
+    match PodTemplateSpec::deserialize(&written) {
         Err(wrong) => errors.push(error(path, &format!("is no pod template: {wrong}"))),
         Ok(typed) => {
             let kept = serde_json::to_value(typed).unwrap_or_default();
             let mut unknown = Vec::new();
-            unknown_fields(&without_nulls(overrides), &kept, path, &mut unknown);
+            unknown_fields(&written, &kept, path, &mut unknown);
             let wrong = unknown
                 .iter()
                 .map(|path| error(path, "is no field of a pod template: see kubectl explain pod"));

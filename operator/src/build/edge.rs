@@ -171,8 +171,7 @@ pub(super) fn pod_monitor(index: &ValidatedIndex) -> Value {
 }
 
 /// Who may reach a component's pods: gateways the shards and embedders, everybody the gateway, and everybody the probes and metrics, which are
-/// all that jobs answer. What
-/// pods reach themselves is not restricted: where the backends are is not for a selector to say.
+/// all that jobs answer. What pods reach themselves is not restricted: where the backends are is not for a selector to say.
 pub(super) fn network_policy(index: &ValidatedIndex, component: Component) -> NetworkPolicy {
     let gateways = NetworkPolicyPeer {
         pod_selector: Some(selector(index, Component::Gateway)),

@@ -12,11 +12,10 @@ use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec}
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::Surroundings;
-use super::fewest_pods;
 use super::meta::{component_meta, object_meta, selector};
 use super::pod::{Program, device, model, template, variable};
 use super::settings::Settings;
+use super::{Surroundings, fewest_pods};
 use crate::api::Rollout;
 use crate::names::{Component, object_name, selector_labels};
 use crate::validate::ValidatedIndex;

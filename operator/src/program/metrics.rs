@@ -133,7 +133,7 @@ impl Metrics {
     /// Has the resources counted from now on.
     pub fn watch(&self, watched: Arc<Watched>) {
         // A process leads once.
-        let _ = self.watched.set(watched);
+        self.watched.get_or_init(|| watched);
     }
 
     /// Counts the resources, and how they are.

@@ -87,35 +87,15 @@ fn claims(index: &MedicalImageIndex) -> [Claim<'_>; 4] {
         }
         CacheMode::Standalone | CacheMode::Cluster => (None, "spec.cache.servers"),
     };
+    let (tables, database) = (Cow::Owned(index.hbase_namespace()), Cow::Owned(index.database()));
+    let (kafka, hbase) = (&spec.kafka.bootstrap_servers, &spec.hbase.thrift2_servers);
+    let catalog = std::slice::from_ref(&spec.catalog.server);
+    let claim = |what, name, field, servers, pods| Claim { what, name, field, servers, pods };
     [
-        Claim {
-            what: What::Topics,
-            name: Cow::Borrowed(name),
-            field: "spec.kafka.prefix",
-            servers: &spec.kafka.bootstrap_servers,
-            pods: None,
-        },
-        Claim {
-            what: What::Tables,
-            name: Cow::Owned(index.hbase_namespace()),
-            field: "spec.hbase.namespace",
-            servers: &spec.hbase.thrift2_servers,
-            pods: None,
-        },
-        Claim {
-            what: What::Database,
-            name: Cow::Owned(index.database()),
-            field: "spec.catalog.database",
-            servers: std::slice::from_ref(&spec.catalog.server),
-            pods,
-        },
-        Claim {
-            what: What::CacheKeys { primary },
-            name: Cow::Borrowed(name),
-            field: cache_field,
-            servers: &spec.cache.servers,
-            pods,
-        },
+        claim(What::Topics, Cow::Borrowed(name), "spec.kafka.prefix", kafka, None),
+        claim(What::Tables, tables, "spec.hbase.namespace", hbase, None),
+        claim(What::Database, database, "spec.catalog.database", catalog, pods),
+        claim(What::CacheKeys { primary }, Cow::Borrowed(name), cache_field, &spec.cache.servers, pods),
     ]
 }
 
