@@ -14,7 +14,7 @@ ROOT=$(dirname "$HERE")
 # shellcheck source=e2e/cluster/lib.sh
 source "$HERE/cluster/lib.sh"
 PARTS=(kafka hbase mariadb redis)
-SUITES=${MEDINDEX_E2E_SUITES:-index,scaling,maintenance,outages,deaths,plugin,upgrade,generations,irreparable,admission}
+SUITES=${MEDINDEX_E2E_SUITES:-index,scaling,maintenance,faults,outages,deaths,plugin,upgrade,generations,irreparable,removal,admission}
 TESTS=()
 for suite in ${SUITES//,/ }; do TESTS+=(--test "$suite"); done
 OWN=yes
@@ -57,6 +57,7 @@ load_images() {
         buildah tag "medindex-$image:e2e" "localhost/medindex-$image:$VERSION"
         images+=("localhost/medindex-$image:$VERSION")
     done <"$ROOT/images/workloads"
+    [ -z "$EARLIER" ] || images+=(localhost/medindex-operator:earlier)
     "$HERE/cluster.sh" load "${images[@]}"
 }
 
@@ -113,6 +114,12 @@ export MEDINDEX_COMPILE_WITH="--test index"
 cargo build --release --workspace --bin kubectl-medindex --bin medindex-operator --test index
 timed "images" "$HERE/images.sh"
 VERSION=$(images_version)
+# To upgrade from; where it cannot be made the test says that it was left out.
+EARLIER=
+case ",$SUITES," in
+*,upgrade,*) if "$HERE/earlier.sh"; then EARLIER=yes; else say "the earlier operator could not be made"; fi ;;
+esac
+export MEDINDEX_E2E_EARLIER=$EARLIER
 trap clean_up EXIT
 if [ -n "$OWN" ]; then
     "$HERE/cluster.sh" kubectl get --raw /readyz >/dev/null 2>&1 || STARTED=yes

@@ -104,6 +104,7 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
         ("/spec/embedding/model", json!({"claim": "a", "image": "b"}), "exactly one of image"),
         ("/spec/quantizer", json!({"bits": 6}), "spec.quantizer.bits is 4 or 8"),
         ("/spec/quantizer", json!({"subQuantizers": 63}), "must be even with 4 bits"),
+        ("/spec/quantizer", json!({"lists": 20_000}), "nor retrain.firstAtImages"),
         ("/spec/cache/servers", json!(["a.nowhere:6379", "b.nowhere:6379"]), "names one server"),
         ("/spec/cache/loginHasUser", json!(true), "wants spec.cache.loginSecret"),
         (

@@ -39,6 +39,7 @@ fn what_does_not_fit_together_is_refused_with_what_to_do() {
         ("/spec/embedding/model", json!({"claim": "a", "image": "b"}), "exactly one of image"),
         ("/spec/quantizer", json!({"bits": 6}), "is 4 or 8"),
         ("/spec/quantizer", json!({"subQuantizers": 63}), "must be even with 4 bits"),
+        ("/spec/quantizer", json!({"lists": 20_000}), "nor retrain.firstAtImages"),
         ("/spec/cache/servers", json!(["redis-0:6379", "redis-1:6379"]), "names one server"),
         ("/spec/cache/loginHasUser", json!(true), "wants spec.cache.loginSecret"),
         ("/spec/gateway/service", json!({"type": "LoadBalancer"}), "spec.gateway.service.hosts must name"),
@@ -76,6 +77,7 @@ fn what_fits_together_is_accepted() {
         ("/spec/cache", sentinels),
         ("/spec/quantizer", json!({"subQuantizers": 63, "bits": 8})),
         ("/spec/quantizer", json!({"subQuantizers": 32})),
+        ("/spec/quantizer", json!({"lists": 10_000})),
         ("/spec/gateway/service", json!({"type": "LoadBalancer", "hosts": ["10.0.0.9"]})),
         ("/spec/gateway/service", json!({"annotations": {"a": "b"}})),
     ] {

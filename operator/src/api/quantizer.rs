@@ -6,9 +6,14 @@ use serde::{Deserialize, Serialize};
 
 /// Settings of a generation, and the policy by which new ones are made.
 #[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[x_kube(validation = Rule::new("!has(self.subQuantizers) || self.bits == 8 || self.subQuantizers % 2 == 0")
-    .message("spec.quantizer.subQuantizers must be even with 4 bits, because two codes share a byte")
-    .field_path(".subQuantizers"))]
+#[x_kube(
+    validation = Rule::new("!has(self.subQuantizers) || self.bits == 8 || self.subQuantizers % 2 == 0")
+        .message("spec.quantizer.subQuantizers must be even with 4 bits, because two codes share a byte")
+        .field_path(".subQuantizers"),
+    validation = Rule::new("!has(self.lists) || (self.lists <= self.trainingSample && self.lists <= self.retrain.firstAtImages)")
+        .message("spec.quantizer.lists must exceed neither trainingSample nor retrain.firstAtImages: a list wants a vector to begin with")
+        .field_path(".lists")
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct QuantizerSpec {
     /// Coarse lists; about four times the square root of the number of images when left out.

@@ -18,6 +18,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub use self::jobs::{import_name, training_name};
+pub(crate) use self::pod::OPERATION_PORT;
 pub(crate) use self::workloads::gateway_host;
 use crate::names::Component;
 use crate::validate::ValidatedIndex;

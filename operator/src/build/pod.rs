@@ -26,7 +26,7 @@ use crate::validate::ValidatedIndex;
 /// User and group of the images.
 const USER: i64 = 65_532;
 /// Port of probes and metrics of every program.
-pub(super) const OPERATION_PORT: i32 = 9_600;
+pub(crate) const OPERATION_PORT: i32 = 9_600;
 /// What Kubernetes waits after SIGTERM; the programs end sooner.
 const GRACE_SECONDS: i64 = 30;
 

@@ -1,30 +1,43 @@
 //! Topics through Kafka's admin protocol.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{
-    AdminClient, AdminOptions, AlterConfig, ConfigSource, NewPartitions, NewTopic, ResourceSpecifier,
-    TopicReplication,
+    AdminClient, AdminOptions, AlterConfig, ConfigResource, ConfigSource, NewPartitions, NewTopic,
+    ResourceSpecifier, TopicReplication,
 };
-use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use super::kafka_refusals::{self, Refusals};
 use super::topics::{ObservedTopic, TopicChange};
 use super::{CALL_WITHIN, ExternalError, KafkaAccess};
+
+/// So long a broker is waited for at a time: a refused login is told beside the call that waits.
+const SLICE: Duration = Duration::from_secs(2);
+
+/// So long after a change brokers may still tell of the settings before.
+const KEPT_WITHIN: Duration = Duration::from_secs(5);
+/// How often they are asked meanwhile.
+const KEPT_PERIOD: Duration = Duration::from_millis(200);
+/// Events of the library that are taken at once.
+const TOLD_AT_ONCE: usize = 256;
 
 /// An administrator of one Kafka.
 pub(super) struct KafkaAdmin {
     access: KafkaAccess,
-    client: AdminClient<DefaultClientContext>,
+    client: AdminClient<Refusals>,
+    refusals: Refusals,
 }
 
 impl KafkaAdmin {
     pub(super) fn new(access: &KafkaAccess) -> Result<Self, ExternalError> {
-        let client = config(access).create().map_err(|error| failed(access, "connecting", &error))?;
-        Ok(Self { access: access.clone(), client })
+        let refusals = Refusals::default();
+        let client = config(access).create_with_context(refusals.clone());
+        let client = client.map_err(|error| kafka_refusals::unusable(access, &error))?;
+        Ok(Self { access: access.clone(), client, refusals })
     }
 
     /// The topics of these names that there are.
@@ -32,11 +45,22 @@ impl KafkaAdmin {
         &self,
         names: &[String],
     ) -> Result<BTreeMap<String, ObservedTopic>, ExternalError> {
-        let (config, within) = (config(&self.access), CALL_WITHIN);
+        let (config, refusals) = (config(&self.access), self.refusals.clone());
         // All topics at once: asking for one by its name would make it where brokers do so.
         let read = move || -> Result<_, KafkaError> {
-            let client: BaseConsumer = config.create()?;
-            let metadata = client.fetch_metadata(None, within)?;
+            let client: BaseConsumer<Refusals> = config.create_with_context(refusals.clone())?;
+            let begun = Instant::now();
+            let metadata = loop {
+                match client.fetch_metadata(None, SLICE) {
+                    Err(_) if begun.elapsed() < CALL_WITHIN && refusals.latest().is_none() => {
+                        // Lets the library tell what went wrong.
+                        for _ in 0..TOLD_AT_ONCE {
+                            drop(client.poll(Duration::ZERO));
+                        }
+                    }
+                    outcome => break outcome?,
+                }
+            };
             let topic = |topic: &rdkafka::metadata::MetadataTopic| {
                 let copies = topic.partitions().iter().map(|partition| partition.replicas().len()).min();
                 (topic.name().to_owned(), (topic.partitions().len(), copies.unwrap_or(0)))
@@ -44,20 +68,15 @@ impl KafkaAdmin {
             Ok(metadata.topics().iter().map(topic).collect::<BTreeMap<String, (usize, usize)>>())
         };
         let all = tokio::task::spawn_blocking(read).await?;
-        let all = all.map_err(|error| failed(&self.access, "listing topics", &error))?;
+        let all = all.map_err(|error| self.failed("listing topics", &error))?;
         let found: Vec<&String> = names.iter().filter(|name| all.contains_key(*name)).collect();
         let resources: Vec<_> = found.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
         if resources.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let described = self.client.describe_configs(&resources, &options()).await;
-        let described =
-            described.map_err(|error| failed(&self.access, "reading the settings of topics", &error))?;
+        let described = self.describe(&resources).await?;
         let mut topics = BTreeMap::new();
-        for (name, described) in found.into_iter().zip(described) {
-            let entries = described
-                .map_err(|code| self.refused(&format!("reading the settings of topic {name}"), code))?
-                .entries;
+        for (name, ConfigResource { entries, .. }) in found.into_iter().zip(described) {
             let own = entries.iter().filter(|entry| entry.source == ConfigSource::DynamicTopic);
             let own_settings = own.map(|entry| entry.name.clone()).collect();
             let settings = entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect();
@@ -71,6 +90,40 @@ impl KafkaAdmin {
             topics.insert(name.clone(), observed);
         }
         Ok(topics)
+    }
+
+    /// The settings of topics, in the order of their names.
+    async fn describe(&self, topics: &[ResourceSpecifier<'_>]) -> Result<Vec<ConfigResource>, ExternalError> {
+        let action = "reading the settings of topics";
+        let described = self.client.describe_configs(topics, &options()).await;
+        let described = described.map_err(|error| self.failed(action, &error))?;
+        described.into_iter().map(|topic| topic.map_err(|code| self.refused(action, code))).collect()
+    }
+
+    /// Waits until a topic has settings that it was given: rdkafka's answer to that (0.39, `AlterConfigsFuture`) leaves out what the broker refused.
+    async fn wait_for_settings(
+        &self,
+        action: &str,
+        topic: &str,
+        settings: &BTreeMap<String, String>,
+    ) -> Result<(), ExternalError> {
+        let begun = Instant::now();
+        loop {
+            let described = self.describe(&[ResourceSpecifier::Topic(topic)]).await?;
+            let entries = described.iter().flat_map(|topic| &topic.entries);
+            let known: BTreeMap<&str, &str> =
+                entries.filter_map(|entry| Some((entry.name.as_str(), entry.value.as_deref()?))).collect();
+            let missing =
+                settings.iter().find(|(name, value)| known.get(name.as_str()) != Some(&value.as_str()));
+            let Some((name, value)) = missing else { return Ok(()) };
+            if begun.elapsed() >= KEPT_WITHIN {
+                let reason = format!("the brokers do not take {name}={value}");
+                let (action, servers) = (action.to_owned(), self.access.servers.clone());
+                let remedy = kafka_refusals::SETTINGS;
+                return Err(ExternalError::KafkaRefusal { action, servers, reason, remedy });
+            }
+            tokio::time::sleep(KEPT_PERIOD).await;
+        }
     }
 
     /// Does something to a topic.
@@ -97,21 +150,26 @@ impl KafkaAdmin {
                 self.client.alter_configs([&alter], &options()).await.map(codes)
             }
         };
-        for result in results.map_err(|error| failed(&self.access, &action, &error))? {
+        for result in results.map_err(|error| self.failed(&action, &error))? {
             match result {
                 // Another operator, or this one before it was cut off, was faster.
                 Ok(()) | Err(RDKafkaErrorCode::TopicAlreadyExists) => {}
                 Err(code) => return Err(self.refused(&action, code)),
             }
         }
-        Ok(())
+        match change {
+            TopicChange::Alter { name, settings, .. } => {
+                self.wait_for_settings(&action, name, settings).await
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Deletes topics.
     pub(super) async fn delete(&self, names: &[String]) -> Result<(), ExternalError> {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let results = self.client.delete_topics(&names, &options()).await;
-        for result in results.map_err(|error| failed(&self.access, "deleting topics", &error))? {
+        for result in results.map_err(|error| self.failed("deleting topics", &error))? {
             match result {
                 Ok(_)
                 | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)) => {}
@@ -121,11 +179,16 @@ impl KafkaAdmin {
         Ok(())
     }
 
+    fn failed(&self, action: &str, error: &KafkaError) -> ExternalError {
+        failed(&self.access, &self.refusals, action, error)
+    }
+
     fn refused(&self, action: &str, code: RDKafkaErrorCode) -> ExternalError {
-        ExternalError::Kafka {
-            action: action.to_owned(),
-            servers: self.access.servers.clone(),
-            reason: code.to_string(),
+        let (action, servers) = (action.to_owned(), self.access.servers.clone());
+        let reason = code.to_string();
+        match kafka_refusals::remedy(code) {
+            Some(remedy) => ExternalError::KafkaRefusal { action, servers, reason, remedy },
+            None => ExternalError::Kafka { action, servers, reason },
         }
     }
 }
@@ -135,11 +198,11 @@ fn codes<T, N>(results: Vec<Result<T, (N, RDKafkaErrorCode)>>) -> Vec<Result<(),
     results.into_iter().map(|result| result.map(drop).map_err(|(_, code)| code)).collect()
 }
 
-fn failed(access: &KafkaAccess, action: &str, error: &KafkaError) -> ExternalError {
-    ExternalError::Kafka {
-        action: action.to_owned(),
-        servers: access.servers.clone(),
-        reason: error.to_string(),
+fn failed(access: &KafkaAccess, refusals: &Refusals, action: &str, error: &KafkaError) -> ExternalError {
+    let (action, servers) = (action.to_owned(), access.servers.clone());
+    match refusals.latest() {
+        Some((reason, remedy)) => ExternalError::KafkaRefusal { action, servers, reason, remedy },
+        None => ExternalError::Kafka { action, servers, reason: error.to_string() },
     }
 }
 

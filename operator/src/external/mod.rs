@@ -5,7 +5,9 @@
 
 pub mod gateway;
 mod kafka;
+mod kafka_refusals;
 pub mod network;
+mod probe;
 pub mod simulated;
 pub mod tables;
 mod tls;
@@ -39,6 +41,18 @@ pub enum ExternalError {
         /// Why.
         reason: String,
     },
+    /// Kafka refuses what will be refused again until a person acts.
+    #[error("{action} is refused at Kafka ({servers}): {reason}; {remedy}")]
+    KafkaRefusal {
+        /// What was to be done.
+        action: String,
+        /// Brokers that were asked.
+        servers: String,
+        /// Why.
+        reason: String,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// HBase does not answer, or refuses.
     #[error(transparent)]
     Hbase(#[from] HbaseAdminError),
@@ -51,6 +65,14 @@ pub enum ExternalError {
         servers: String,
         /// The bound.
         within: Duration,
+    },
+    /// A pod's probe cannot be asked.
+    #[error("asking the pod at {address} failed: {reason}")]
+    Pod {
+        /// Where.
+        address: String,
+        /// Why.
+        reason: String,
     },
     /// The gateway does not answer.
     #[error("asking the gateway at {address} failed: {reason}")]
@@ -120,6 +142,9 @@ pub trait Backends: Send + Sync {
 
     /// How the index is, by its gateway.
     async fn index_status(&self, access: &Access) -> Result<IndexStatus, ExternalError>;
+
+    /// Why the program in a pod is not ready, by its probe at this `host:port`; `None` where it is.
+    async fn unreadiness(&self, pod: &str) -> Result<Option<String>, ExternalError>;
 
     /// Makes the index answer with this generation, which has to be the one before; returns the generation that answers then. Asking again
     /// changes nothing.

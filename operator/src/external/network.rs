@@ -12,7 +12,7 @@ use medindex_hbase_admin::{
 use super::kafka::KafkaAdmin;
 use super::tables::TableChange;
 use super::topics::{ObservedTopic, TopicChange};
-use super::{Access, Backends, CALL_WITHIN, ExternalError, IndexStatus, gateway};
+use super::{Access, Backends, CALL_WITHIN, ExternalError, IndexStatus, gateway, probe};
 
 /// Until a connection to a Thrift server stands.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
@@ -78,6 +78,11 @@ impl Backends for NetworkBackends {
     async fn index_status(&self, access: &Access) -> Result<IndexStatus, ExternalError> {
         let address = access.gateway.clone();
         tokio::task::spawn_blocking(move || gateway::status(&address)).await?
+    }
+
+    async fn unreadiness(&self, pod: &str) -> Result<Option<String>, ExternalError> {
+        let address = pod.to_owned();
+        tokio::task::spawn_blocking(move || probe::unreadiness(&address)).await?
     }
 
     async fn roll_back(&self, access: &Access, to: i64) -> Result<i64, ExternalError> {

@@ -21,7 +21,14 @@ pub struct SimulatedBackends {
     topics: Mutex<BTreeMap<String, ObservedTopic>>,
     tables: Mutex<BTreeMap<String, TableState>>,
     status: Mutex<IndexStatus>,
+    unready: Mutex<BTreeMap<String, String>>,
     changes: Mutex<Vec<String>>,
+    /// Kafka refuses the login.
+    pub kafka_refuses: AtomicBool,
+    /// Gateways do not go back.
+    pub gateway_keeps_generation: AtomicBool,
+    /// Gateways do not answer.
+    pub gateway_is_silent: AtomicBool,
     /// Kafka does not answer.
     pub kafka_is_away: AtomicBool,
     /// HBase does not answer.
@@ -49,17 +56,23 @@ impl SimulatedBackends {
         lock(&self.status)
     }
 
+    /// Why pods are not ready, by the addresses of their probes.
+    pub fn unready(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        lock(&self.unready)
+    }
+
     /// What was changed since this was last asked, in words.
     pub fn take_changes(&self) -> Vec<String> {
         std::mem::take(&mut lock(&self.changes))
     }
 
     fn kafka(&self) -> Result<(), ExternalError> {
-        let failed = || ExternalError::Kafka {
-            action: "listing topics".to_owned(),
-            servers: "kafka:9092".to_owned(),
-            reason: "no broker answers".to_owned(),
-        };
+        let (action, servers) = ("listing topics".to_owned(), "kafka:9092".to_owned());
+        if self.kafka_refuses.load(Ordering::Relaxed) {
+            let (reason, remedy) = ("invalid credentials".to_owned(), "mend spec.kafka.loginSecret");
+            return Err(ExternalError::KafkaRefusal { action, servers, reason, remedy });
+        }
+        let failed = || ExternalError::Kafka { action, servers, reason: "no broker answers".to_owned() };
         if self.kafka_is_away.load(Ordering::Relaxed) { Err(failed()) } else { Ok(()) }
     }
 
@@ -72,9 +85,17 @@ impl SimulatedBackends {
         if self.hbase_is_away.load(Ordering::Relaxed) { Err(failed()) } else { Ok(()) }
     }
 
+    fn gateway(&self, access: &Access) -> Result<(), ExternalError> {
+        if self.gateway_is_silent.load(Ordering::Relaxed) { Err(silent(access)) } else { Ok(()) }
+    }
+
     fn note(&self, change: String) {
         lock(&self.changes).push(change);
     }
+}
+
+fn silent(access: &Access) -> ExternalError {
+    ExternalError::Gateway { address: access.gateway.clone(), reason: "status 503".to_owned() }
 }
 
 fn made_topic(topic: &DesiredTopic) -> ObservedTopic {
@@ -173,11 +194,19 @@ impl Backends for SimulatedBackends {
         Ok(())
     }
 
-    async fn index_status(&self, _: &Access) -> Result<IndexStatus, ExternalError> {
+    async fn index_status(&self, access: &Access) -> Result<IndexStatus, ExternalError> {
+        self.gateway(access)?;
         Ok(self.status().clone())
     }
 
-    async fn roll_back(&self, _: &Access, to: i64) -> Result<i64, ExternalError> {
+    async fn unreadiness(&self, pod: &str) -> Result<Option<String>, ExternalError> {
+        Ok(self.unready().get(pod).cloned())
+    }
+
+    async fn roll_back(&self, access: &Access, to: i64) -> Result<i64, ExternalError> {
+        if self.gateway_keeps_generation.load(Ordering::Relaxed) {
+            return Err(silent(access));
+        }
         let mut status = self.status();
         if status.index.generation == to {
             return Ok(to);

@@ -76,6 +76,10 @@ impl<O: Observer> Backends for Told<O> {
         self.observer.around("index_status", self.backends.index_status(access)).await
     }
 
+    async fn unreadiness(&self, pod: &str) -> Result<Option<String>, ExternalError> {
+        self.observer.around("unreadiness", self.backends.unreadiness(pod)).await
+    }
+
     async fn roll_back(&self, access: &Access, to: i64) -> Result<i64, ExternalError> {
         self.observer.around("roll_back", self.backends.roll_back(access, to)).await
     }

@@ -8,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -25,7 +25,7 @@ use crate::reconcile::objects::{CLAIM, KINDS};
 /// A request other than a watch is given up after this.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(15);
 /// Calls to backends.
-const BACKEND_CALLS: [&str; 8] = [
+const BACKEND_CALLS: [&str; 9] = [
     "topics",
     "change_topic",
     "delete_topics",
@@ -33,6 +33,7 @@ const BACKEND_CALLS: [&str; 8] = [
     "change_table",
     "delete_tables",
     "index_status",
+    "unreadiness",
     "roll_back",
 ];
 /// Calls to the API server beside those for the objects that the operator makes.
@@ -154,9 +155,10 @@ impl Observer for Calls {
         work: impl Future<Output = Result<T, ExternalError>> + Send,
     ) -> Result<T, ExternalError> {
         self.reach(Moment::Before, call);
+        let begun = Instant::now();
         let outcome = work.instrument(span(call)).await;
         self.reach(Moment::After, call);
-        self.metrics.call(call, outcome.is_ok());
+        self.metrics.call(call, outcome.is_ok(), begun.elapsed());
         outcome
     }
 }

@@ -33,6 +33,11 @@ struct CallLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabel {
+    call: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ApiCallLabels {
     call: String,
     code: u16,
@@ -50,6 +55,7 @@ pub struct Metrics {
     reconciles: Family<OutcomeLabel, Counter>,
     reconcile_seconds: Histogram,
     calls: Family<CallLabels, Counter>,
+    call_seconds: Family<CallLabel, Histogram, fn() -> Histogram>,
     api_calls: Family<ApiCallLabels, Counter>,
     leads: Gauge,
     resources: Gauge,
@@ -77,6 +83,13 @@ impl Default for Metrics {
             "Calls to Kafka, HBase and gateways, by call and outcome",
             calls.clone(),
         );
+        let call_seconds = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
+        registry.register_with_unit(
+            "external_call_duration",
+            "Time of a call to Kafka, HBase, a gateway or a pod's probe",
+            Unit::Seconds,
+            call_seconds.clone(),
+        );
         let api_calls = Family::default();
         registry.register(
             "api_calls",
@@ -98,6 +111,7 @@ impl Default for Metrics {
             reconciles,
             reconcile_seconds,
             calls,
+            call_seconds,
             api_calls,
             leads,
             resources,
@@ -116,7 +130,8 @@ impl Metrics {
     }
 
     /// Counts a call to a backend.
-    pub fn call(&self, call: &'static str, succeeded: bool) {
+    pub fn call(&self, call: &'static str, succeeded: bool, took: Duration) {
+        self.call_seconds.get_or_create(&CallLabel { call }).observe(took.as_secs_f64());
         self.calls.get_or_create(&CallLabels { call, outcome: outcome(succeeded) }).inc();
     }
 

@@ -5,6 +5,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::condition_types as types;
+use crate::definition::PENDING;
 
 /// The reason of `Reconciling` after a reconcile that failed.
 pub const FAILED: &str = "ReconcileFailed";
@@ -188,7 +189,7 @@ pub fn failing(before: &[Condition], error: &str, generation: Option<i64>, now: 
     // The API server takes messages of 32 KiB.
     let message: String =
         format!("{error}; it is tried again, ever more slowly").chars().take(2_000).collect();
-    let mut all = if before.is_empty() {
+    let mut all = if !before.iter().any(is_found) {
         conditions(&Findings::unknown(FAILED, "not looked at: see Reconciling"), &[], generation, now)
     } else {
         before.to_vec()
@@ -201,9 +202,14 @@ pub fn failing(before: &[Condition], error: &str, generation: Option<i64>, now: 
     all
 }
 
+/// Whether the operator found out what a condition says; else the resource has it from the schema.
+pub(super) fn is_found(condition: &Condition) -> bool {
+    condition.reason != PENDING
+}
+
 fn condition(name: &str, part: Part, before: &[Condition], generation: Option<i64>, now: &Time) -> Condition {
     let status = part.status.text();
-    let known = before.iter().find(|known| known.type_ == name && known.status == status);
+    let known = before.iter().find(|known| known.type_ == name && known.status == status && is_found(known));
     Condition {
         type_: name.to_owned(),
         status: status.to_owned(),
@@ -275,6 +281,19 @@ mod tests {
             (("True", "Ready"), ("True", FAILED))
         );
         assert_eq!(failing(&after, "reading services failed", Some(2), &at(30)), after);
+    }
+
+    #[test]
+    fn what_the_schema_says_of_a_resource_that_nobody_looked_at_is_no_finding() {
+        let pending: Vec<Condition> = serde_json::from_value(serde_json::json!([
+            {"type": "Ready", "status": "Unknown", "reason": PENDING, "message": "", "lastTransitionTime": "1970-01-01T00:00:00Z"},
+        ]))
+        .unwrap();
+        let failed = failing(&pending, "reading services failed", Some(1), &at(5));
+        assert_eq!(failed.len(), types::ALL.len());
+        assert_eq!(status(&failed, "Ready"), ("Unknown", FAILED));
+        assert!(failed.iter().all(|condition| condition.last_transition_time == at(5)));
+        assert_eq!(failing(&failed, "reading services failed", Some(1), &at(9)), failed);
     }
 
     #[test]

@@ -42,8 +42,11 @@ impl Corrected {
 
     /// What was done before the backend failed is done.
     fn unavailable(reason: &'static str, error: &ExternalError, done: Vec<String>) -> Self {
-        let part = Part::not_ready(reason, format!("{error}; tried again within a minute"));
-        Self { part, done, stalled: None, degraded: Vec::new() }
+        let message = format!("{error}; tried again within a minute");
+        let is_refusal = matches!(error, ExternalError::KafkaRefusal { .. });
+        let stalled = is_refusal.then(|| ("KafkaRefuses", message.clone()));
+        let part = Part::not_ready(if is_refusal { "KafkaRefuses" } else { reason }, message);
+        Self { part, done, stalled, degraded: Vec::new() }
     }
 }
 

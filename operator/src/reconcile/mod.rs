@@ -22,6 +22,7 @@ pub mod conditions;
 pub mod conflicts;
 pub mod dereference;
 pub mod disks;
+pub mod endings;
 pub mod events;
 pub mod external_state;
 pub mod ignored;
@@ -33,6 +34,7 @@ pub mod pod_state;
 pub mod status;
 pub mod training;
 pub mod unreadable;
+pub mod waiting;
 pub mod watched;
 pub mod workload_state;
 
@@ -53,6 +55,7 @@ use self::external_state::Corrected;
 use self::ignored::Ignored;
 use self::news::{announce, publish, tell};
 use self::status::StatusError;
+use self::training::Asked;
 use self::watched::{Watched, readable};
 use crate::api::MedicalImageIndex;
 use crate::build::{BuildError, Surroundings, build};
@@ -180,9 +183,10 @@ async fn bring_about(resource: &MedicalImageIndex, context: &Context) -> Result<
         }
         Err(error) => return Err(error.into()),
     };
-    let found =
+    let mut found =
         dereference::dereference_present(&context.client, &index.namespace, &index.name, &context.absent)
             .await?;
+    found.stuck.extend(waiting::ask(context.backends.as_ref(), &index, &found.live, &status::now()).await);
     let paused = index.spec.paused;
     let backends = context.backends.as_ref();
     let topics = external_state::topics(backends, &access, &index, paused).await;
@@ -191,14 +195,14 @@ async fn bring_about(resource: &MedicalImageIndex, context: &Context) -> Result<
         tell(context, resource, "BackendCorrected", &topics.done).await;
         tell(context, resource, "BackendCorrected", &tables.done).await;
     }
-    let told = ask_gateway(&index, &access, &found, context).await;
+    let asked = ask_gateway(&index, &access, &found, context).await;
     let stalled = topics.stalled.clone().or_else(|| tables.stalled.clone());
     // Workloads over topics or tables that are wrong would only make it worse.
     let mut applied = Applied::default();
     let made = if paused || stalled.is_some() {
         Ok(())
     } else {
-        make_objects(&index, &found, told.as_ref(), context, &mut applied).await
+        make_objects(&index, &found, asked.status.as_ref(), context, &mut applied).await
     };
     let notes: Vec<String> =
         applied.written.iter().map(|written| format!("{} {}", written.verb, written.object)).collect();
@@ -206,7 +210,7 @@ async fn bring_about(resource: &MedicalImageIndex, context: &Context) -> Result<
     made?;
     let changed =
         !applied.written.is_empty() || !(paused || topics.done.is_empty() && tables.done.is_empty());
-    let mut findings = conclude(&index, &found, told.as_ref(), topics, tables, changed);
+    let mut findings = conclude(&index, &found, &asked, topics, tables, changed);
     findings.stalled = findings
         .stalled
         .or_else(|| taken_names(&applied))
@@ -216,7 +220,7 @@ async fn bring_about(resource: &MedicalImageIndex, context: &Context) -> Result<
     let hurries = applied.refused.is_empty()
         && applied.taken.is_empty()
         && (findings.changed || !is_settled(&findings));
-    let new = status::status(resource, &index, &findings, &found.live, told.as_ref());
+    let new = status::status(resource, &index, &findings, &found.live, asked.status.as_ref());
     announce(context, resource, &new).await;
     status::write(&context.client, resource, &new).await?;
     Ok(Action::requeue(jittered(if hurries { SOON } else { PERIOD })))
@@ -281,41 +285,44 @@ async fn ask_gateway(
     access: &Access,
     found: &Dereferenced,
     context: &Context,
-) -> Option<IndexStatus> {
+) -> Asked {
     if workload_state::replicas(index, Component::Gateway, &found.live).ready == 0 {
-        return None;
+        return Asked::default();
     }
     let status = match context.backends.index_status(access).await {
         Ok(status) => status,
         Err(error) => {
             tracing::warn!(index = index.name, namespace = index.namespace, %error, "the gateway does not tell how the index is");
-            return None;
+            return Asked { status: None, trouble: Some(error.to_string()) };
         }
     };
     let back = training::rolls_back(&index.spec.quantizer, &status).filter(|_| !index.spec.paused);
-    let Some(wanted) = back else { return Some(status) };
-    match context.backends.roll_back(access, wanted).await {
-        Ok(generation) => {
-            tracing::info!(index = index.name, generation, "went back to the generation before");
-        }
-        Err(error) => {
-            tracing::warn!(index = index.name, %error, "going back to the generation before failed; tried again");
+    let mut trouble = None;
+    if let Some(wanted) = back {
+        match context.backends.roll_back(access, wanted).await {
+            Ok(generation) => {
+                tracing::info!(index = index.name, generation, "went back to the generation before");
+            }
+            Err(error) => {
+                tracing::warn!(index = index.name, %error, "going back to the generation before failed; tried again");
+                trouble = Some(error.to_string());
+            }
         }
     }
-    Some(status)
+    Asked { status: Some(status), trouble }
 }
 
 fn conclude(
     index: &ValidatedIndex,
     found: &Dereferenced,
-    told: Option<&IndexStatus>,
+    asked: &Asked,
     topics: Corrected,
     tables: Corrected,
     changed: bool,
 ) -> Findings {
     let (live, stuck) = (&found.live, &found.stuck);
     let digest = index.spec.embedding.digest.as_deref();
-    let other_model = told.zip(digest).filter(|(told, digest)| told.model_digest != *digest).map(|(told, digest)| {
+    let other_model = asked.status.as_ref().zip(digest).filter(|(told, digest)| told.model_digest != *digest).map(|(told, digest)| {
         let message = format!(
             "spec.embedding.digest is {digest}, and the embedders run the model {}: give the model that the digest names",
             told.model_digest
@@ -328,7 +335,7 @@ fn conclude(
     Findings {
         topics: topics.part,
         tables: tables.part,
-        quantizer: training::part(index, told, live),
+        quantizer: training::part(index, asked, live),
         embedder: workload_state::part(index, Component::Embedder, live, stuck),
         search: workload_state::part(index, Component::Search, live, stuck),
         gateway: workload_state::part(index, Component::Gateway, live, stuck),
@@ -408,7 +415,8 @@ async fn clean_up(resource: &MedicalImageIndex, context: &Context) -> Result<Act
     let outcome = remove(resource, context).await;
     if let Err(error) = &outcome {
         let unknown = Findings::unknown("Deleting", "the resource is being deleted");
-        stall(resource, context, ("CleanupBlocked", error.to_string()), unknown).await?;
+        let message = format!("{error}; it is tried again, within two minutes at the latest");
+        stall(resource, context, ("CleanupBlocked", message), unknown).await?;
     }
     outcome.map(|()| Action::await_change())
 }
@@ -418,13 +426,14 @@ fn was_made(resource: &MedicalImageIndex) -> bool {
     resource.status.as_ref().is_some_and(|status| status.endpoints.is_some())
 }
 
-/// Removes what the resource has outside Kubernetes.
+/// Removes what the resource has outside Kubernetes, once its programs have ended.
 async fn remove(resource: &MedicalImageIndex, context: &Context) -> Result<(), ReconcileError> {
     // One that cannot be built has its topics and tables all the same.
     let index = named(resource, &context.release, None);
     let access = dereference::access_alone(&context.client, &index).await;
     let access = access
         .map_err(|error| if error.is_users() { ReconcileError::CleanupOf(error) } else { error.into() })?;
+    endings::end(&context.client, &index, endings::GONE_WITHIN).await?;
     cleanup::remove(context.backends.as_ref(), &access, &index).await.map_err(ReconcileError::Cleanup)
 }
 

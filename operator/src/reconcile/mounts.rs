@@ -21,8 +21,17 @@ use super::pod_state::{condition, containers};
 /// So many seconds a pod may take until its containers begin.
 const PATIENCE: i64 = 60;
 
-/// Pods that take longer, by name, each with what it lacks: nothing, where all that can be looked for is there.
-pub type Stuck = BTreeMap<String, Vec<String>>;
+/// What holds up a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Held {
+    /// It does not begin for lack of these; of nothing, where all that can be looked for is there.
+    Lacks(Vec<String>),
+    /// Its program runs and says why it is not ready ([`super::waiting`]).
+    Says(String),
+}
+
+/// Pods that take long, by name, each with what holds it up.
+pub type Stuck = BTreeMap<String, Held>;
 
 /// The kind of an object that fills a volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,7 +64,7 @@ pub async fn stuck(client: &Client, namespace: &str, live: &[Live], now: &Time) 
     let mut stuck = Stuck::new();
     for (name, objects) in &late {
         let lacks = objects.iter().filter_map(|object| lacking.get(object).cloned()).collect();
-        stuck.insert((*name).to_owned(), lacks);
+        stuck.insert((*name).to_owned(), Held::Lacks(lacks));
     }
     stuck
 }

@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource as _;
 use kube::runtime::events::{Event as Occurrence, EventType};
 
+use super::conditions::is_found;
 use super::{Context, call};
 use crate::api::condition_types::{DEGRADED, QUANTIZER_READY, READY, STALLED};
 use crate::api::{MedicalImageIndex, MedicalImageIndexStatus};
@@ -13,7 +14,7 @@ use crate::api::{MedicalImageIndex, MedicalImageIndexStatus};
 const TRAINING_NEWS: [&str; 4] = ["Training", "TrainingFailed", "RecallGateHeld", "RollbackImpossible"];
 
 /// Reasons of `Ready` that somebody has to look at, also where the index was not ready before; others pass by themselves.
-const FAULTS: [&str; 7] = [
+const FAULTS: [&str; 8] = [
     "KafkaUnavailable",
     "HbaseUnavailable",
     "Unschedulable",
@@ -21,13 +22,15 @@ const FAULTS: [&str; 7] = [
     "Crashing",
     "MountsMissing",
     "PodsRefused",
+    "PodsWaiting",
 ];
 
 /// Tells of a change of readiness, of what stalls, and of generations, once.
 pub(super) async fn announce(context: &Context, resource: &MedicalImageIndex, new: &MedicalImageIndexStatus) {
     let before = resource.status.clone().unwrap_or_default();
     for condition in &new.conditions {
-        let known = before.conditions.iter().find(|known| known.type_ == condition.type_);
+        let mut found = before.conditions.iter().filter(|known| is_found(known));
+        let known = found.find(|known| known.type_ == condition.type_);
         if let Some(warns) = is_news(known, condition) {
             publish(context, resource, &condition.reason, &condition.message, warns).await;
         }

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::mounts::Stuck;
+use super::mounts::{Held, Stuck};
 use crate::names::Component;
 
 /// A reason in one word, and what is so and what to do.
@@ -15,7 +15,10 @@ pub type Trouble = (&'static str, String);
 pub fn trouble(component: Component, name: &str, pod: &Value, stuck: &Stuck) -> Option<Trouble> {
     without_node(component, name, pod)
         .or_else(|| containers(pod).find_map(|container| waiting(component, name, pod, container)))
-        .or_else(|| unmounted(name, pod, stuck.get(name)?))
+        .or_else(|| match stuck.get(name)? {
+            Held::Lacks(missing) => unmounted(name, pod, missing),
+            Held::Says(reason) => Some(unready(name, reason)),
+        })
 }
 
 /// A condition of a pod, by its type.
@@ -112,6 +115,12 @@ fn image<'a>(component: Component, pod: &'a Value, container: &'a Value, message
         other => format!("spec.{other}.image"),
     };
     (container["image"].as_str().unwrap_or_default(), field)
+}
+
+/// A pod whose program runs and says why it is not ready.
+fn unready(name: &str, reason: &str) -> Trouble {
+    let told = format!("pod {name} runs and is not ready: {reason}; it tries again by itself");
+    ("PodsWaiting", told)
 }
 
 /// A pod that has had its node for long and does not begin.
@@ -272,7 +281,7 @@ mod tests {
         pod["status"]["conditions"] = json!([{"type": "PodReadyToStartContainers", "status": "False"}]);
         let find = |pod: &Value, stuck: &Stuck| trouble(Component::Embedder, "embedder-0", pod, stuck);
         let lacks = "the Secret \"extra\" is not in namespace imaging: create it there".to_owned();
-        let stuck = |lacks: Vec<String>| Stuck::from([("embedder-0".to_owned(), lacks)]);
+        let stuck = |lacks: Vec<String>| Stuck::from([("embedder-0".to_owned(), Held::Lacks(lacks))]);
         let found = find(&pod, &stuck(vec![lacks])).unwrap();
         assert_told(
             &found,
@@ -286,6 +295,17 @@ mod tests {
         assert_eq!(find(&pod, &Stuck::new()), None);
         pod["status"]["conditions"][0]["status"] = json!("True");
         assert_eq!(find(&pod, &stuck(Vec::new())), None);
+    }
+
+    #[test]
+    fn a_program_that_waits_is_told_in_its_own_words() {
+        let pod = json!({"status": {"containerStatuses": [{"image": "a", "state": {"running": {}}}]}});
+        let says = Held::Says("waits for the catalog: access denied for user \"me\"".to_owned());
+        let stuck = Stuck::from([("search-0".to_owned(), says)]);
+        let told = trouble(Component::Search, "search-0", &pod, &stuck).unwrap();
+        let words = ["pod search-0 runs and is not ready", "catalog: access denied", "tries again by itself"];
+        assert_told(&told, "PodsWaiting", &words);
+        assert_eq!(trouble(Component::Search, "search-1", &pod, &stuck), None);
     }
 
     #[test]

@@ -96,17 +96,29 @@ pub fn generation(status: &IndexStatus) -> GenerationStatus {
     }
 }
 
+/// What the gateway was asked for, and what came of it.
+#[derive(Debug, Default)]
+pub struct Asked {
+    /// How the index is, where the gateway told.
+    pub status: Option<IndexStatus>,
+    /// Why it did not tell, or did not go back to the generation before.
+    pub trouble: Option<String>,
+}
+
 /// How the quantizer is.
-pub fn part(index: &ValidatedIndex, status: Option<&IndexStatus>, live: &[Live]) -> Part {
-    let Some(status) = status else {
-        return Part::unknown("GatewaySilent", "the gateway does not tell yet which generation answers");
+pub fn part(index: &ValidatedIndex, asked: &Asked, live: &[Live]) -> Part {
+    let again = |trouble: &String| format!(": {trouble}; tried again within a minute");
+    let trouble = asked.trouble.as_ref().map_or_else(String::new, again);
+    let Some(status) = &asked.status else {
+        let message = format!("the gateway does not tell yet which generation answers{trouble}");
+        return Part::unknown("GatewaySilent", message);
     };
     let number = status.index.generation;
     if let Some(wanted) = index.spec.quantizer.rollback_to.filter(|wanted| *wanted != number) {
         let previous = status.index.previous_generation.unwrap_or(0);
         if previous == wanted {
             let message = format!(
-                "generation {number} answers; going back to {wanted}, again and again until it is done"
+                "generation {number} answers; going back to {wanted}, again and again until it is done{trouble}"
             );
             return Part::not_ready("RollingBack", message);
         }

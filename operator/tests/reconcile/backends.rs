@@ -95,6 +95,10 @@ impl Backends for PartlyAway {
         self.reached.index_status(access).await
     }
 
+    async fn unreadiness(&self, pod: &str) -> Result<Option<String>, ExternalError> {
+        self.reached.unreadiness(pod).await
+    }
+
     async fn roll_back(&self, access: &Access, to: i64) -> Result<i64, ExternalError> {
         self.reached.roll_back(access, to).await
     }
@@ -196,6 +200,28 @@ async fn whatever_is_wrong_with_an_index_its_neighbour_becomes_ready() {
         assert_eq!(world.condition(condition).1, reason);
         assert_neighbour_is_ready(&world);
     }
+}
+
+/// A wrong password, say: trying again helps nobody until somebody acts.
+#[tokio::test]
+async fn a_kafka_that_refuses_stalls_with_the_field_and_goes_on_by_itself_when_it_is_mended() {
+    let world = World::new();
+    world.settle().await;
+    world.backends.kafka_refuses.store(true, Ordering::Relaxed);
+    world.edit("/spec/gateway/replicas", json!(7));
+    world.settle().await;
+    for condition in ["TopicsReady", "Stalled", "Ready"] {
+        let (_, reason, message) = world.condition(condition);
+        assert_eq!(reason, "KafkaRefuses", "{condition}");
+        for words in ["invalid credentials", "mend spec.kafka.loginSecret", "tried again within a minute"] {
+            assert!(message.contains(words), "{message}");
+        }
+    }
+    assert_eq!(world.cluster.get(GATEWAY).unwrap()["spec"]["replicas"], 2);
+    world.backends.kafka_refuses.store(false, Ordering::Relaxed);
+    world.settle().await;
+    assert_eq!(world.condition("Stalled").0, "False");
+    assert_eq!(world.cluster.get(GATEWAY).unwrap()["spec"]["replicas"], 7);
 }
 
 #[tokio::test]

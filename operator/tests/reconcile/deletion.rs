@@ -1,13 +1,24 @@
 //! Deletion: what is kept, what holds a resource back, what lets it go.
 
+use std::pin::pin;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use medindex_operator::api::MedicalImageIndex;
+use medindex_operator::reconcile::endings::end;
 use medindex_operator::reconcile::unreadable::reconcile_unreadable;
+use medindex_operator::validate::validate;
 use serde_json::{Value, json};
 
 use crate::cluster::FakeCluster;
 use crate::{RESOURCE, World};
+
+const POD: &str = "/api/v1/namespaces/imaging/pods/radiology-search-0";
+
+/// What makes pods.
+fn workloads(world: &World) -> Vec<String> {
+    world.cluster.paths().into_iter().filter(|path| path.contains("/apis/apps/v1/")).collect()
+}
 
 fn finalizers(world: &World) -> Value {
     world.cluster.get(RESOURCE).unwrap()["metadata"]["finalizers"].clone()
@@ -45,6 +56,41 @@ async fn only_a_resource_under_delete_is_held_back() {
     world.reconcile().await.unwrap();
     assert_eq!(finalizers(&world), json!(["example.com/audit"]));
     assert_eq!(world.backends.topics().len(), 4);
+}
+
+#[tokio::test]
+async fn topics_and_tables_go_after_the_pods() {
+    let world = World::new();
+    world.edit("/spec/deletionPolicy", json!("Delete"));
+    world.settle().await;
+    world
+        .cluster
+        .put(POD, json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "radiology-search-0"}}));
+    world.edit("/metadata/deletionTimestamp", json!("2026-02-01T00:00:00Z"));
+    let mut deletion = pin!(world.reconcile());
+    let still = tokio::time::timeout(Duration::from_secs(2), &mut deletion).await;
+    assert!(still.is_err(), "it does not wait for the pod");
+    assert_eq!(world.backends.topics().len(), 4, "the pod may write still");
+    assert_eq!(workloads(&world), Vec::<String>::new());
+    world.cluster.remove(POD);
+    deletion.await.unwrap();
+    assert!(world.backends.topics().is_empty() && world.backends.tables().is_empty());
+}
+
+/// On a node that is lost, say.
+#[tokio::test]
+async fn a_pod_that_never_ends_is_not_waited_for_for_ever() {
+    let world = World::new();
+    world.settle().await;
+    world
+        .cluster
+        .put(POD, json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "radiology-search-0"}}));
+    let context = world.context(Vec::new());
+    let index = validate(&world.resource(), &context.release).unwrap();
+    let begun = Instant::now();
+    end(&context.client, &index, Duration::from_millis(600)).await.unwrap();
+    assert!(begun.elapsed() >= Duration::from_millis(600), "{:?}", begun.elapsed());
+    assert_eq!(workloads(&world), Vec::<String>::new());
 }
 
 /// What its topics and tables are called does not depend on what is wrong.
@@ -131,7 +177,9 @@ async fn deleting_under_delete_waits_for_the_backend_and_can_be_forced() {
     world.backends.hbase_is_away.store(true, Ordering::Relaxed);
     let error = world.reconcile().await.unwrap_err().to_string();
     assert!(error.contains("medindex.dev/force-deletion"), "{error}");
-    assert_eq!(world.condition("Stalled").1, "CleanupBlocked");
+    let (_, reason, message) = world.condition("Stalled");
+    assert_eq!(reason, "CleanupBlocked");
+    assert!(message.contains("tried again, within two minutes"), "{message}");
     assert_eq!(world.condition("TopicsReady").1, "Deleting");
     assert_eq!(finalizers(&world), json!(["medindex.dev/backends"]));
     let forced = World { cluster: FakeCluster::default(), ..World::new() };

@@ -1,5 +1,7 @@
 //! What the gateway tells of model and generations, and what follows from it.
 
+use std::sync::atomic::Ordering;
+
 use medindex_operator::external::IndexStatus;
 use serde_json::{Value, json};
 
@@ -57,6 +59,24 @@ async fn a_gateway_that_is_not_there_leaves_the_generation_unknown() {
     world.bring_pods_up();
     world.settle().await;
     assert_told(&world, "QuantizerReady", ("True", "Exact"), &["until there are images enough"]);
+    world.backends.gateway_is_silent.store(true, Ordering::Relaxed);
+    world.settle().await;
+    let words = ["http://radiology-gateway.imaging.svc", "status 503", "tried again within a minute"];
+    assert_told(&world, "QuantizerReady", ("Unknown", "GatewaySilent"), &words);
+}
+
+#[tokio::test]
+async fn a_gateway_that_does_not_go_back_says_why() {
+    let world = answering(|_| ()).await;
+    world.backends.gateway_keeps_generation.store(true, Ordering::Relaxed);
+    world.edit("/spec/quantizer/rollbackTo", json!(2));
+    world.settle().await;
+    let words = ["going back to 2", "status 503", "tried again within a minute"];
+    assert_told(&world, "QuantizerReady", ("False", "RollingBack"), &words);
+    world.backends.gateway_keeps_generation.store(false, Ordering::Relaxed);
+    world.settle().await;
+    world.settle().await;
+    assert_told(&world, "QuantizerReady", ("True", "GenerationActive"), &["generation 2 answers"]);
 }
 
 #[tokio::test]

@@ -45,6 +45,28 @@ fn assert_told(world: &World, condition: &str, reason: &str, words: &[&str]) {
     }
 }
 
+/// A wrong password of the catalog, say: Kubernetes knows no more than that the pod is not ready.
+#[tokio::test]
+async fn a_program_that_waits_is_told_in_its_own_words() {
+    let world = World::new();
+    world.settle().await;
+    let status = json!({
+        "podIP": "10.0.0.7", "conditions": [{"type": "Ready", "status": "False"}],
+        "containerStatuses": [{"image": "a", "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}],
+    });
+    put_pod(&world, "gateway", "radiology-gateway-x", &json!({}), &status);
+    world.settle().await;
+    assert_told(&world, "GatewayReady", "PodsMissing", &["0 of 2 pods are ready"]);
+    let says = "the catalog is not there yet: Access denied for user 'me'".to_owned();
+    world.backends.unready().insert("10.0.0.7:9600".to_owned(), says);
+    world.settle().await;
+    let words = ["0 of 2 pods are ready", "pod radiology-gateway-x runs", "Access denied for user 'me'"];
+    assert_told(&world, "GatewayReady", "PodsWaiting", &words);
+    world.backends.unready().clear();
+    world.settle().await;
+    assert_told(&world, "GatewayReady", "PodsMissing", &[]);
+}
+
 #[tokio::test]
 async fn a_component_whose_pod_does_not_begin_says_why_and_what_to_do() {
     let gpu = json!({"nodeSelector": {"pool": "gpu"}});

@@ -1,8 +1,9 @@
 //! Scatter and gather: one question to one replica of every shard, one answer from all.
 //!
 //! The replica with the fewest open questions is asked. When it fails, or takes longer than 95 of 100 of its answers did, or of the next one's,
-//! which could have answered by then, the next one is asked too, and the first answer counts. Guarantee: a query with a living replica of every
-//! shard succeeds within the deadline; what no replica answers for is named in [`Found::missing_partitions`], never left out silently.
+//! which could have answered by then, the next one is asked too, and the first answer counts. When all of a shard fail, others that hold its
+//! partitions are asked: while the number of shards changes, there are old and new ones. Guarantee: a query with a living replica for every
+//! partition succeeds within the deadline; what no replica answers for is named in [`Found::missing_partitions`], never left out silently.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use tonic::Code;
 
 use crate::convert::{read_explain, read_hits, write_request};
 use crate::merge::{merge_explain, merge_hits, merge_status};
-use crate::topology::{Replica, ShardGroup, Topology};
+use crate::topology::{Replica, ShardGroup, Shards, Topology};
 use crate::trace::carrying;
 
 /// Bounds on waiting.
@@ -52,6 +53,16 @@ pub struct Scatter {
 struct Answer {
     hits: Vec<Hit>,
     explain: Explain,
+}
+
+/// What all shards answered.
+#[derive(Default)]
+struct Gathered {
+    hits: Vec<Vec<Hit>>,
+    explains: Vec<Explain>,
+    missing: BTreeSet<u32>,
+    /// Why some did not answer: what was met last.
+    last: Option<ShardError>,
 }
 
 impl Scatter {
@@ -106,6 +117,44 @@ impl Scatter {
                 }
             }
         }
+    }
+
+    /// Asks a group for every partition; where one fails, others that hold its partitions, as long as there are any that did not fail.
+    ///
+    /// # Errors
+    ///
+    /// A shard refuses the question: the others would too.
+    async fn gather(&self, shards: &Shards, question: &wire::SearchRequest) -> Result<Gathered, ShardError> {
+        let deadline = tokio::time::Instant::now() + self.options.deadline;
+        let mut gathered =
+            Gathered { missing: shards.missing.iter().copied().collect(), ..Gathered::default() };
+        let (mut groups, mut failed) = (shards.groups.clone(), BTreeSet::new());
+        while !groups.is_empty() {
+            let asked = groups.iter().map(|group| async move {
+                let answer = tokio::time::timeout_at(deadline, self.ask(group, question)).await;
+                let late =
+                    || ShardError::Ask { reason: format!("no answer within {:?}", self.options.deadline) };
+                (group, answer.unwrap_or_else(|_| Err(late())))
+            });
+            let mut unanswered = BTreeSet::new();
+            for (group, outcome) in join_all(asked).await {
+                match outcome {
+                    Ok(answer) => {
+                        gathered.hits.push(answer.hits);
+                        gathered.explains.push(answer.explain);
+                    }
+                    Err(error @ ShardError::Refuse { .. }) => return Err(error),
+                    Err(error) => {
+                        unanswered.extend(&group.partitions);
+                        failed.extend(group.replicas.iter().map(|replica| replica.address));
+                        gathered.last = Some(error);
+                    }
+                }
+            }
+            groups = shards.groups_without(&failed, &mut unanswered);
+            gathered.missing.extend(unanswered);
+        }
+        Ok(gathered)
     }
 
     /// The reports of one replica of every shard: the one that is furthest.
@@ -165,36 +214,15 @@ fn shard_error(replica: &Replica, status: &tonic::Status) -> ShardError {
 impl Searcher for Scatter {
     async fn search(&self, question: SearchRequest) -> Result<Found, BackendError> {
         let shards = self.topology.shards();
-        let wire = write_request(&question, &self.model_digest);
-        let wire = &wire;
-        let asked = shards.groups.iter().map(|group| async move {
-            let answer = tokio::time::timeout(self.options.deadline, self.ask(group, wire)).await;
-            let late = || ShardError::Ask { reason: format!("no answer within {:?}", self.options.deadline) };
-            (group, answer.unwrap_or_else(|_| Err(late())))
-        });
-        let mut missing: BTreeSet<u32> = shards.missing.iter().copied().collect();
-        let (mut hits, mut explains, mut last) = (Vec::new(), Vec::new(), None);
-        for (group, outcome) in join_all(asked).await {
-            match outcome {
-                Ok(answer) => {
-                    hits.push(answer.hits);
-                    explains.push(answer.explain);
-                }
-                Err(error @ ShardError::Refuse { .. }) => return Err(error.into()),
-                Err(error) => {
-                    missing.extend(&group.partitions);
-                    last = Some(error);
-                }
-            }
-        }
-        if explains.is_empty() {
+        let gathered = self.gather(&shards, &write_request(&question, &self.model_digest)).await?;
+        if gathered.explains.is_empty() {
             let reason = || shards.trouble.clone().unwrap_or_else(|| "no shard is known".to_owned());
-            return Err(last.unwrap_or_else(|| ShardError::Ask { reason: reason() }).into());
+            return Err(gathered.last.unwrap_or_else(|| ShardError::Ask { reason: reason() }).into());
         }
         Ok(Found {
-            hits: merge_hits(hits, question.k, question.group_by),
-            explain: merge_explain(&explains),
-            missing_partitions: missing.into_iter().collect(),
+            hits: merge_hits(gathered.hits, question.k, question.group_by),
+            explain: merge_explain(&gathered.explains),
+            missing_partitions: gathered.missing.into_iter().collect(),
         })
     }
 

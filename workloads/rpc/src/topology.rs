@@ -94,6 +94,18 @@ pub struct Shards {
     pub trouble: Option<String>,
 }
 
+impl Shards {
+    /// Groups of ready replicas, the `failed` ones left out, that hold as many of `wanted` as can be had; `wanted` keeps the others.
+    pub fn groups_without(
+        &self,
+        failed: &BTreeSet<SocketAddr>,
+        wanted: &mut BTreeSet<u32>,
+    ) -> Vec<ShardGroup> {
+        let living = |report: &&Report| report.unready.is_none() && !failed.contains(&report.replica.address);
+        cover(self.reports.iter().filter(living), wanted)
+    }
+}
+
 /// Looks up replicas and keeps what they say.
 #[derive(Debug)]
 pub struct Topology {
@@ -207,18 +219,26 @@ impl Topology {
     }
 }
 
-/// Groups of replicas with equal partitions that together hold all that can be had, the largest groups first.
+/// All shards, as replicas reported them.
+fn group(reports: Vec<Report>, partitions: u32, trouble: Option<String>) -> Shards {
+    let mut missing: BTreeSet<u32> = (0..partitions).collect();
+    let groups = cover(reports.iter().filter(|report| report.unready.is_none()), &mut missing);
+    Shards { groups, missing: missing.into_iter().collect(), reports, trouble }
+}
+
+/// Groups of replicas with equal partitions that together hold all of `wanted` that can be had, those that hold most of it first; `wanted` keeps
+/// what nobody holds.
 ///
 /// While the number of shards changes, sets of partitions overlap; each partition is then asked of one group only where that suffices.
-fn group(reports: Vec<Report>, partitions: u32, trouble: Option<String>) -> Shards {
+fn cover<'a>(reports: impl Iterator<Item = &'a Report>, wanted: &mut BTreeSet<u32>) -> Vec<ShardGroup> {
     let mut by_partitions: BTreeMap<&BTreeSet<u32>, Vec<Arc<Replica>>> = BTreeMap::new();
-    for report in reports.iter().filter(|report| report.unready.is_none()) {
+    for report in reports {
         by_partitions.entry(&report.partitions).or_default().push(Arc::clone(&report.replica));
     }
     let mut candidates: Vec<(&BTreeSet<u32>, Vec<Arc<Replica>>)> = by_partitions.into_iter().collect();
-    let (mut groups, mut wanted) = (Vec::new(), (0..partitions).collect::<BTreeSet<u32>>());
+    let mut groups = Vec::new();
     while !wanted.is_empty() {
-        let gain = |held: &BTreeSet<u32>| held.intersection(&wanted).count();
+        let gain = |held: &BTreeSet<u32>| held.intersection(wanted).count();
         let best = candidates.iter().enumerate().max_by_key(|(_, (held, _))| gain(held));
         let Some((place, (held, _))) = best else { break };
         if gain(held) == 0 {
@@ -228,7 +248,7 @@ fn group(reports: Vec<Report>, partitions: u32, trouble: Option<String>) -> Shar
         wanted.retain(|partition| !held.contains(partition));
         groups.push(ShardGroup { partitions: held.clone(), replicas });
     }
-    Shards { groups, missing: wanted.into_iter().collect(), reports, trouble }
+    groups
 }
 
 #[cfg(test)]

@@ -293,6 +293,39 @@ async fn an_answer_waits_for_no_delayed_acknowledgement() {
     shard.kill().await;
 }
 
+/// As when the last pod of an old shard goes while pods of more shards are there already. Nobody looks again: what is known is out of date.
+#[tokio::test(flavor = "multi_thread")]
+async fn shards_that_hold_its_partitions_answer_for_one_whose_last_replica_went() {
+    let (model, manifest) = load_model();
+    let backends = Backends::new().await;
+    register_model(backends.ports.store.as_ref(), PARTITIONS, &manifest).await.unwrap();
+    let old = serve_shard(&backends, &model, 0, 0, 1).await;
+    let (way, cut) = stalling_way_to(old.address).await;
+    let new = [serve_shard(&backends, &model, 0, 0, 2).await, serve_shard(&backends, &model, 1, 0, 2).await];
+    let core = &old.core;
+    let targets = format!("{way},{},{}", new[0].address, new[1].address);
+    let topology = Topology::new(targets.parse().unwrap(), PARTITIONS, core.model_digest());
+    wait_for("all three to be ready", || async {
+        topology.refresh().await;
+        topology.shards().reports.iter().all(|report| report.unready.is_none())
+    })
+    .await;
+    let asked = &topology.shards().groups;
+    assert!(asked.len() == 1 && asked[0].replicas[0].address == way, "{asked:?}");
+    let scatter = Scatter::new(topology, PARTITIONS, core.model_digest(), ScatterOptions::default());
+    let mut vector = vec![0.0; core.model().embedding.dimension];
+    vector[0] = 1.0;
+    let question = medindex_index::SearchRequest::new(vector, 5);
+
+    // Without anybody who holds the switch, its connections break.
+    drop(cut);
+    let found = scatter.search(question.clone()).await.unwrap();
+    assert_eq!(found.missing_partitions, Vec::<u32>::new());
+    for shard in [&old, &new[0], &new[1]] {
+        shard.kill().await;
+    }
+}
+
 /// A replica that hangs keeps its connections: nothing fails, it only does not answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_replica_answers_for_one_that_hangs_before_the_deadline() {
