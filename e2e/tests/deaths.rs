@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_mins(3);
 /// Kinds of the index' objects, as `kubectl get` takes them.
 const KINDS: &str = "serviceaccounts,configmaps,services,networkpolicies,poddisruptionbudgets,deployments,statefulsets,jobs,ingresses";
 
-/// Calls that this index has no reason for: types that the cluster does not have, autoscalers, a gateway that runs, disks of pods, a second event of a kind, a
+/// Calls that this index has no reason for: types that the cluster does not have, autoscalers, a gateway that runs, pods that run and are not ready, disks of pods, a second event of a kind, a
 /// resource that cannot be read, and what is done to tables and topics when it is deleted (that is a life of its own).
 fn is_made(call: &str) -> bool {
     let elsewhere = ["podmonitors", "scaledobjects", "triggerauthentications", "horizontalpodautoscalers"];
@@ -34,6 +34,7 @@ fn is_made(call: &str) -> bool {
         elsewhere.contains(&what) && !(verb == "list" || verb == "watch" && what.starts_with("horizontal"));
     let never = [
         "index_status",
+        "unreadiness",
         "roll_back",
         "patch events",
         "get medicalimageindexes",

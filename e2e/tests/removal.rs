@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use medindex_e2e::backends;
 use medindex_e2e::cluster::is_ours;
 use medindex_e2e::index::{self, NAMESPACE, PATIENCE};
-use medindex_e2e::kubectl::{apply, get, kubectl, wait_until};
+use medindex_e2e::kubectl::{apply, get, kubectl, tidied, try_kubectl, wait_until};
 use medindex_system_tests::Client;
 use serde_json::{Value, json};
 
@@ -16,6 +16,23 @@ const NAME: &str = "shortlived";
 const OWNED: &str = "app.kubernetes.io/instance=shortlived";
 /// Programs end within half a minute, topics and tables go after them.
 const GONE_WITHIN: Duration = Duration::from_mins(2);
+
+/// It goes whatever becomes of the test.
+struct Copy;
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        tidied(try_kubectl(&[
+            "delete",
+            "mii",
+            NAME,
+            "--namespace",
+            NAMESPACE,
+            "--ignore-not-found",
+            "--wait=false",
+        ]));
+    }
+}
 
 fn resource() -> Value {
     get(NAMESPACE, &["mii", NAME])
@@ -34,6 +51,7 @@ fn under_delete_topics_and_tables_go_with_the_index_after_its_pods() {
     }
     copy["spec"]["deletionPolicy"] = json!("Delete");
     copy["spec"]["search"]["shards"] = json!(1);
+    let _copy = Copy;
     apply(&copy.to_string());
     let took = wait_until("the copy to be ready", PATIENCE, || index::is_ready(&resource()));
     println!("a second index beside the first is ready after {:.1} s", took.as_secs_f64());
@@ -59,7 +77,9 @@ fn under_delete_topics_and_tables_go_with_the_index_after_its_pods() {
     let pods = get(NAMESPACE, &["pods,deployments,statefulsets", "--selector", OWNED]);
     assert!(pods["items"].as_array().is_none_or(Vec::is_empty), "topics went before the pods: {pods}");
     assert_eq!((backends::topics_of(NAME), backends::tables_of(NAME)), (Vec::new(), Vec::new()));
-    // The disks stay, as those of every StatefulSet; here they are in the way of other tests.
-    kubectl(&["delete", "persistentvolumeclaims", "--namespace", NAMESPACE, "--selector", OWNED]);
+    wait_until("its disks to be gone", PATIENCE, || {
+        let claims = get(NAMESPACE, &["persistentvolumeclaims", "--selector", OWNED]);
+        claims["items"].as_array().is_none_or(Vec::is_empty)
+    });
     assert!(index::is_ready(&index::resource()), "the index beside it");
 }

@@ -76,8 +76,7 @@ fn operators() -> Vec<String> {
     let selector = ["pods", "--selector", "app.kubernetes.io/name=medindex-operator"];
     let pods = get(OPERATOR_NAMESPACE, &selector);
     let pods = pods["items"].as_array().into_iter().flatten();
-    let stays = pods.filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
-    stays.map(|pod| pod["spec"]["containers"][0]["image"].as_str().unwrap_or_default().to_owned()).collect()
+    pods.map(|pod| pod["spec"]["containers"][0]["image"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
 fn chart_labels() -> (String, String) {
@@ -124,7 +123,8 @@ fn upgrade_from(commit: &str, operator: Option<&str>) {
         || get(OPERATOR_NAMESPACE, &["clusterrole", "medindex-system-medindex-operator"])["rules"].clone();
     let (former_rights, before) = (rights(), index::pods());
     let operators = operators();
-    assert!(operators.iter().all(|image| operator.is_none_or(|tag| image.ends_with(tag))), "{operators:?}");
+    let is_former = |image: &String| operator.is_none_or(|tag| image.ends_with(tag));
+    assert!(!operators.is_empty() && operators.iter().all(is_former), "{operators:?}");
 
     let load = QueryLoad::start(&gateway.client, &images, 2);
     let begun = Instant::now();
@@ -132,6 +132,11 @@ fn upgrade_from(commit: &str, operator: Option<&str>) {
     println!("helm upgrade from {commit}: {:.1} s ({:?})", begun.elapsed().as_secs_f64(), chart_labels());
     let is_other = operator.is_some() || rights().is_array() && rights() != former_rights;
     assert!(is_other, "the charts are the same: choose another commit");
+    let image = format!("medindex-operator:{}", today["image"]["tag"].as_str().unwrap());
+    wait_until("the former operators to be gone", PATIENCE, || {
+        let operators = self::operators();
+        !operators.is_empty() && operators.iter().all(|running| running.ends_with(&image))
+    });
     edited_under_the_new_one();
     load.go_on(50);
     let queries = load.finish();

@@ -10,6 +10,9 @@ use crate::api::condition_types::{READY, RECONCILING};
 /// Reason of the conditions of a resource that no operator has looked at yet: the API server gives them by the schema.
 pub const PENDING: &str = "Pending";
 
+/// When nobody looked.
+const NEVER: &str = "1970-01-01T00:00:00Z";
+
 /// Why the definition cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum DefinitionError {
@@ -40,7 +43,7 @@ fn pending() -> Value {
             "status": status,
             "reason": PENDING,
             "message": "no operator has looked at it yet",
-            "lastTransitionTime": "1970-01-01T00:00:00Z",
+            "lastTransitionTime": NEVER,
         })
     };
     json!({"conditions": [condition(READY, "Unknown"), condition(RECONCILING, "True")]})
@@ -52,5 +55,8 @@ fn pending() -> Value {
 /// [`DefinitionError`].
 pub fn definition_yaml() -> Result<String, DefinitionError> {
     let text = serde_norway::to_string(&definition())?;
+    // Readers of YAML 1.1 take what looks like a time for one, and the API server wants text.
+    let text =
+        text.replace(&format!("lastTransitionTime: {NEVER}"), &format!("lastTransitionTime: '{NEVER}'"));
     Ok(format!("# Made by `medindex-operator crd`; tests compare it with the code.\n{text}"))
 }

@@ -68,6 +68,19 @@ fn altering_settings_keeps_those_of_others() {
     assert!(!settings.contains_key("flush.ms"), "a broker's default is not made the topic's own");
 }
 
+/// As Kafka 4 tells them.
+#[test]
+fn a_setting_that_brokers_write_otherwise_is_no_difference() {
+    for (known, wanted) in
+        [("0.1", "0.10"), ("true", "TRUE"), ("a,b", "a, b"), ("1000", "1000"), ("1000.0", "1000")]
+    {
+        assert!(topics::is_same_setting(known, wanted), "{known} {wanted}");
+    }
+    for (known, wanted) in [("0.1", "0.2"), ("true", "false"), ("a,b", "a"), ("1000", "many"), ("", "1")] {
+        assert!(!topics::is_same_setting(known, wanted), "{known} {wanted}");
+    }
+}
+
 #[test]
 fn too_many_partitions_stall_too_few_are_added_and_fewer_copies_degrade() {
     let topic = desired_topics(&index(&[])).remove(0);

@@ -59,9 +59,14 @@ async fn a_refused_login_certificate_setting_or_replication_is_told_with_its_fie
         KafkaAccess { servers: kafka.bootstrap(Listener::MutualTls), login: None, ..right.clone() },
     ] {
         let begun = Instant::now();
-        let text = refusal(NetworkBackends.topics(&access(wrong), &names).await, credentials);
+        let text = refusal(NetworkBackends.topics(&access(wrong.clone()), &names).await, credentials);
+        let again = refusal(NetworkBackends.topics(&access(wrong.clone()), &names).await, credentials);
+        assert_eq!(text, again, "a condition changes only when what it tells does");
         assert!(begun.elapsed() < SOON, "it took {:?}: {text}", begun.elapsed());
     }
+
+    let wrong = access(KafkaAccess { login: login("wrong"), ..right.clone() });
+    refusal(NetworkBackends.delete_topics(&wrong, &names).await, credentials);
 
     let right = access(right);
     assert_eq!(NetworkBackends.topics(&right, &names).await.unwrap(), BTreeMap::new());
@@ -72,7 +77,7 @@ async fn a_refused_login_certificate_setting_or_replication_is_told_with_its_fie
     NetworkBackends.change_topic(&right, &topic(1, &[])).await.unwrap();
     let settings = BTreeMap::from([("retention.ms".to_owned(), "soon".to_owned())]);
     let [name] = names;
-    let changed = vec!["retention.ms: 1 -> soon".to_owned()];
+    let changed = BTreeMap::from([("retention.ms".to_owned(), Some("604800000".to_owned()))]);
     let altered = TopicChange::Alter { name, settings, changed };
     refusal(NetworkBackends.change_topic(&right, &altered).await, "mend spec.kafka.topicSettings");
 }

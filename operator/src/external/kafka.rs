@@ -10,14 +10,14 @@ use rdkafka::admin::{
 };
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::{Metadata, MetadataTopic};
 
 use super::kafka_refusals::{self, Refusals};
 use super::topics::{ObservedTopic, TopicChange};
 use super::{CALL_WITHIN, ExternalError, KafkaAccess};
 
-/// So long a broker is waited for at a time: a refused login is told beside the call that waits.
-const SLICE: Duration = Duration::from_secs(2);
-
+/// So long brokers are waited for, one time after the other: a refused login is told beside the call that waits, and a slow cluster wants the longer ones.
+const SLICES: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(9)];
 /// So long after a change brokers may still tell of the settings before.
 const KEPT_WITHIN: Duration = Duration::from_secs(5);
 /// How often they are asked meanwhile.
@@ -40,35 +40,29 @@ impl KafkaAdmin {
         Ok(Self { access: access.clone(), client, refusals })
     }
 
+    /// All topics, with their partitions and the copies of the partition that has the fewest.
+    async fn listed(&self) -> Result<BTreeMap<String, (usize, usize)>, ExternalError> {
+        let (config, refusals) = (config(&self.access), self.refusals.clone());
+        // All topics at once: asking for one by its name would make it where brokers do so.
+        let read = move || -> Result<_, KafkaError> {
+            let client: BaseConsumer<Refusals> = config.create_with_context(refusals.clone())?;
+            let metadata = fetch_metadata(&client, &refusals)?;
+            let topic = |topic: &MetadataTopic| {
+                let copies = topic.partitions().iter().map(|partition| partition.replicas().len()).min();
+                (topic.name().to_owned(), (topic.partitions().len(), copies.unwrap_or(0)))
+            };
+            Ok(metadata.topics().iter().map(topic).collect())
+        };
+        let all = tokio::task::spawn_blocking(read).await?;
+        all.map_err(|error| self.failed("listing topics", &error))
+    }
+
     /// The topics of these names that there are.
     pub(super) async fn topics(
         &self,
         names: &[String],
     ) -> Result<BTreeMap<String, ObservedTopic>, ExternalError> {
-        let (config, refusals) = (config(&self.access), self.refusals.clone());
-        // All topics at once: asking for one by its name would make it where brokers do so.
-        let read = move || -> Result<_, KafkaError> {
-            let client: BaseConsumer<Refusals> = config.create_with_context(refusals.clone())?;
-            let begun = Instant::now();
-            let metadata = loop {
-                match client.fetch_metadata(None, SLICE) {
-                    Err(_) if begun.elapsed() < CALL_WITHIN && refusals.latest().is_none() => {
-                        // Lets the library tell what went wrong.
-                        for _ in 0..TOLD_AT_ONCE {
-                            drop(client.poll(Duration::ZERO));
-                        }
-                    }
-                    outcome => break outcome?,
-                }
-            };
-            let topic = |topic: &rdkafka::metadata::MetadataTopic| {
-                let copies = topic.partitions().iter().map(|partition| partition.replicas().len()).min();
-                (topic.name().to_owned(), (topic.partitions().len(), copies.unwrap_or(0)))
-            };
-            Ok(metadata.topics().iter().map(topic).collect::<BTreeMap<String, (usize, usize)>>())
-        };
-        let all = tokio::task::spawn_blocking(read).await?;
-        let all = all.map_err(|error| self.failed("listing topics", &error))?;
+        let all = self.listed().await?;
         let found: Vec<&String> = names.iter().filter(|name| all.contains_key(*name)).collect();
         let resources: Vec<_> = found.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
         if resources.is_empty() {
@@ -97,7 +91,10 @@ impl KafkaAdmin {
         let action = "reading the settings of topics";
         let described = self.client.describe_configs(topics, &options()).await;
         let described = described.map_err(|error| self.failed(action, &error))?;
-        described.into_iter().map(|topic| topic.map_err(|code| self.refused(action, code))).collect()
+        let named = described.into_iter().zip(topics).map(|(topic, specifier)| {
+            topic.map_err(|code| self.refused(&format!("{action} ({specifier:?})"), code))
+        });
+        named.collect()
     }
 
     /// Waits until a topic has settings that it was given: rdkafka's answer to that (0.39, `AlterConfigsFuture`) leaves out what the broker refused.
@@ -106,18 +103,20 @@ impl KafkaAdmin {
         action: &str,
         topic: &str,
         settings: &BTreeMap<String, String>,
+        changed: &BTreeMap<String, Option<String>>,
     ) -> Result<(), ExternalError> {
         let begun = Instant::now();
         loop {
             let described = self.describe(&[ResourceSpecifier::Topic(topic)]).await?;
-            let entries = described.iter().flat_map(|topic| &topic.entries);
-            let known: BTreeMap<&str, &str> =
-                entries.filter_map(|entry| Some((entry.name.as_str(), entry.value.as_deref()?))).collect();
-            let missing =
-                settings.iter().find(|(name, value)| known.get(name.as_str()) != Some(&value.as_str()));
-            let Some((name, value)) = missing else { return Ok(()) };
+            let entries = described.into_iter().flat_map(|topic| topic.entries);
+            let known: BTreeMap<String, Option<String>> =
+                entries.map(|entry| (entry.name, entry.value)).collect();
+            // What has another value than before was taken, in whatever form the brokers tell it.
+            let refused = changed.iter().find(|(key, before)| known.get(*key).cloned().flatten() == **before);
+            let Some((key, _)) = refused else { return Ok(()) };
             if begun.elapsed() >= KEPT_WITHIN {
-                let reason = format!("the brokers do not take {name}={value}");
+                let value = settings.get(key).map_or("", String::as_str);
+                let reason = format!("the brokers do not take {key}={value}");
                 let (action, servers) = (action.to_owned(), self.access.servers.clone());
                 let remedy = kafka_refusals::SETTINGS;
                 return Err(ExternalError::KafkaRefusal { action, servers, reason, remedy });
@@ -158,8 +157,8 @@ impl KafkaAdmin {
             }
         }
         match change {
-            TopicChange::Alter { name, settings, .. } => {
-                self.wait_for_settings(&action, name, settings).await
+            TopicChange::Alter { name, settings, changed } => {
+                self.wait_for_settings(&action, name, settings, changed).await
             }
             _ => Ok(()),
         }
@@ -167,6 +166,8 @@ impl KafkaAdmin {
 
     /// Deletes topics.
     pub(super) async fn delete(&self, names: &[String]) -> Result<(), ExternalError> {
+        // Of a refused login an administrator's call says no more than that it timed out.
+        self.listed().await?;
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let results = self.client.delete_topics(&names, &options()).await;
         for result in results.map_err(|error| self.failed("deleting topics", &error))? {
@@ -191,6 +192,25 @@ impl KafkaAdmin {
             None => ExternalError::Kafka { action, servers, reason },
         }
     }
+}
+
+/// Asks for all topics, until there is an answer, a refusal or no time left. Blocks.
+fn fetch_metadata(client: &BaseConsumer<Refusals>, refusals: &Refusals) -> Result<Metadata, KafkaError> {
+    let mut last = KafkaError::Canceled;
+    for slice in SLICES {
+        match client.fetch_metadata(None, slice) {
+            Ok(metadata) => return Ok(metadata),
+            Err(error) => last = error,
+        }
+        // Lets the library tell what went wrong.
+        for _ in 0..TOLD_AT_ONCE {
+            drop(client.poll(Duration::ZERO));
+        }
+        if refusals.latest().is_some() {
+            break;
+        }
+    }
+    Err(last)
 }
 
 /// What became of each topic, without its name, which the action has.

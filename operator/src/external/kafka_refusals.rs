@@ -32,19 +32,35 @@ impl ClientContext for Refusals {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(target: "librdkafka", %error, reason, "error");
         if error.rdkafka_error_code().is_some_and(|code| is_of_credentials(code, reason)) {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(steady(reason).to_owned());
         }
     }
 }
 
 impl ConsumerContext for Refusals {}
 
-/// Whether broker or client refuses who the other says it is.
+/// A reason without what differs from one attempt to the next: the broker in front, `sasl_ssl://host:port/1: `, and the time behind,
+/// ` (after 312ms in state AUTH_REQ)`. A condition changes only when what it tells does.
+fn steady(reason: &str) -> &str {
+    let reason = reason.split_once(" (after ").map_or(reason, |(reason, _)| reason);
+    match reason.split_once(": ") {
+        Some((broker, reason)) if broker.contains("://") => reason,
+        _ => reason,
+    }
+}
+
+/// Whether broker or client refuses who the other says it is. A broker that dies or does not answer during a handshake is told under the same codes.
 fn is_of_credentials(code: Code, reason: &str) -> bool {
+    let outages =
+        ["isconnected", "reset by peer", "transport failure", "imed out", "transport error", "hung up"];
+    if outages.iter().any(|outage| reason.contains(outage)) {
+        return false;
+    }
     match code {
-        Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism => true,
-        // A broker that dies during the handshake breaks it as well.
-        Code::SSL => !reason.contains("isconnected") && !reason.contains("reset by peer"),
+        Code::Authentication
+        | Code::SaslAuthenticationFailed
+        | Code::UnsupportedSASLMechanism
+        | Code::SSL => true,
         // In TLS 1.3 the broker looks at the client's certificate after the handshake.
         Code::BrokerTransportFailure => reason.contains(" alert ") && reason.contains("certificate"),
         _ => false,
@@ -64,8 +80,10 @@ pub(super) fn remedy(code: Code) -> Option<&'static str> {
         Code::InvalidReplicationFactor => {
             Some("there are fewer brokers than spec.kafka.replication: lower it, or add brokers")
         }
-        Code::InvalidPartitions => Some("mend spec.kafka.partitions"),
-        Code::InvalidTopic => Some("mend spec.kafka.prefix"),
+        Code::InvalidPartitions => Some("make a new index with another spec.kafka.partitions"),
+        Code::InvalidTopic => Some(
+            "make a new index with another spec.kafka.prefix, which no other topic's name is like but for . and _",
+        ),
         Code::PolicyViolation => Some(
             "a policy of the brokers forbids it: change spec.kafka.topicSettings, partitions or replication, or the policy",
         ),
@@ -87,8 +105,12 @@ mod tests {
         let away = "Connect to ipv4#10.0.0.1:9092 failed: Connection refused";
         refusals.error(KafkaError::Global(Code::BrokerTransportFailure), away);
         refusals.error(KafkaError::Global(Code::SSL), "SSL handshake failed: Disconnected");
+        let broken = "SASL SCRAM-SHA-512 mechanism handshake failed: Local: Broker transport failure";
+        refusals.error(KafkaError::Global(Code::Authentication), broken);
+        refusals.error(KafkaError::Global(Code::SSL), "SSL transport error: Connection timed out");
         assert_eq!(refusals.latest(), None);
-        refusals.error(KafkaError::Global(Code::Authentication), "invalid credentials");
+        let told = "sasl_ssl://10.0.0.1:9092/1: invalid credentials (after 312ms in state AUTH_REQ, 2 identical error(s) suppressed)";
+        refusals.error(KafkaError::Global(Code::Authentication), told);
         refusals.error(KafkaError::Global(Code::AllBrokersDown), "1/1 brokers are down");
         let (reason, remedy) = refusals.latest().unwrap();
         assert_eq!(reason, "invalid credentials");

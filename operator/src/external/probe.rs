@@ -23,5 +23,28 @@ pub(super) fn unreadiness(address: &str) -> Result<Option<String>, ExternalError
         return Ok(None);
     }
     let text = answer.body_mut().read_to_string().map_err(|error| failed(error.to_string()))?;
-    Ok(Some(text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(TOLD).collect()))
+    Ok(Some(told(&text)))
+}
+
+/// An answer in one line, without its counters: a condition that told how far a program is would be written again and again.
+fn told(answer: &str) -> String {
+    let is_counter = |word: &str| {
+        let digits = word.trim_end_matches(['%', ',', '.', ';', ':', ')']).trim_start_matches('(');
+        !digits.is_empty() && digits.chars().all(|letter| letter.is_ascii_digit())
+    };
+    let words = answer.split_whitespace().map(|word| if is_counter(word) { "…" } else { word });
+    words.collect::<Vec<_>>().join(" ").chars().take(TOLD).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_one_line_without_counters() {
+        let catching_up = "10.0.0.7:7000: the index is catching up: 312 changes are left\n";
+        assert_eq!(told(catching_up), "10.0.0.7:7000: the index is catching up: … changes are left");
+        assert_eq!(told("loaded (12 of 90), 13%"), "loaded … of … …");
+        assert_eq!(told(&"word ".repeat(200)).len(), TOLD);
+    }
 }

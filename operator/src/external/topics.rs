@@ -59,8 +59,8 @@ pub enum TopicChange {
         name: String,
         /// All settings of its own afterwards.
         settings: BTreeMap<String, String>,
-        /// Those that change, as `name: before -> after`.
-        changed: Vec<String>,
+        /// Those that change, by name, with what they were.
+        changed: BTreeMap<String, Option<String>>,
     },
 }
 
@@ -75,8 +75,16 @@ impl fmt::Display for TopicChange {
             Self::Grow { name, from, to } => {
                 write!(formatter, "grow topic {name} from {from} to {to} partitions")
             }
-            Self::Alter { name, changed, .. } => {
-                write!(formatter, "alter topic {name}: {}", changed.join(", "))
+            Self::Alter { name, settings, changed } => {
+                let change = |(key, before): (&String, &Option<String>)| {
+                    let after = settings.get(key).map_or("unset", String::as_str);
+                    format!("{key}: {} -> {after}", before.as_deref().unwrap_or("unset"))
+                };
+                write!(
+                    formatter,
+                    "alter topic {name}: {}",
+                    changed.iter().map(change).collect::<Vec<_>>().join(", ")
+                )
             }
         }
     }
@@ -154,14 +162,24 @@ pub fn compare(
     (grows.or_else(|| alteration(desired, observed)), problems)
 }
 
+/// Whether two texts are the same setting: brokers tell values as they read them, `0.10` as `0.1`, `TRUE` as `true`, `a, b` as `a,b`.
+pub fn is_same_setting(known: &str, wanted: &str) -> bool {
+    let parts = |text: &str| text.split(',').map(|part| part.trim().to_ascii_lowercase()).collect::<Vec<_>>();
+    let is_same = |known: &String, wanted: &String| {
+        known == wanted
+            || matches!((known.parse::<f64>(), wanted.parse::<f64>()), (Ok(known), Ok(wanted)) if known.total_cmp(&wanted).is_eq())
+    };
+    let (known, wanted) = (parts(known), parts(wanted));
+    known.len() == wanted.len() && known.iter().zip(&wanted).all(|(known, wanted)| is_same(known, wanted))
+}
+
 fn alteration(desired: &DesiredTopic, observed: &ObservedTopic) -> Option<TopicChange> {
-    let differing = desired.settings.iter().filter(|(key, value)| observed.settings.get(*key) != Some(value));
-    let changed: Vec<String> = differing
-        .map(|(key, value)| {
-            let before = observed.settings.get(key).map_or("unset", String::as_str);
-            format!("{key}: {before} -> {value}")
-        })
-        .collect();
+    let is_kept = |key: &String, value: &str| {
+        observed.settings.get(key).is_some_and(|known| is_same_setting(known, value))
+    };
+    let differing = desired.settings.iter().filter(|(key, value)| !is_kept(key, value));
+    let changed: BTreeMap<String, Option<String>> =
+        differing.map(|(key, _)| (key.clone(), observed.settings.get(key).cloned())).collect();
     if changed.is_empty() {
         return None;
     }

@@ -103,7 +103,7 @@ impl Default for Metrics {
         let conditions = Family::default();
         registry.register(
             "resource_conditions",
-            "Resources by condition and its status; those whose status was not written yet count as Unknown",
+            "Resources by condition and its status; those that no operator has looked at count as the schema says: Reconciling True, the others Unknown",
             conditions.clone(),
         );
         let watched = OnceLock::new();

@@ -189,10 +189,10 @@ pub fn failing(before: &[Condition], error: &str, generation: Option<i64>, now: 
     // The API server takes messages of 32 KiB.
     let message: String =
         format!("{error}; it is tried again, ever more slowly").chars().take(2_000).collect();
-    let mut all = if !before.iter().any(is_found) {
-        conditions(&Findings::unknown(FAILED, "not looked at: see Reconciling"), &[], generation, now)
-    } else {
+    let mut all = if before.iter().any(is_found) {
         before.to_vec()
+    } else {
+        conditions(&Findings::unknown(FAILED, "not looked at: see Reconciling"), &[], generation, now)
     };
     let failed = condition(types::RECONCILING, Part::ready(FAILED, message), before, generation, now);
     match all.iter_mut().find(|condition| condition.type_ == types::RECONCILING) {

@@ -66,7 +66,7 @@ pub struct Dereferenced {
     pub live: Vec<Live>,
     /// Types beyond Kubernetes' own.
     pub surroundings: Surroundings,
-    /// Pods that take long to begin, and what they lack.
+    /// Pods that take long, and what holds them up.
     pub stuck: Stuck,
 }
 

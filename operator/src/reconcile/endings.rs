@@ -1,52 +1,75 @@
 //! Ends the programs of an index before its topics and tables are removed: what still runs would write to them, and brokers may make a topic anew for
 //! whoever writes.
-//!
-//! Guarantee: bounded. Pods that do not go, on a node that is lost say, hold up a deletion no longer than the caller says.
 
-use std::time::{Duration, Instant};
-
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Client;
 use kube::api::{DeleteParams, ListParams};
 
-use super::ReconcileError;
-use super::apply::{delete, is_owned};
-use super::dereference::read;
+use super::apply::{ApplyError, delete, is_owned};
+use super::dereference::{DereferenceError, read};
 use super::objects::{KINDS, Kind, Live};
 use crate::names::{index_labels, selector_text};
 use crate::validate::ValidatedIndex;
 
-/// Programs end within 25 seconds of being told to, ten seconds after their Service lets them go.
-pub const GONE_WITHIN: Duration = Duration::from_secs(45);
-/// How often it is looked whether the pods are gone.
-const PERIOD: Duration = Duration::from_millis(500);
+/// So many seconds after the deletion pods are no longer waited for, because those on a node that is lost never go. Programs end within 25 seconds of
+/// being told to, ten seconds after they were let go.
+const GONE_WITHIN: i64 = 45;
 
-/// Deletes what makes pods and waits until they are gone, for so long at the most.
+/// Why programs cannot be ended.
+#[derive(Debug, thiserror::Error)]
+pub enum EndError {
+    /// The API server does not tell what there is.
+    #[error(transparent)]
+    List(#[from] DereferenceError),
+    /// The API server does not delete it.
+    #[error(transparent)]
+    Delete(#[from] ApplyError),
+}
+
+/// How far the programs are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// None runs.
+    Ended,
+    /// So many pods run, and are waited for.
+    Running(usize),
+    /// So many pods run, and are waited for no longer.
+    PassedOver(usize),
+}
+
+/// Deletes what makes pods, and looks how many run still of an index that is deleted since then.
 ///
 /// # Errors
-/// [`ReconcileError`] where the API server fails.
-pub async fn end(client: &Client, index: &ValidatedIndex, within: Duration) -> Result<(), ReconcileError> {
+/// [`EndError`].
+pub async fn end(
+    client: &Client,
+    index: &ValidatedIndex,
+    since: &Time,
+    now: &Time,
+) -> Result<Ending, EndError> {
     for kind in kinds(&["Deployment", "StatefulSet", "Job"]) {
         for found in list(client, index, kind).await?.iter().filter(|found| is_owned(found, index)) {
-            delete(client, index, found, DeleteParams::background()).await?;
-        }
-    }
-    let begun = Instant::now();
-    for kind in kinds(&["Pod"]) {
-        let mut left = list(client, index, kind).await?.len();
-        while left > 0 {
-            if begun.elapsed() >= within {
-                tracing::warn!(
-                    index = index.name,
-                    left,
-                    "pods do not end; topics and tables are removed all the same"
-                );
-                break;
+            if found.object.metadata.deletion_timestamp.is_none() {
+                delete(client, index, found, DeleteParams::background()).await?;
             }
-            tokio::time::sleep(PERIOD).await;
-            left = list(client, index, kind).await?.len();
         }
     }
-    Ok(())
+    let mut running = 0;
+    for kind in kinds(&["Pod"]) {
+        let pods = list(client, index, kind).await?;
+        running += pods.iter().filter(|pod| !has_ended(pod)).count();
+    }
+    Ok(if running == 0 {
+        Ending::Ended
+    } else if now.0.as_second() - since.0.as_second() < GONE_WITHIN {
+        Ending::Running(running)
+    } else {
+        Ending::PassedOver(running)
+    })
+}
+
+fn has_ended(pod: &Live) -> bool {
+    matches!(pod.object.data["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
 }
 
 fn kinds(names: &'static [&'static str]) -> impl Iterator<Item = Kind> {
@@ -54,7 +77,7 @@ fn kinds(names: &'static [&'static str]) -> impl Iterator<Item = Kind> {
 }
 
 /// The objects of a kind that belong to the index by their labels.
-async fn list(client: &Client, index: &ValidatedIndex, kind: Kind) -> Result<Vec<Live>, ReconcileError> {
+async fn list(client: &Client, index: &ValidatedIndex, kind: Kind) -> Result<Vec<Live>, DereferenceError> {
     let api = kind.objects(client, &index.namespace);
     let selector = selector_text(&index_labels(&index.name));
     let listed = read(&kind.resource().plural, api.list(&ListParams::default().labels(&selector))).await?;

@@ -44,9 +44,8 @@ impl Corrected {
     fn unavailable(reason: &'static str, error: &ExternalError, done: Vec<String>) -> Self {
         let message = format!("{error}; tried again within a minute");
         let is_refusal = matches!(error, ExternalError::KafkaRefusal { .. });
-        let stalled = is_refusal.then(|| ("KafkaRefuses", message.clone()));
         let part = Part::not_ready(if is_refusal { "KafkaRefuses" } else { reason }, message);
-        Self { part, done, stalled, degraded: Vec::new() }
+        Self { part, done, stalled: None, degraded: Vec::new() }
     }
 }
 

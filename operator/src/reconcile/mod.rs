@@ -1,8 +1,8 @@
 //! One reconcile: from a resource to the state of the world that it asks for.
 //!
-//! Expected flow: read everything ([`dereference`]), correct Kafka and HBase ([`external_state`]), build ([`crate::build`], pure), apply and prune
+//! Expected flow: read everything ([`dereference`], and the words of pods that are not ready, [`waiting`]), correct Kafka and HBase ([`external_state`]), build ([`crate::build`], pure), apply and prune
 //! ([`apply`]), conclude ([`conditions`], pure), write the status ([`status`]). Deletion takes the other branch before anything else is
-//! looked at ([`cleanup`]).
+//! looked at ([`removal`]).
 //!
 //! Guarantees
 //! - A reconcile that finds all in order writes nothing.
@@ -31,6 +31,7 @@ mod news;
 pub mod objects;
 pub mod ownership;
 pub mod pod_state;
+mod removal;
 pub mod status;
 pub mod training;
 pub mod unreadable;
@@ -50,6 +51,7 @@ use self::apply::{Applied, ApplyError};
 use self::cleanup::Cleanup;
 use self::conditions::Findings;
 use self::dereference::{DereferenceError, Dereferenced};
+use self::endings::EndError;
 use self::events::Events;
 use self::external_state::Corrected;
 use self::ignored::Ignored;
@@ -62,7 +64,7 @@ use crate::build::{BuildError, Surroundings, build};
 use crate::external::{Access, Backends, IndexStatus};
 use crate::names::{Component, FINALIZER, FORCE_DELETION};
 use crate::release::Release;
-use crate::validate::{ValidatedIndex, joined, named, validate};
+use crate::validate::{ValidatedIndex, joined, validate};
 
 /// Everything is looked at again this often, a fifth earlier or later: what drifted outside Kubernetes is put right within a minute.
 const PERIOD: Duration = Duration::from_secs(40);
@@ -104,6 +106,12 @@ pub enum ReconcileError {
     /// The status could not be written.
     #[error(transparent)]
     Status(#[from] StatusError),
+    /// The programs could not be ended.
+    #[error(
+        "ending the programs before their topics failed: {0}; set the annotation {FORCE_DELETION}=true to let the resource go and leave topics \
+         and tables behind"
+    )]
+    EndPrograms(#[source] EndError),
     /// The backends could not be cleaned up.
     #[error(
         "{0}; set the annotation {FORCE_DELETION}=true to let the resource go and leave topics and tables behind"
@@ -141,10 +149,13 @@ pub async fn reconcile(
             None => keep_up(&resource, &context).await,
         };
     }
+    if let Some(later) = removal::end_programs(&resource, &context).await? {
+        return Ok(later);
+    }
     let outcome = finalizer(&api, FINALIZER, resource, |event| async {
         match event {
             Event::Apply(resource) => keep_up(&resource, &context).await,
-            Event::Cleanup(resource) => clean_up(&resource, &context).await,
+            Event::Cleanup(resource) => removal::clean_up(&resource, &context).await,
         }
     });
     outcome.await.map_err(|error| match error {
@@ -387,54 +398,6 @@ async fn tell_failure(resource: &MedicalImageIndex, context: &Context, error: &s
     if let Err(error) = status::write(&context.client, resource, &new).await {
         tracing::warn!(index = resource.name_any(), %error, "the status does not tell that a reconcile failed");
     }
-}
-
-/// The resource is being deleted.
-async fn clean_up(resource: &MedicalImageIndex, context: &Context) -> Result<Action, ReconcileError> {
-    match cleanup::wanted(resource) {
-        Cleanup::Keep => return Ok(Action::await_change()),
-        Cleanup::Forced => {
-            let told =
-                format!("topics and tables are left behind, because the annotation {FORCE_DELETION} says so");
-            tell(context, resource, "ForcedDeletion", &[told]).await;
-            return Ok(Action::await_change());
-        }
-        Cleanup::Remove => {}
-    }
-    // What belongs to an older resource is not this one's to delete.
-    let others = context.watched.all().await;
-    if conflicts::is_shared(resource, readable(&others)) {
-        return Ok(Action::await_change());
-    }
-    let is_claimed = || conflicts::conflict(resource, readable(&others)).is_some();
-    if !was_made(resource) && (is_claimed() || validate(resource, &context.release).is_err()) {
-        let told = "topics and tables of its name are left as they are, because it never was valid: they are not its own";
-        tell(context, resource, "NothingMade", &[told.to_owned()]).await;
-        return Ok(Action::await_change());
-    }
-    let outcome = remove(resource, context).await;
-    if let Err(error) = &outcome {
-        let unknown = Findings::unknown("Deleting", "the resource is being deleted");
-        let message = format!("{error}; it is tried again, within two minutes at the latest");
-        stall(resource, context, ("CleanupBlocked", message), unknown).await?;
-    }
-    outcome.map(|()| Action::await_change())
-}
-
-/// Whether something was made for the resource: its endpoints are told from then on.
-fn was_made(resource: &MedicalImageIndex) -> bool {
-    resource.status.as_ref().is_some_and(|status| status.endpoints.is_some())
-}
-
-/// Removes what the resource has outside Kubernetes, once its programs have ended.
-async fn remove(resource: &MedicalImageIndex, context: &Context) -> Result<(), ReconcileError> {
-    // One that cannot be built has its topics and tables all the same.
-    let index = named(resource, &context.release, None);
-    let access = dereference::access_alone(&context.client, &index).await;
-    let access = access
-        .map_err(|error| if error.is_users() { ReconcileError::CleanupOf(error) } else { error.into() })?;
-    endings::end(&context.client, &index, endings::GONE_WITHIN).await?;
-    cleanup::remove(context.backends.as_ref(), &access, &index).await.map_err(ReconcileError::Cleanup)
 }
 
 /// A fifth shorter or longer, so that many resources are not looked at at the same time.

@@ -14,7 +14,8 @@ use crate::api::{MedicalImageIndex, MedicalImageIndexStatus};
 const TRAINING_NEWS: [&str; 4] = ["Training", "TrainingFailed", "RecallGateHeld", "RollbackImpossible"];
 
 /// Reasons of `Ready` that somebody has to look at, also where the index was not ready before; others pass by themselves.
-const FAULTS: [&str; 8] = [
+const FAULTS: [&str; 9] = [
+    "KafkaRefuses",
     "KafkaUnavailable",
     "HbaseUnavailable",
     "Unschedulable",

@@ -11,7 +11,7 @@ use crate::names::Component;
 /// A reason in one word, and what is so and what to do.
 pub type Trouble = (&'static str, String);
 
-/// What keeps a pod from running, first its node, then its images and containers, then what it mounts.
+/// What keeps a pod from running, first its node, then its images and containers, then what it mounts or its program waits for.
 pub fn trouble(component: Component, name: &str, pod: &Value, stuck: &Stuck) -> Option<Trouble> {
     without_node(component, name, pod)
         .or_else(|| containers(pod).find_map(|container| waiting(component, name, pod, container)))
@@ -117,10 +117,10 @@ fn image<'a>(component: Component, pod: &'a Value, container: &'a Value, message
     (container["image"].as_str().unwrap_or_default(), field)
 }
 
-/// A pod whose program runs and says why it is not ready.
-fn unready(name: &str, reason: &str) -> Trouble {
-    let told = format!("pod {name} runs and is not ready: {reason}; it tries again by itself");
-    ("PodsWaiting", told)
+/// A pod whose program runs and says why it is not ready: it waits for something that it lacks, or takes its time.
+fn unready(name: &str, says: &str) -> Trouble {
+    let told = format!("pod {name} runs and is not ready: {says}; it tries again by itself");
+    (if says.starts_with("waiting for ") { "PodsWaiting" } else { "PodsMissing" }, told)
 }
 
 /// A pod that has had its node for long and does not begin.
@@ -300,12 +300,15 @@ mod tests {
     #[test]
     fn a_program_that_waits_is_told_in_its_own_words() {
         let pod = json!({"status": {"containerStatuses": [{"image": "a", "state": {"running": {}}}]}});
-        let says = Held::Says("waits for the catalog: access denied for user \"me\"".to_owned());
+        let says = Held::Says("waiting for the catalog: access denied for user \"me\"".to_owned());
         let stuck = Stuck::from([("search-0".to_owned(), says)]);
         let told = trouble(Component::Search, "search-0", &pod, &stuck).unwrap();
         let words = ["pod search-0 runs and is not ready", "catalog: access denied", "tries again by itself"];
         assert_told(&told, "PodsWaiting", &words);
         assert_eq!(trouble(Component::Search, "search-1", &pod, &stuck), None);
+        let stuck = Stuck::from([("search-0".to_owned(), Held::Says("the index is loading".to_owned()))]);
+        let told = trouble(Component::Search, "search-0", &pod, &stuck).unwrap();
+        assert_told(&told, "PodsMissing", &["is not ready: the index is loading"]);
     }
 
     #[test]

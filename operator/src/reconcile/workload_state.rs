@@ -26,7 +26,7 @@ pub fn replicas(index: &ValidatedIndex, component: Component, live: &[Live]) -> 
     }
 }
 
-/// Whether a component has as many ready pods as it shall, all of them of the newest template; `stuck` is what the pods lack that take long.
+/// Whether a component has as many ready pods as it shall, all of them of the newest template; `stuck` is what holds up the pods that take long.
 pub fn part(index: &ValidatedIndex, component: Component, live: &[Live], stuck: &Stuck) -> Part {
     let Some(workload) = workload(index, component, live) else {
         return Part::not_ready("NotCreated", format!("the {component} is not created yet"));

@@ -176,14 +176,23 @@ impl State {
         if !query.contains("labelSelector") {
             return refuse(StatusCode::NOT_FOUND);
         }
-        // Only objects of one index are asked for here, so every object of the kind is meant.
+        // Objects of the operator are those of one index here; what has labels of its own is asked for by them.
+        let selected = |object: &Value| {
+            let labels = object["metadata"]["labels"].as_object();
+            let instance = labels.and_then(|labels| labels.get("app.kubernetes.io/instance")?.as_str());
+            instance.is_none_or(|instance| query.contains(&format!("instance%3D{instance}")))
+        };
         let below = |candidate: &String| {
             candidate
                 .strip_prefix(path)
                 .is_some_and(|rest| rest.starts_with('/') && rest.matches('/').count() == 1)
         };
-        let items: Vec<&Value> =
-            self.objects.iter().filter(|(path, _)| below(path)).map(|(_, object)| object).collect();
+        let items: Vec<&Value> = self
+            .objects
+            .iter()
+            .filter(|(path, object)| below(path) && selected(object))
+            .map(|(_, object)| object)
+            .collect();
         reply(
             StatusCode::OK,
             &json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "1"}, "items": items}),

@@ -44,6 +44,7 @@ async fn live(cut: Arc<Cut>) -> Outcome {
     world.edit("/spec/gateway/autoscaling", json!({"minReplicas": 1, "maxReplicas": 3}));
     world.edit("/spec/gateway/ingress", json!({"host": "search.example"}));
     world.settle().await;
+    wait_for_a_program(&world).await;
     world.bring_pods_up();
     world.settle().await;
     drift(&world);
@@ -81,6 +82,25 @@ fn drift(world: &World) {
     let settings = &mut topics.get_mut("radiology.imageupload").unwrap().settings;
     settings.insert("retention.ms".into(), "1".into());
     world.backends.tables().get_mut("radiology:image_info").unwrap().families[0].versions = 9;
+}
+
+/// A pod that has run for long and is not ready: its program is asked why.
+async fn wait_for_a_program(world: &World) {
+    let pod = "/api/v1/namespaces/imaging/pods/radiology-search-0";
+    let labels = json!({
+        "app.kubernetes.io/name": "medindex", "app.kubernetes.io/instance": "radiology",
+        "app.kubernetes.io/managed-by": "medindex-operator", "app.kubernetes.io/component": "search",
+    });
+    let status = json!({
+        "podIP": "10.0.0.7", "conditions": [{"type": "Ready", "status": "False"}],
+        "containerStatuses": [{"state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}],
+    });
+    let metadata = json!({"name": "radiology-search-0", "labels": labels});
+    world
+        .cluster
+        .put(pod, json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": status}));
+    world.settle().await;
+    world.cluster.remove(pod);
 }
 
 async fn train_and_roll_back(world: &World) {

@@ -69,7 +69,7 @@ async fn a_gateway_that_is_not_there_leaves_the_generation_unknown() {
 async fn a_gateway_that_does_not_go_back_says_why() {
     let world = answering(|_| ()).await;
     world.backends.gateway_keeps_generation.store(true, Ordering::Relaxed);
-    world.edit("/spec/quantizer/rollbackTo", json!(2));
+    world.edit("/spec/quantizer", json!({"rollbackTo": 2}));
     world.settle().await;
     let words = ["going back to 2", "status 503", "tried again within a minute"];
     assert_told(&world, "QuantizerReady", ("False", "RollingBack"), &words);

@@ -57,7 +57,7 @@ async fn a_program_that_waits_is_told_in_its_own_words() {
     put_pod(&world, "gateway", "radiology-gateway-x", &json!({}), &status);
     world.settle().await;
     assert_told(&world, "GatewayReady", "PodsMissing", &["0 of 2 pods are ready"]);
-    let says = "the catalog is not there yet: Access denied for user 'me'".to_owned();
+    let says = "waiting for the catalog: Access denied for user 'me'".to_owned();
     world.backends.unready().insert("10.0.0.7:9600".to_owned(), says);
     world.settle().await;
     let words = ["0 of 2 pods are ready", "pod radiology-gateway-x runs", "Access denied for user 'me'"];

@@ -2,8 +2,9 @@
 //!
 //! The replica with the fewest open questions is asked. When it fails, or takes longer than 95 of 100 of its answers did, or of the next one's,
 //! which could have answered by then, the next one is asked too, and the first answer counts. When all of a shard fail, others that hold its
-//! partitions are asked: while the number of shards changes, there are old and new ones. Guarantee: a query with a living replica for every
-//! partition succeeds within the deadline; what no replica answers for is named in [`Found::missing_partitions`], never left out silently.
+//! partitions are asked: while the number of shards changes, there are old and new ones. Guarantee: a query with a living replica of every
+//! shard succeeds within the deadline, and with one for every partition where the others fail; of a shard whose replicas all hang, and of what
+//! nobody answers for, the partitions are named in [`Found::missing_partitions`], never left out silently.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -119,42 +120,38 @@ impl Scatter {
         }
     }
 
-    /// Asks a group for every partition; where one fails, others that hold its partitions, as long as there are any that did not fail.
+    /// Asks a group for every partition, and as soon as one fails others that hold its partitions, as long as there are any that did not fail.
     ///
     /// # Errors
-    ///
     /// A shard refuses the question: the others would too.
     async fn gather(&self, shards: &Shards, question: &wire::SearchRequest) -> Result<Gathered, ShardError> {
         let deadline = tokio::time::Instant::now() + self.options.deadline;
-        let mut gathered =
-            Gathered { missing: shards.missing.iter().copied().collect(), ..Gathered::default() };
-        let (mut groups, mut failed) = (shards.groups.clone(), BTreeSet::new());
-        while !groups.is_empty() {
-            let asked = groups.iter().map(|group| async move {
-                let answer = tokio::time::timeout_at(deadline, self.ask(group, question)).await;
-                let late =
-                    || ShardError::Ask { reason: format!("no answer within {:?}", self.options.deadline) };
-                (group, answer.unwrap_or_else(|_| Err(late())))
-            });
-            let mut unanswered = BTreeSet::new();
-            for (group, outcome) in join_all(asked).await {
-                match outcome {
-                    Ok(answer) => {
-                        gathered.hits.push(answer.hits);
-                        gathered.explains.push(answer.explain);
-                    }
-                    Err(error @ ShardError::Refuse { .. }) => return Err(error),
-                    Err(error) => {
-                        unanswered.extend(&group.partitions);
-                        failed.extend(group.replicas.iter().map(|replica| replica.address));
-                        gathered.last = Some(error);
-                    }
+        let ask = |group: ShardGroup| async move { (self.ask(&group, question).await, group) };
+        let mut gathered = Gathered { missing: (0..self.partitions).collect(), ..Gathered::default() };
+        let mut failed = BTreeSet::new();
+        let mut asked: FuturesUnordered<_> = shards.groups.iter().cloned().map(ask).collect();
+        loop {
+            match tokio::time::timeout_at(deadline, asked.next()).await {
+                Ok(None) => return Ok(gathered),
+                Ok(Some((Ok(answer), group))) => {
+                    gathered.missing.retain(|partition| !group.partitions.contains(partition));
+                    gathered.hits.push(answer.hits);
+                    gathered.explains.push(answer.explain);
+                }
+                Ok(Some((Err(error @ ShardError::Refuse { .. }), _))) => return Err(error),
+                Ok(Some((Err(error), group))) => {
+                    gathered.last = Some(error);
+                    failed.extend(group.replicas.iter().map(|replica| replica.address));
+                    let mut wanted = &group.partitions & &gathered.missing;
+                    asked.extend(shards.groups_without(&failed, &mut wanted).into_iter().map(ask));
+                }
+                Err(_) => {
+                    let reason = format!("no answer within {:?}", self.options.deadline);
+                    gathered.last.get_or_insert(ShardError::Ask { reason });
+                    return Ok(gathered);
                 }
             }
-            groups = shards.groups_without(&failed, &mut unanswered);
-            gathered.missing.extend(unanswered);
         }
-        Ok(gathered)
     }
 
     /// The reports of one replica of every shard: the one that is furthest.
