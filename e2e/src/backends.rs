@@ -121,6 +121,16 @@ pub fn delete_namespace(namespace: &str) {
     }
 }
 
+/// Makes an empty database that the users of catalogs may use.
+pub fn make_database(name: &str) {
+    let statements = format!(
+        "DROP DATABASE IF EXISTS {name}; CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin; \
+         GRANT ALL ON {name}.* TO 'medindex'@'%'"
+    );
+    let client = ["mariadb", "--socket=/tmp/mariadb.sock", "--user=root", "--execute", &statements];
+    kubectl(&[&["exec", "--namespace", NAMESPACE, "mariadb-0", "--"], &client[..]].concat());
+}
+
 /// Topics whose names begin with an index' prefix.
 pub fn topics_of(prefix: &str) -> Vec<String> {
     let metadata = metadata();

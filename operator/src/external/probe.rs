@@ -26,13 +26,15 @@ pub(super) fn unreadiness(address: &str) -> Result<Option<String>, ExternalError
     Ok(Some(told(&text)))
 }
 
-/// An answer in one line, without its counters: a condition that told how far a program is would be written again and again.
+/// An answer in one line. How far a program is, its counters, is left out: a condition that told it would be written again and again. What it waits for, with
+/// the numbers of errors, stays the same.
 fn told(answer: &str) -> String {
+    let waits = answer.starts_with("waiting for ");
     let is_counter = |word: &str| {
         let digits = word.trim_end_matches(['%', ',', '.', ';', ':', ')']).trim_start_matches('(');
         !digits.is_empty() && digits.chars().all(|letter| letter.is_ascii_digit())
     };
-    let words = answer.split_whitespace().map(|word| if is_counter(word) { "…" } else { word });
+    let words = answer.split_whitespace().map(|word| if !waits && is_counter(word) { "…" } else { word });
     words.collect::<Vec<_>>().join(" ").chars().take(TOLD).collect()
 }
 
@@ -45,6 +47,8 @@ mod tests {
         let catching_up = "10.0.0.7:7000: the index is catching up: 312 changes are left\n";
         assert_eq!(told(catching_up), "10.0.0.7:7000: the index is catching up: … changes are left");
         assert_eq!(told("loaded (12 of 90), 13%"), "loaded … of … …");
+        let waiting = "waiting for the catalog: error 1044 (42000)";
+        assert_eq!(told(waiting), waiting);
         assert_eq!(told(&"word ".repeat(200)).len(), TOLD);
     }
 }

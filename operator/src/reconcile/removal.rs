@@ -10,7 +10,7 @@ use kube::runtime::controller::Action;
 use super::cleanup::{self, Cleanup};
 use super::conditions::Findings;
 use super::endings::{self, Ending};
-use super::news::{announce, tell};
+use super::news::tell;
 use super::watched::readable;
 use super::{Context, ReconcileError, conflicts, dereference, stall, status};
 use crate::api::MedicalImageIndex;
@@ -36,8 +36,9 @@ pub(super) async fn end_programs(
         Ok(Ending::Running(_)) => {
             let told = "its programs are ended, then its topics and tables are removed";
             let new = status::refused(resource, &Findings::unknown("Deleting", told));
-            announce(context, resource, &new).await;
-            status::write(&context.client, resource, &new).await?;
+            if status::write(&context.client, resource, &new).await? {
+                tell(context, resource, "Deleting", &[told.to_owned()]).await;
+            }
             Ok(Some(Action::requeue(PERIOD)))
         }
         Ok(Ending::PassedOver(running)) => {
