@@ -148,13 +148,14 @@ fn what_breaks_a_rule_is_refused_with_its_message() {
 }
 
 /// Changes that are refused, and words of the message.
-fn refused_changes() -> [(Value, &'static str); 6] {
+fn refused_changes() -> [(Value, &'static str); 7] {
     [
         (json!({"kafka": {"partitions": 12}}), "spec.kafka.partitions cannot change"),
         (json!({"kafka": {"prefix": "other"}}), "spec.kafka.prefix cannot change"),
         (json!({"hbase": {"namespace": "other"}}), "spec.hbase.namespace cannot change"),
         (json!({"search": {"disk": "1Gi"}}), "spec.search.disk can grow and never shrink"),
         (json!({"search": {"storageClass": "fast"}}), "spec.search.storageClass cannot change"),
+        (json!({"embedding": {"model": {"claim": "other"}}}), "spec.embedding.model can change only with"),
         (json!({"embedding": {"digest": "1".repeat(64)}}), "spec.embedding.digest cannot change"),
     ]
 }

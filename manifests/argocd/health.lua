@@ -2,7 +2,10 @@
 local health = { status = "Progressing", message = "the operator has not looked at it yet" }
 
 -- Reasons of Ready that do not go away by waiting, though nothing is stalled: somebody has to look.
-local broken = { Crashing = true, ImageUnavailable = true, TrainingFailed = true, RollbackImpossible = true }
+local broken = {
+  Crashing = true, ImageUnavailable = true, MountsMissing = true, PodsRefused = true, KafkaRefuses = true, TrainingFailed = true,
+  RollbackImpossible = true,
+}
 
 local conditions = {}
 if obj.status ~= nil and obj.status.conditions ~= nil then

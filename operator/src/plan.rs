@@ -12,6 +12,7 @@ use crate::external::network::NetworkBackends;
 use crate::program::arguments::PlanArguments;
 use crate::reconcile::apply::missing;
 use crate::reconcile::autoscaled;
+use crate::reconcile::conditions::Truth;
 use crate::reconcile::conflicts;
 use crate::reconcile::dereference::{self, DereferenceError};
 use crate::reconcile::disks;
@@ -140,7 +141,8 @@ fn external(backend: &str, corrected: &Corrected) -> Vec<String> {
     lines.extend(corrected.done.iter().map(|change| format!("  ~ {change}")));
     lines.extend(corrected.stalled.iter().map(|(_, problem)| format!("  ! {problem}")));
     lines.extend(corrected.degraded.iter().map(|problem| format!("  ! {problem}")));
-    if corrected.part.reason.ends_with("Unavailable") {
+    // Nobody could look, or was refused: that is not that all is in order.
+    if lines.len() == 1 && corrected.part.status != Truth::True {
         lines.push(format!("  ? {}", corrected.part.message));
     }
     or_nothing(lines)
@@ -168,4 +170,27 @@ fn read(path: &Path) -> Result<MedicalImageIndex, PlanError> {
     };
     let text = text.map_err(|source| PlanError::Read { path: shown.clone(), source })?;
     serde_norway::from_str(&text).map_err(|source| PlanError::Parse { path: shown, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reconcile::conditions::Part;
+
+    fn corrected(part: Part, done: &[&str]) -> Corrected {
+        let done = done.iter().map(|change| (*change).to_owned()).collect();
+        Corrected { part, done, stalled: None, degraded: Vec::new() }
+    }
+
+    #[test]
+    fn a_backend_that_could_not_be_looked_at_is_not_in_order() {
+        for reason in ["KafkaUnavailable", "KafkaRefuses"] {
+            let told = external("Kafka", &corrected(Part::not_ready(reason, "invalid credentials"), &[]));
+            assert_eq!(told, ["Kafka:", "  ? invalid credentials"], "{reason}");
+        }
+        let told = external("Kafka", &corrected(Part::not_ready("Paused", "paused"), &["create topic a"]));
+        assert_eq!(told, ["Kafka:", "  ~ create topic a"]);
+        let told = external("HBase", &corrected(Part::ready("TablesAsWanted", "2 tables"), &[]));
+        assert_eq!(told, ["HBase:", "  nothing to change"]);
+    }
 }

@@ -36,6 +36,7 @@ expect("one of which nobody knows", index({ Ready = { "Unknown", "GatewaySilent"
 expect("one that waits for Kafka", index({ Ready = { "False", "KafkaUnavailable", "no broker" } }), "Progressing", "no broker")
 expect("one that crashes", index({ Ready = { "False", "Crashing", "exit 1" }, Reconciling = progressing }), "Degraded", "exit 1")
 expect("one whose image is missing", index({ Ready = { "False", "ImageUnavailable", "no such image" } }), "Degraded", "no such image")
+expect("one whose login Kafka refuses", index({ Ready = { "False", "KafkaRefuses", "invalid credentials" } }), "Degraded", "invalid credentials")
 expect("a stalled one", index({ Ready = { "False", "InvalidSpec", "x" }, Stalled = { "True", "InvalidSpec", "spec.x: write y" } }), "Degraded", "InvalidSpec: spec.x: write y")
 expect("a changed one", index({ Ready = ready }, function(made) made.metadata.generation = 4 end), "Progressing", "latest change")
 expect("one whose fault was mended a moment ago", index({ Ready = ready, Stalled = { "True", "InvalidSpec", "x" } }, function(made)

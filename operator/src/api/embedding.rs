@@ -11,7 +11,10 @@ use super::patterns::{IMAGE, OBJECT_NAME};
 #[x_kube(
     validation = Rule::new("!has(oldSelf.digest) || (has(self.digest) && self.digest == oldSelf.digest)")
         .message("spec.embedding.digest cannot change: vectors of two models never mix; make a new index and import again")
-        .field_path(".digest")
+        .field_path(".digest"),
+    validation = Rule::new("has(self.digest) || self.model == oldSelf.model")
+        .message("spec.embedding.model can change only with spec.embedding.digest, which names the model: give the digest that the gateway's status tells, so that it stays the same model")
+        .field_path(".model")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EmbeddingSpec {

@@ -34,6 +34,11 @@ fn told(answer: &str) -> String {
         let digits = word.trim_end_matches(['%', ',', '.', ';', ':', ')']).trim_start_matches('(');
         !digits.is_empty() && digits.chars().all(|letter| letter.is_ascii_digit())
     };
+    // How long an attempt took, as Kafka's client tells beside its errors.
+    let answer = match answer.split_once(" (after ") {
+        Some((before, rest)) => format!("{before}{}", rest.split_once(')').map_or("", |(_, behind)| behind)),
+        None => answer.to_owned(),
+    };
     let words = answer.split_whitespace().map(|word| if !waits && is_counter(word) { "…" } else { word });
     words.collect::<Vec<_>>().join(" ").chars().take(TOLD).collect()
 }
@@ -49,6 +54,9 @@ mod tests {
         assert_eq!(told("loaded (12 of 90), 13%"), "loaded … of … …");
         let waiting = "waiting for the catalog: error 1044 (42000)";
         assert_eq!(told(waiting), waiting);
+        let refused =
+            "waiting for the queue: invalid credentials (after 312ms in state AUTH_REQ); check the files";
+        assert_eq!(told(refused), "waiting for the queue: invalid credentials; check the files");
         assert_eq!(told(&"word ".repeat(200)).len(), TOLD);
     }
 }

@@ -29,7 +29,7 @@ struct Claim<'a> {
     /// The field that chooses another.
     field: &'static str,
     /// Where it is. Two claims are at one place when they share an address: lists need not be complete. Two names of one server are not
-    /// seen through.
+    /// seen through, but for those that Kubernetes gives a Service.
     servers: &'a [String],
     /// The namespace of the pods that use it; `None` for what the operator makes, and under `Delete` takes away: it reaches all servers from
     /// one place.
@@ -39,22 +39,27 @@ struct Claim<'a> {
 impl<'a> Claim<'a> {
     /// The address of a server. To pods a name without a point is a Service of their own namespace (or a host that their nodes know, which is not
     /// seen through).
-    fn address(&self, server: &'a str) -> Cow<'a, str> {
-        match (self.pods, server.rsplit_once(':')) {
-            (Some(namespace), Some((host, port))) if !host.contains(['.', '[']) => {
-                Cow::Owned(format!("{host}.{namespace}:{port}"))
+    fn address(&self, server: &'a str) -> (Cow<'a, str>, &'a str) {
+        let (host, port) = server.rsplit_once(':').unwrap_or((server, ""));
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let host = host.strip_suffix(".cluster.local").unwrap_or(host);
+        let host = host.strip_suffix(".svc").unwrap_or(host);
+        match self.pods {
+            Some(namespace) if !host.contains(['.', '[']) => {
+                (Cow::Owned(format!("{host}.{namespace}")), port)
             }
-            _ => Cow::Borrowed(server),
+            _ => (Cow::Borrowed(host), port),
         }
     }
 
     /// The server at which both claim the same.
-    fn collides_at(&self, other: &Claim<'a>) -> Option<Cow<'a, str>> {
+    fn collides_at(&self, other: &Claim<'a>) -> Option<String> {
         if self.what != other.what || self.name != other.name {
             return None;
         }
         let own: Vec<_> = self.servers.iter().map(|server| self.address(server)).collect();
-        other.servers.iter().map(|server| other.address(server)).find(|server| own.contains(server))
+        let mut others = other.servers.iter().map(|server| other.address(server));
+        others.find(|server| own.contains(server)).map(|(host, port)| format!("{host}:{port}"))
     }
 
     fn is_made(&self) -> bool {
@@ -131,7 +136,7 @@ pub fn is_shared<'a>(
 fn collisions<'a>(
     own: &[Claim<'a>],
     other: &'a MedicalImageIndex,
-) -> impl Iterator<Item = (Claim<'a>, Cow<'a, str>)> {
+) -> impl Iterator<Item = (Claim<'a>, String)> {
     claims(other).into_iter().filter_map(move |claim| {
         let server = own.iter().find_map(|own| own.collides_at(&claim))?;
         Some((claim, server))

@@ -11,9 +11,10 @@ use super::objects::{KINDS, Kind, Live};
 use crate::names::{index_labels, selector_text};
 use crate::validate::ValidatedIndex;
 
-/// So many seconds after the deletion pods are no longer waited for, because those on a node that is lost never go. Programs end within 25 seconds of
-/// being told to, ten seconds after they were let go.
-const GONE_WITHIN: i64 = 45;
+/// So many seconds after the end of the time that they were given pods are no longer waited for: those on a node that is lost never go.
+const LATE: i64 = 15;
+/// So many seconds after the deletion of the resource a pod that nobody deletes is no longer waited for.
+const NEVER_TOLD: i64 = 300;
 
 /// Why programs cannot be ended.
 #[derive(Debug, thiserror::Error)]
@@ -47,25 +48,35 @@ pub async fn end(
     since: &Time,
     now: &Time,
 ) -> Result<Ending, EndError> {
+    let mut told = false;
     for kind in kinds(&["Deployment", "StatefulSet", "Job"]) {
         for found in list(client, index, kind).await?.iter().filter(|found| is_owned(found, index)) {
             if found.object.metadata.deletion_timestamp.is_none() {
                 delete(client, index, found, DeleteParams::background()).await?;
+                told = true;
             }
         }
     }
-    let mut running = 0;
+    let mut running = Vec::new();
     for kind in kinds(&["Pod"]) {
-        let pods = list(client, index, kind).await?;
-        running += pods.iter().filter(|pod| !has_ended(pod)).count();
+        running.extend(list(client, index, kind).await?.into_iter().filter(|pod| !has_ended(pod)));
     }
-    Ok(if running == 0 {
+    Ok(if running.is_empty() {
         Ending::Ended
-    } else if now.0.as_second() - since.0.as_second() < GONE_WITHIN {
-        Ending::Running(running)
+    } else if told || running.iter().any(|pod| may_end(pod, since, now)) {
+        Ending::Running(running.len())
     } else {
-        Ending::PassedOver(running)
+        Ending::PassedOver(running.len())
     })
+}
+
+/// Whether a pod has time left. The time of its deletion is the end of what it was given.
+fn may_end(pod: &Live, since: &Time, now: &Time) -> bool {
+    let last = match &pod.object.metadata.deletion_timestamp {
+        Some(end) => end.0.as_second() + LATE,
+        None => since.0.as_second() + NEVER_TOLD,
+    };
+    now.0.as_second() < last
 }
 
 fn has_ended(pod: &Live) -> bool {

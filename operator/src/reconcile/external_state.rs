@@ -70,7 +70,7 @@ async fn correct_topics(
 ) -> Result<Corrected, ExternalError> {
     let names: Vec<String> = desired.iter().map(|topic| topic.name.clone()).collect();
     let observed = backends.topics(access, &names).await?;
-    let (mut stalled, mut degraded) = (None, Vec::new());
+    let (mut stalled, mut degraded, mut refusal) = (None, Vec::new(), None);
     for topic in desired {
         let (change, problems) = topics::compare(topic, observed.get(&topic.name));
         for problem in problems {
@@ -82,12 +82,22 @@ async fn correct_topics(
         }
         if let Some(change) = change {
             if !look_only {
-                backends.change_topic(access, &change).await?;
+                match backends.change_topic(access, &change).await {
+                    // The others may be taken.
+                    Err(error @ ExternalError::KafkaRefusal { .. }) => {
+                        refusal.get_or_insert(error);
+                        continue;
+                    }
+                    outcome => outcome?,
+                }
             }
             done.push(change.to_string());
         }
     }
-    let well = Part::ready("TopicsAsWanted", format!("{} topics are as wanted", desired.len()));
+    let well = match refusal {
+        Some(refusal) => Corrected::unavailable("KafkaUnavailable", &refusal, Vec::new()).part,
+        None => Part::ready("TopicsAsWanted", format!("{} topics are as wanted", desired.len())),
+    };
     Ok(Corrected::conclude(well, std::mem::take(done), stalled, degraded, look_only))
 }
 

@@ -6,7 +6,9 @@ use super::conditions::Part;
 use super::mounts::Stuck;
 use super::objects::Live;
 use super::pod_state::{self, Trouble};
+use super::training;
 use crate::api::WorkloadReplicas;
+use crate::build::import_name;
 use crate::names::{Component, object_name, selector_labels, selector_text};
 use crate::validate::ValidatedIndex;
 
@@ -69,11 +71,22 @@ fn refusal(workload: &Value) -> Option<String> {
     ))
 }
 
-/// Why pods of trainings and imports do not begin, each in words that name it. The index answers without them.
+/// What is wrong with trainings and imports, each in words that name it: pods that do not begin, imports that failed. The index answers without them.
 pub fn jobs(index: &ValidatedIndex, live: &[Live], stuck: &Stuck) -> Vec<String> {
     let components = [Component::Trainer, Component::Importer];
     let troubles = components.into_iter().flat_map(|component| troubles(index, component, live, stuck));
-    troubles.take(TOLD_JOBS).map(|(reason, trouble)| format!("{reason}: {trouble}")).collect()
+    let troubles = troubles.map(|(reason, trouble)| format!("{reason}: {trouble}"));
+    failed_imports(index, live).chain(troubles).take(TOLD_JOBS).collect()
+}
+
+fn failed_imports(index: &ValidatedIndex, live: &[Live]) -> impl Iterator<Item = String> {
+    let states = training::imports(index, live).into_iter().filter(|(_, state)| state == "Failed");
+    states.map(|(name, _)| {
+        let job = import_name(&index.name, &name);
+        format!(
+            "ImportFailed: the import {name} of spec.imports failed: see kubectl logs job/{job}; what was imported stays; delete that Job, or give the import another name, to go on"
+        )
+    })
 }
 
 /// The object that has a component's pods.
@@ -198,6 +211,21 @@ mod tests {
         going.object.metadata.deletion_timestamp =
             serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
         assert_eq!(of_gateway(&[workload, going]).reason, "PodsMissing");
+    }
+
+    #[test]
+    fn an_import_that_failed_is_told_with_its_log_and_one_that_runs_is_not() {
+        let mut resource = index();
+        resource.spec.imports =
+            serde_json::from_value(json!([{"name": "ward", "source": {"claim": "ward"}}])).unwrap();
+        let job = |status: &str| {
+            let failed = json!({"conditions": [{"type": "Failed", "status": status}]});
+            let metadata = json!({"name": import_name("radiology", "ward")});
+            live(json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "status": failed}))
+        };
+        let told = jobs(&resource, &[job("True")], &Stuck::new());
+        assert!(told[0].contains("import ward") && told[0].contains("kubectl logs job/"), "{told:?}");
+        assert_eq!(jobs(&resource, &[job("False")], &Stuck::new()), Vec::<String>::new());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use medindex_hbase_admin::{HbaseAdminError, TableDescription, TableName, TableSt
 use medindex_operator::api::MedicalImageIndex;
 use medindex_operator::external::simulated::SimulatedBackends;
 use medindex_operator::external::tables::TableChange;
+use medindex_operator::external::told::{Observer, Told};
 use medindex_operator::external::topics::{ObservedTopic, TopicChange};
 use medindex_operator::external::{Access, Backends, ExternalError, IndexStatus};
 use medindex_operator::reconcile::{Context, ReconcileError, reconcile};
@@ -222,6 +223,40 @@ async fn a_kafka_that_refuses_is_told_with_the_field_and_holds_up_nothing_else()
     let told = world.cluster.take_events();
     assert_eq!(told.iter().filter(|(reason, _)| reason == "KafkaRefuses").count(), 1, "{told:?}");
     world.backends.kafka_refuses.store(false, Ordering::Relaxed);
+    world.settle().await;
+    assert_eq!(world.condition("TopicsReady").0, "True");
+}
+
+/// Has Kafka refuse the first change of a topic.
+#[derive(Default)]
+struct RefusesOne(AtomicUsize);
+
+impl Observer for RefusesOne {
+    async fn around<T: Send>(
+        &self,
+        call: &'static str,
+        work: impl Future<Output = Result<T, ExternalError>> + Send,
+    ) -> Result<T, ExternalError> {
+        if call == "change_topic" && self.0.fetch_add(1, Ordering::Relaxed) == 0 {
+            let (action, servers) = ("create topic radiology.imageupload".to_owned(), KAFKA.to_owned());
+            let (reason, remedy) =
+                ("Broker: Configuration is invalid".to_owned(), "mend spec.kafka.topicSettings");
+            return Err(ExternalError::KafkaRefusal { action, servers, reason, remedy });
+        }
+        work.await
+    }
+}
+
+#[tokio::test]
+async fn a_topic_that_is_refused_keeps_no_other_from_being_made() {
+    let world = World::new();
+    let context = world.context(vec![world.resource()]);
+    let backends = Arc::new(Told { backends: world.backends.clone(), observer: RefusesOne::default() });
+    let context = Context { backends, ..context };
+    reconcile(Arc::new(world.resource()), Arc::new(context)).await.unwrap();
+    assert_eq!(world.backends.topics().len(), 3);
+    let (status, reason, message) = world.condition("TopicsReady");
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "KafkaRefuses"), "{message}");
     world.settle().await;
     assert_eq!(world.condition("TopicsReady").0, "True");
 }

@@ -32,6 +32,21 @@ async fn the_older_of_two_resources_that_claim_the_same_has_it() {
 }
 
 #[tokio::test]
+async fn names_that_kubernetes_gives_one_service_are_one_server() {
+    for server in
+        ["kafka.kafka.svc:9092", "kafka.kafka.svc.cluster.local:9092", "kafka.kafka.svc.cluster.local.:9092"]
+    {
+        let world = beside(|older| {
+            older.spec.kafka.prefix = Some("radiology".to_owned());
+            older.spec.kafka.bootstrap_servers = vec![server.to_owned()];
+        });
+        world.settle().await;
+        let (_, reason, message) = world.condition("Stalled");
+        assert_eq!(reason, "ResourceConflict", "{server}: {message}");
+    }
+}
+
+#[tokio::test]
 async fn one_database_or_cache_for_two_resources_is_told_with_the_field_to_change() {
     let world = beside(|older| older.spec.catalog.database = Some("radiology".to_owned()));
     world.settle().await;
