@@ -25,7 +25,11 @@ in_containers() {
     done
 }
 
+port_is_free() { ! inside 0 ss -Hltn 'sport = :6443' | grep -q .; }
+
 restart_api_server() {
     stop "$STATE/run/apiserver.pid" KILL
+    # A busy machine takes its time to end a process, and the next one would find the port taken.
+    wait_for "the end of the former API server" "$STATE/log/apiserver.log" port_is_free
     start_api_server
 }
