@@ -155,7 +155,10 @@ fn refused_changes() -> [(Value, &'static str); 7] {
         (json!({"hbase": {"namespace": "other"}}), "spec.hbase.namespace cannot change"),
         (json!({"search": {"disk": "1Gi"}}), "spec.search.disk can grow and never shrink"),
         (json!({"search": {"storageClass": "fast"}}), "spec.search.storageClass cannot change"),
-        (json!({"embedding": {"model": {"claim": "other"}}}), "spec.embedding.model can change only with"),
+        (
+            json!({"embedding": {"model": {"claim": "other"}, "digest": null}}),
+            "spec.embedding.model can change only with",
+        ),
         (json!({"embedding": {"digest": "1".repeat(64)}}), "spec.embedding.digest cannot change"),
     ]
 }
