@@ -109,9 +109,9 @@ case ",$SUITES," in
 esac
 cargo test --release --workspace "${TESTS[@]}" --no-run
 # An operator to upgrade from; where it cannot be made the test says that it was left out. Before today's, because cargo puts both at the same place.
-FORMER=
+EARLIER=
 case ",$SUITES," in
-*,upgrade,*) if "$HERE/earlier.sh" program; then FORMER=yes; else say "the earlier operator could not be made"; fi ;;
+*,upgrade,*) if "$HERE/earlier.sh" program; then EARLIER=yes; else say "the earlier operator could not be made"; fi ;;
 esac
 # With a test among the targets, dependencies are those of `make test` and are not built twice.
 export MEDINDEX_COMPILE_WITH="--test index"
@@ -119,11 +119,7 @@ export MEDINDEX_COMPILE_WITH="--test index"
 cargo build --release --workspace --bin kubectl-medindex --bin medindex-operator --test index
 timed "images" "$HERE/images.sh"
 VERSION=$(images_version)
-EARLIER=
-if [ -n "$FORMER" ]; then
-    "$HERE/earlier.sh" image
-    EARLIER=yes
-fi
+[ -z "$EARLIER" ] || "$HERE/earlier.sh" image
 export MEDINDEX_E2E_EARLIER=$EARLIER
 trap clean_up EXIT
 if [ -n "$OWN" ]; then

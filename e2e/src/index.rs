@@ -10,7 +10,7 @@ use medindex_system_tests::Client;
 use medindex_system_tests::pictures::{Picture, pattern, pictures};
 use serde_json::Value;
 
-use crate::kubectl::{get, kubectl, try_kubectl, wait_until};
+use crate::kubectl::{get, kubectl, tidied, try_kubectl, wait_until};
 
 /// Namespace of the sample.
 pub const NAMESPACE: &str = "medindex";
@@ -66,6 +66,22 @@ pub fn try_edit(change: &Value) -> Result<String, String> {
 /// Changes the resource as `kubectl patch` does.
 pub fn edit(change: &Value) {
     try_edit(change).unwrap_or_else(|error| panic!("{change}: {error}"));
+}
+
+/// A change that is made when a test is over, whatever became of it: applying the sample takes nothing away that it does not name.
+pub struct AtTheEnd(pub Value);
+
+impl Drop for AtTheEnd {
+    fn drop(&mut self) {
+        tidied(try_edit(&self.0));
+    }
+}
+
+/// A message has all of these words.
+pub fn tells(message: &str, words: &[&str]) {
+    for words in words {
+        assert!(message.contains(words), "{words:?} is not in {message}");
+    }
 }
 
 /// A condition, where it is of the newest generation.

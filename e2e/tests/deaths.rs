@@ -25,8 +25,8 @@ const PATIENCE: Duration = Duration::from_mins(3);
 /// Kinds of the index' objects, as `kubectl get` takes them.
 const KINDS: &str = "serviceaccounts,configmaps,services,networkpolicies,poddisruptionbudgets,deployments,statefulsets,jobs,ingresses";
 
-/// Calls that this index has no reason for: types that the cluster does not have, autoscalers, a gateway that runs, pods that run and are not ready, disks of pods, a second event of a kind, a
-/// resource that cannot be read, and what is done to tables and topics when it is deleted (that is a life of its own).
+/// Calls that this index has no reason for: types that the cluster does not have, autoscalers, a gateway that runs, pods that run and are not ready,
+/// disks of pods, a second event of a kind, a resource that cannot be read, and what is done to tables and topics when it is deleted (that is a life of its own).
 fn is_made(call: &str) -> bool {
     let elsewhere = ["podmonitors", "scaledobjects", "triggerauthentications", "horizontalpodautoscalers"];
     let (verb, what) = call.split_once(' ').unwrap_or((call, ""));

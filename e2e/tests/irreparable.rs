@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use medindex_e2e::cluster::is_ours;
+use medindex_e2e::index::tells;
 use medindex_e2e::kubectl::{apply, get, kubectl, wait_until};
 use medindex_e2e::{backends, index};
 use medindex_hbase_admin::tables::image_table;
@@ -32,8 +33,8 @@ fn a_topic_that_was_grown_by_hand_stalls_its_index_until_it_is_made_anew() {
     let topic = format!("{NAME}.imageindexed");
     backends::grow_topic(&topic, PARTITIONS + 1);
     let message = wait_for_stall(NAME, "TopicsReady", "TopicIrreparable");
-    tells(&message, &format!("topic {topic} has {} partitions, not {PARTITIONS}", PARTITIONS + 1));
-    tells(&message, "delete the topic");
+    tells(&message, &[&format!("topic {topic} has {} partitions, not {PARTITIONS}", PARTITIONS + 1)]);
+    tells(&message, &["delete the topic"]);
     assert_eq!(backends::partitions(&topic), PARTITIONS + 1, "it is left alone");
 
     backends::delete_topic(&topic);
@@ -58,8 +59,8 @@ fn a_table_of_other_split_keys_stalls_its_index_before_anything_is_made() {
     make(NAME);
     let message = wait_for_stall(NAME, "TableReady", "TableIrreparable");
     let first = &wanted.split_keys[0];
-    tells(&message, &format!("table {table} has no region that begins at {first}"));
-    tells(&message, &format!("split '{table}', '{first}'"));
+    tells(&message, &[&format!("table {table} has no region that begins at {first}")]);
+    tells(&message, &[&format!("split '{table}', '{first}'")]);
     assert_eq!(backends::boundaries(&table).unwrap(), keys, "it is left alone");
     let labels = format!("app.kubernetes.io/instance={NAME}");
     let made = get(NAMESPACE, &["deployments,statefulsets,configmaps", "--selector", &labels]);
@@ -69,10 +70,6 @@ fn a_table_of_other_split_keys_stalls_its_index_before_anything_is_made() {
     wait_until("the index to go on", PATIENCE, || goes_on(NAME, "TableReady"));
     assert_eq!(backends::boundaries(&table).unwrap(), wanted.split_keys);
     clean_up(NAME);
-}
-
-fn tells(message: &str, words: &str) {
-    assert!(message.contains(words), "{words:?} is not in {message}");
 }
 
 fn make(name: &str) {

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use medindex_e2e::cluster::is_ours;
-use medindex_e2e::index::{self, NAME, NAMESPACE, PATIENCE};
+use medindex_e2e::index::{self, AtTheEnd, NAME, NAMESPACE, PATIENCE};
 use medindex_e2e::kubectl::{get, kubectl, tidied, try_kubectl, wait_until};
 use medindex_e2e::{Gateway, load};
 use serde_json::json;
@@ -15,25 +15,15 @@ const SHARDS: i64 = 3;
 /// The node of the pool that search and gateways run on; there is no other.
 const NODE: &str = "node1";
 
-/// The index as a hospital runs it, two of everything that users wait for, until the test is over.
-struct Doubled;
-
-impl Doubled {
-    fn new() -> Self {
-        index::edit(
-            &json!({"spec": {"gateway": {"replicas": 2}, "search": {"replicas": 2}, "embedder": {"replicas": 2}}}),
-        );
-        let doubled = Self;
-        wait_for_pods("two of everything", [2, 2, 2 * SHARDS]);
-        doubled
-    }
-}
-
-impl Drop for Doubled {
-    /// The rest of the sample comes back with the next test, which applies it.
-    fn drop(&mut self) {
-        tidied(index::try_edit(&json!({"spec": {"suspend": false}})));
-    }
+/// The index as a hospital runs it, two of everything that users wait for, and not suspended when the test is over; the rest of the sample comes back
+/// with the next test, which applies it.
+fn doubled() -> AtTheEnd {
+    index::edit(
+        &json!({"spec": {"gateway": {"replicas": 2}, "search": {"replicas": 2}, "embedder": {"replicas": 2}}}),
+    );
+    let resumed = AtTheEnd(json!({"spec": {"suspend": false}}));
+    wait_for_pods("two of everything", [2, 2, 2 * SHARDS]);
+    resumed
 }
 
 /// Ready pods of gateways, embedders and search.
@@ -65,7 +55,7 @@ fn a_node_that_is_drained_leaves_enough_pods_that_no_query_fails() {
         return;
     }
     let _turn = index::turn();
-    let _doubled = Doubled::new();
+    let _doubled = doubled();
     let gateway = Gateway::reach();
     let images = gateway.ensure_images();
     load::while_users_search(&gateway, &images, |load| {
@@ -98,7 +88,7 @@ fn a_node_that_is_drained_leaves_enough_pods_that_no_query_fails() {
 #[ignore = "wants a cluster: make e2e"]
 fn gateways_embedders_and_shards_are_replaced_without_one_failed_query() {
     let _turn = index::turn();
-    let _doubled = Doubled::new();
+    let _doubled = doubled();
     let gateway = Gateway::reach();
     let images = gateway.ensure_images();
     load::while_users_search(&gateway, &images, |load| {
@@ -121,7 +111,7 @@ fn gateways_embedders_and_shards_are_replaced_without_one_failed_query() {
 #[ignore = "wants a cluster: make e2e"]
 fn more_shards_of_two_replicas_leave_no_answer_without_a_part() {
     let _turn = index::turn();
-    let _doubled = Doubled::new();
+    let _doubled = doubled();
     let gateway = Gateway::reach();
     let images = gateway.ensure_images();
     load::while_users_search(&gateway, &images, |load| {
@@ -137,7 +127,7 @@ fn more_shards_of_two_replicas_leave_no_answer_without_a_part() {
 #[ignore = "wants a cluster: make e2e"]
 fn a_suspended_index_has_no_pods_and_comes_back_with_its_images() {
     let _turn = index::turn();
-    let _doubled = Doubled::new();
+    let _doubled = doubled();
     let gateway = Gateway::reach();
     let images = gateway.ensure_images();
     drop(gateway);

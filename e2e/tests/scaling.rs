@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use medindex_e2e::cluster;
 use medindex_e2e::gitops::Repository;
-use medindex_e2e::index::{self, NAME, NAMESPACE, PATIENCE};
+use medindex_e2e::index::{self, AtTheEnd, NAME, NAMESPACE, PATIENCE};
 use medindex_e2e::kubectl::{apply, get, kubectl, tidied, try_kubectl, wait_until};
 use medindex_e2e::{Gateway, QueryLoad, load};
 use serde_json::{Value, json};
@@ -88,15 +88,6 @@ fn an_autoscaler_drives_the_scale_of_the_resource() {
     wait_for_replicas("applied again without it", 1);
 }
 
-/// The sample without an autoscaler of gateways again, whatever became of the test: applying it does not take that away.
-struct WithoutAutoscaler;
-
-impl Drop for WithoutAutoscaler {
-    fn drop(&mut self) {
-        tidied(index::try_edit(&json!({"spec": {"gateway": {"autoscaling": null}}})));
-    }
-}
-
 #[test]
 #[ignore = "wants a cluster: make e2e"]
 fn gateways_under_an_autoscaler_are_left_alone_by_the_operator() {
@@ -111,7 +102,7 @@ fn gateways_under_an_autoscaler_are_left_alone_by_the_operator() {
     };
     let before = replicas();
     while_users_search(|load| {
-        let _tidy = WithoutAutoscaler;
+        let _without = AtTheEnd(json!({"spec": {"gateway": {"autoscaling": null}}}));
         let bounds = json!({"minReplicas": before, "maxReplicas": before + 2, "cpuPercent": 100});
         index::edit(&json!({"spec": {"gateway": {"autoscaling": bounds}}}));
         wait_until("the autoscaler to have looked", PATIENCE, || {

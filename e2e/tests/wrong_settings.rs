@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
-use medindex_e2e::index::{self, NAME, NAMESPACE, PATIENCE};
+use medindex_e2e::index::{self, AtTheEnd, NAME, NAMESPACE, PATIENCE, tells};
 use medindex_e2e::kubectl::{get, kubectl, tidied, try_kubectl, wait_until};
 use medindex_e2e::{Gateway, load};
 use serde_json::{Value, json};
@@ -21,21 +21,6 @@ fn wait_for_reason(condition: &str, reason: &str) -> String {
     message
 }
 
-fn tells(message: &str, words: &[&str]) {
-    for words in words {
-        assert!(message.contains(words), "{words:?} is not in {message}");
-    }
-}
-
-/// Settings of topics that are taken away whatever becomes of the test: `kubectl apply` of the sample would leave them.
-struct TopicSettings;
-
-impl Drop for TopicSettings {
-    fn drop(&mut self) {
-        tidied(index::try_edit(&json!({"spec": {"kafka": {"topicSettings": null}}})));
-    }
-}
-
 #[test]
 #[ignore = "wants a cluster: make e2e"]
 fn a_setting_that_kafka_refuses_is_told_with_its_field_and_no_query_fails() {
@@ -43,7 +28,7 @@ fn a_setting_that_kafka_refuses_is_told_with_its_field_and_no_query_fails() {
     let gateway = Gateway::reach();
     let images = gateway.ensure_images();
     load::while_users_search(&gateway, &images, |_| {
-        let settings = TopicSettings;
+        let settings = AtTheEnd(json!({"spec": {"kafka": {"topicSettings": null}}}));
         index::edit(&json!({"spec": {"kafka": {"topicSettings": {"segment.bytes": "many"}}}}));
         let message = wait_for_reason("TopicsReady", "KafkaRefuses");
         tells(&message, &["segment.bytes", "mend spec.kafka.topicSettings", "tried again within a minute"]);

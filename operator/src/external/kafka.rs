@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{
-    AdminClient, AdminOptions, AlterConfig, ConfigResource, ConfigSource, NewPartitions, NewTopic,
-    ResourceSpecifier, TopicReplication,
+    AdminClient, AdminOptions, AlterConfig, ConfigEntry, ConfigResource, ConfigSource, NewPartitions,
+    NewTopic, ResourceSpecifier, TopicReplication,
 };
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -73,7 +73,7 @@ impl KafkaAdmin {
         for (name, ConfigResource { entries, .. }) in found.into_iter().zip(described) {
             let own = entries.iter().filter(|entry| entry.source == ConfigSource::DynamicTopic);
             let own_settings = own.map(|entry| entry.name.clone()).collect();
-            let settings = entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect();
+            let settings = values(entries.into_iter());
             let (partitions, copies) = all.get(name).copied().unwrap_or_default();
             let observed = ObservedTopic {
                 partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
@@ -108,18 +108,14 @@ impl KafkaAdmin {
         let begun = Instant::now();
         loop {
             let described = self.describe(&[ResourceSpecifier::Topic(topic)]).await?;
-            let entries = described.into_iter().flat_map(|topic| topic.entries);
-            let known: BTreeMap<String, Option<String>> =
-                entries.map(|entry| (entry.name, entry.value)).collect();
+            let known = values(described.into_iter().flat_map(|topic| topic.entries));
             // What has another value than before was taken, in whatever form the brokers tell it.
-            let refused = changed.iter().find(|(key, before)| known.get(*key).cloned().flatten() == **before);
+            let refused = changed.iter().find(|(key, before)| known.get(*key) == before.as_ref());
             let Some((key, _)) = refused else { return Ok(()) };
             if begun.elapsed() >= KEPT_WITHIN {
                 let value = settings.get(key).map_or("", String::as_str);
                 let reason = format!("the brokers do not take {key}={value}");
-                let (action, servers) = (action.to_owned(), self.access.servers.clone());
-                let remedy = kafka_refusals::SETTINGS;
-                return Err(ExternalError::KafkaRefusal { action, servers, reason, remedy });
+                return Err(self.error(action, reason, Some(kafka_refusals::SETTINGS)));
             }
             tokio::time::sleep(KEPT_PERIOD).await;
         }
@@ -181,13 +177,20 @@ impl KafkaAdmin {
     }
 
     fn failed(&self, action: &str, error: &KafkaError) -> ExternalError {
-        failed(&self.access, &self.refusals, action, error)
+        match self.refusals.latest() {
+            Some((reason, remedy)) => self.error(action, reason, Some(remedy)),
+            None => self.error(action, error.to_string(), None),
+        }
     }
 
     fn refused(&self, action: &str, code: RDKafkaErrorCode) -> ExternalError {
+        self.error(action, code.to_string(), kafka_refusals::remedy(code))
+    }
+
+    /// A refusal where there is a remedy.
+    fn error(&self, action: &str, reason: String, remedy: Option<&'static str>) -> ExternalError {
         let (action, servers) = (action.to_owned(), self.access.servers.clone());
-        let reason = code.to_string();
-        match kafka_refusals::remedy(code) {
+        match remedy {
             Some(remedy) => ExternalError::KafkaRefusal { action, servers, reason, remedy },
             None => ExternalError::Kafka { action, servers, reason },
         }
@@ -213,17 +216,14 @@ fn fetch_metadata(client: &BaseConsumer<Refusals>, refusals: &Refusals) -> Resul
     Err(last)
 }
 
+/// Settings by name, those that have a value.
+fn values(entries: impl Iterator<Item = ConfigEntry>) -> BTreeMap<String, String> {
+    entries.filter_map(|entry| Some((entry.name, entry.value?))).collect()
+}
+
 /// What became of each topic, without its name, which the action has.
 fn codes<T, N>(results: Vec<Result<T, (N, RDKafkaErrorCode)>>) -> Vec<Result<(), RDKafkaErrorCode>> {
     results.into_iter().map(|result| result.map(drop).map_err(|(_, code)| code)).collect()
-}
-
-fn failed(access: &KafkaAccess, refusals: &Refusals, action: &str, error: &KafkaError) -> ExternalError {
-    let (action, servers) = (action.to_owned(), access.servers.clone());
-    match refusals.latest() {
-        Some((reason, remedy)) => ExternalError::KafkaRefusal { action, servers, reason, remedy },
-        None => ExternalError::Kafka { action, servers, reason: error.to_string() },
-    }
 }
 
 fn options() -> AdminOptions {

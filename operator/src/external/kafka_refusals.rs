@@ -32,21 +32,32 @@ impl ClientContext for Refusals {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(target: "librdkafka", %error, reason, "error");
         if error.rdkafka_error_code().is_some_and(|code| is_of_credentials(code, reason)) {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(steady(reason).to_owned());
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(steady(reason));
         }
     }
 }
 
 impl ConsumerContext for Refusals {}
 
-/// A reason without what differs from one attempt to the next: the broker in front, `sasl_ssl://host:port/1: `, and the time behind,
-/// ` (after 312ms in state AUTH_REQ)`. A condition changes only when what it tells does.
-fn steady(reason: &str) -> &str {
-    let reason = reason.split_once(" (after ").map_or(reason, |(reason, _)| reason);
-    match reason.split_once(": ") {
+/// A reason without what differs from one attempt to the next: the broker in front, `sasl_ssl://host:port/1: `, and the time behind. A condition
+/// changes only when what it tells does.
+fn steady(reason: &str) -> String {
+    let reason = match reason.split_once(": ") {
         Some((broker, reason)) if broker.contains("://") => reason,
         _ => reason,
-    }
+    };
+    without_time(reason)
+}
+
+/// A text without what the library says of the time that an attempt took, ` (after 312ms in state AUTH_REQ, 2 identical error(s) suppressed)`.
+pub(super) fn without_time(text: &str) -> String {
+    let Some((before, rest)) = text.split_once(" (after ") else { return text.to_owned() };
+    let mut open = 1;
+    let end = rest.find(|letter| {
+        open += i32::from(letter == '(') - i32::from(letter == ')');
+        open == 0
+    });
+    format!("{before}{}", end.map_or("", |end| &rest[end + 1..]))
 }
 
 /// Whether broker or client refuses who the other says it is. A broker that dies or does not answer during a handshake is told under the same codes.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::ExternalError;
+use super::kafka_refusals::without_time;
 
 /// Many pods may be asked in a reconcile, at the same time.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
@@ -34,11 +35,7 @@ fn told(answer: &str) -> String {
         let digits = word.trim_end_matches(['%', ',', '.', ';', ':', ')']).trim_start_matches('(');
         !digits.is_empty() && digits.chars().all(|letter| letter.is_ascii_digit())
     };
-    // How long an attempt took, as Kafka's client tells beside its errors.
-    let answer = match answer.split_once(" (after ") {
-        Some((before, rest)) => format!("{before}{}", rest.split_once(')').map_or("", |(_, behind)| behind)),
-        None => answer.to_owned(),
-    };
+    let answer = without_time(answer);
     let words = answer.split_whitespace().map(|word| if !waits && is_counter(word) { "…" } else { word });
     words.collect::<Vec<_>>().join(" ").chars().take(TOLD).collect()
 }
@@ -57,6 +54,8 @@ mod tests {
         let refused =
             "waiting for the queue: invalid credentials (after 312ms in state AUTH_REQ); check the files";
         assert_eq!(told(refused), "waiting for the queue: invalid credentials; check the files");
+        let again = "waiting for the queue: invalid credentials (after 9ms in state AUTH_REQ, 2 identical error(s) suppressed); check the files";
+        assert_eq!(told(again), told(refused));
         assert_eq!(told(&"word ".repeat(200)).len(), TOLD);
     }
 }

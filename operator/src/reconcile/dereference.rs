@@ -92,14 +92,11 @@ pub async fn dereference_present(
     name: &str,
     absent: &Absent,
 ) -> Result<Dereferenced, DereferenceError> {
-    let selector = selector_text(&index_labels(name));
     let mut found = Dereferenced::default();
     let begun = Instant::now();
     for kind in KINDS.into_iter().filter(|kind| !absent.knows(*kind, begun)) {
-        let api = kind.objects(client, namespace);
         // Version 0: the API server answers out of its cache.
-        let parameters = ListParams::default().labels(&selector).match_any();
-        let listed = match read(&kind.resource().plural, api.list(&parameters)).await {
+        let listed = match list(client, namespace, name, kind, ListParams::default().match_any()).await {
             Ok(listed) => listed,
             Err(DereferenceError::Read { source, .. }) if is_unknown_type(kind, &source) => {
                 // A missing right may be there a moment later; types are missing for the whole cluster.
@@ -112,10 +109,27 @@ pub async fn dereference_present(
         };
         found.surroundings.pod_monitors |= kind == POD_MONITOR;
         found.surroundings.scaled_objects |= kind == SCALED_OBJECT;
-        found.live.extend(listed.items.into_iter().map(|object| Live { kind, object }));
+        found.live.extend(listed);
     }
     found.stuck = Box::pin(mounts::stuck(client, namespace, &found.live, &now())).await;
     Ok(found)
+}
+
+/// The objects of a kind that belong to an index by their labels.
+///
+/// # Errors
+/// [`DereferenceError::Read`].
+pub(super) async fn list(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    kind: Kind,
+    parameters: ListParams,
+) -> Result<Vec<Live>, DereferenceError> {
+    let api = kind.objects(client, namespace);
+    let parameters = parameters.labels(&selector_text(&index_labels(name)));
+    let listed = read(&kind.resource().plural, api.list(&parameters)).await?;
+    Ok(listed.items.into_iter().map(|object| Live { kind, object }).collect())
 }
 
 /// Types of other operators need not be installed.

@@ -6,11 +6,12 @@ use kube::Client;
 use kube::api::{DeleteParams, ListParams};
 
 use super::apply::{ApplyError, delete, is_owned};
-use super::dereference::{DereferenceError, read};
-use super::objects::{KINDS, Kind, Live};
-use crate::names::{index_labels, selector_text};
+use super::dereference::{DereferenceError, list};
+use super::objects::{KINDS, Live, POD};
 use crate::validate::ValidatedIndex;
 
+/// Kinds of what makes pods.
+const MAKERS: [&str; 3] = ["Deployment", "StatefulSet", "Job"];
 /// So many seconds after the end of the time that they were given pods are no longer waited for: those on a node that is lost never go.
 const LATE: i64 = 15;
 /// So many seconds after the deletion of the resource a pod that nobody deletes is no longer waited for.
@@ -32,8 +33,8 @@ pub enum EndError {
 pub enum Ending {
     /// None runs.
     Ended,
-    /// So many pods run, and are waited for.
-    Running(usize),
+    /// Pods run, and are waited for.
+    Running,
     /// So many pods run, and are waited for no longer.
     PassedOver(usize),
 }
@@ -48,23 +49,23 @@ pub async fn end(
     since: &Time,
     now: &Time,
 ) -> Result<Ending, EndError> {
+    let (namespace, name) = (&index.namespace, &index.name);
     let mut told = false;
-    for kind in kinds(&["Deployment", "StatefulSet", "Job"]) {
-        for found in list(client, index, kind).await?.iter().filter(|found| is_owned(found, index)) {
+    for kind in KINDS.into_iter().filter(|kind| MAKERS.contains(&kind.kind)) {
+        let makers = list(client, namespace, name, kind, ListParams::default()).await?;
+        for found in makers.iter().filter(|found| is_owned(found, index)) {
             if found.object.metadata.deletion_timestamp.is_none() {
                 delete(client, index, found, DeleteParams::background()).await?;
                 told = true;
             }
         }
     }
-    let mut running = Vec::new();
-    for kind in kinds(&["Pod"]) {
-        running.extend(list(client, index, kind).await?.into_iter().filter(|pod| !has_ended(pod)));
-    }
+    let mut running = list(client, namespace, name, POD, ListParams::default()).await?;
+    running.retain(|pod| !has_ended(pod));
     Ok(if running.is_empty() {
         Ending::Ended
     } else if told || running.iter().any(|pod| may_end(pod, since, now)) {
-        Ending::Running(running.len())
+        Ending::Running
     } else {
         Ending::PassedOver(running.len())
     })
@@ -81,16 +82,4 @@ fn may_end(pod: &Live, since: &Time, now: &Time) -> bool {
 
 fn has_ended(pod: &Live) -> bool {
     matches!(pod.object.data["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
-}
-
-fn kinds(names: &'static [&'static str]) -> impl Iterator<Item = Kind> {
-    KINDS.into_iter().filter(|kind| names.contains(&kind.kind))
-}
-
-/// The objects of a kind that belong to the index by their labels.
-async fn list(client: &Client, index: &ValidatedIndex, kind: Kind) -> Result<Vec<Live>, DereferenceError> {
-    let api = kind.objects(client, &index.namespace);
-    let selector = selector_text(&index_labels(&index.name));
-    let listed = read(&kind.resource().plural, api.list(&ListParams::default().labels(&selector))).await?;
-    Ok(listed.items.into_iter().map(|object| Live { kind, object }).collect())
 }

@@ -1,8 +1,8 @@
 //! One reconcile: from a resource to the state of the world that it asks for.
 //!
-//! Expected flow: read everything ([`dereference`], and the words of pods that are not ready, [`waiting`]), correct Kafka and HBase ([`external_state`]), build ([`crate::build`], pure), apply and prune
-//! ([`apply`]), conclude ([`conditions`], pure), write the status ([`status`]). Deletion takes the other branch before anything else is
-//! looked at ([`removal`]).
+//! Expected flow: read everything ([`dereference`], and the words of pods that are not ready, [`waiting`]), correct Kafka and HBase
+//! ([`external_state`]), build ([`crate::build`], pure), apply and prune ([`apply`]), conclude ([`conditions`], pure), write the status
+//! ([`status`]). Deletion takes the other branch before anything else is looked at ([`removal`]).
 //!
 //! Guarantees
 //! - A reconcile that finds all in order writes nothing.

@@ -15,7 +15,7 @@ use kube::{Api, Client};
 use serde_json::Value;
 
 use super::call::bounded;
-use super::objects::Live;
+use super::objects::{Live, POD};
 use super::pod_state::{condition, containers};
 
 /// So many seconds a pod may take until its containers begin.
@@ -51,7 +51,7 @@ struct Mounted {
 
 /// The pods that take too long, and what they lack.
 pub async fn stuck(client: &Client, namespace: &str, live: &[Live], now: &Time) -> Stuck {
-    let pods = live.iter().filter(|live| live.kind.kind == "Pod" && is_late(&live.object.data, now));
+    let pods = live.iter().filter(|live| live.kind == POD && is_late(&live.object.data, now));
     let late: Vec<(&str, Vec<Mounted>)> = pods.map(|pod| (pod.name(), mounted(&pod.object.data))).collect();
     // Pods of a component mount the same.
     let distinct: BTreeSet<&Mounted> = late.iter().flat_map(|(_, objects)| objects).collect();

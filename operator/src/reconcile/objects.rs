@@ -34,6 +34,9 @@ pub const TRIGGER_AUTHENTICATION: Kind =
 /// What search pods have their disks by. Made by their StatefulSet, and only grown here.
 pub const CLAIM: Kind = kind("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims");
 
+/// Made by others; they are only read here.
+pub const POD: Kind = kind("", "v1", "Pod", "pods");
+
 /// All kinds, those that others may lack last.
 pub const KINDS: [Kind; 14] = [
     kind("", "v1", "ServiceAccount", "serviceaccounts"),
@@ -46,8 +49,7 @@ pub const KINDS: [Kind; 14] = [
     kind("batch", "v1", "Job", "jobs"),
     kind("networking.k8s.io", "v1", "Ingress", "ingresses"),
     kind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
-    // Made by others; they are only listed here to be read.
-    kind("", "v1", "Pod", "pods"),
+    POD,
     POD_MONITOR,
     SCALED_OBJECT,
     TRIGGER_AUTHENTICATION,
@@ -67,7 +69,7 @@ impl Kind {
 
     /// Whether the operator makes objects of it; pods are made by others.
     pub fn is_made(&self) -> bool {
-        self.kind != "Pod"
+        *self != POD
     }
 
     /// Whether the type belongs to somebody else's operator, which need not be installed.

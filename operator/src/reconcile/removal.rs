@@ -33,7 +33,7 @@ pub(super) async fn end_programs(
     let index = named(resource, &context.release, None);
     match endings::end(&context.client, &index, since, &status::now()).await {
         Ok(Ending::Ended) => Ok(None),
-        Ok(Ending::Running(_)) => {
+        Ok(Ending::Running) => {
             let told = "its programs are ended, then its topics and tables are removed";
             let new = status::refused(resource, &Findings::unknown("Deleting", told));
             if status::write(&context.client, resource, &new).await? {

@@ -12,9 +12,9 @@ use serde_json::Value;
 use super::mounts::{Held, Stuck};
 use super::objects::Live;
 use super::pod_state::{condition, containers};
+use super::workload_state::pods;
 use crate::build::{OPERATION_PORT, SERVING};
 use crate::external::Backends;
-use crate::names::selector_labels;
 use crate::validate::ValidatedIndex;
 
 /// So many seconds a program may take to be ready before it is asked.
@@ -24,13 +24,7 @@ const ASKED: usize = 2;
 
 /// What the pods say that take long to be ready.
 pub async fn ask(backends: &dyn Backends, index: &ValidatedIndex, live: &[Live], now: &Time) -> Stuck {
-    let pods = SERVING.into_iter().flat_map(|component| {
-        let labels = selector_labels(&index.name, component);
-        let of_component =
-            live.iter().filter(move |live| live.kind.kind == "Pod" && live.has_labels(&labels));
-        of_component.filter_map(|pod| Some((pod.name(), probe(pod, now)?))).take(ASKED)
-    });
-    let asked = pods.map(|(name, probe)| async move {
+    let asked = probes(&index.name, live, now).map(|(name, probe)| async move {
         match backends.unreadiness(&probe).await {
             Ok(reason) => reason.map(|reason| (name.to_owned(), Held::Says(reason))),
             Err(error) => {
@@ -42,11 +36,18 @@ pub async fn ask(backends: &dyn Backends, index: &ValidatedIndex, live: &[Live],
     join_all(asked).await.into_iter().flatten().collect()
 }
 
-/// Where a pod can be asked that has run for long, is not ready and stays.
-fn probe(pod: &Live, now: &Time) -> Option<String> {
-    let json = &pod.object.data;
+/// Pods of an index that are asked, and where.
+fn probes<'a>(index: &str, live: &'a [Live], now: &Time) -> impl Iterator<Item = (&'a str, String)> {
+    SERVING.into_iter().flat_map(|component| {
+        let pods = pods(index, component, live);
+        pods.filter_map(|pod| Some((pod.name(), probe(&pod.object.data, now)?))).take(ASKED)
+    })
+}
+
+/// Where a pod can be asked that has run for long and is not ready.
+fn probe(json: &Value, now: &Time) -> Option<String> {
     let is_ready = condition(json, "Ready").is_none_or(|ready| ready["status"] != "False");
-    if is_ready || pod.object.metadata.deletion_timestamp.is_some() {
+    if is_ready {
         return None;
     }
     let runs_long = |container: &Value| {
@@ -70,11 +71,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::names::{Component, selector_labels};
     use crate::reconcile::objects::Kind;
 
     fn pod(ready: &str, started: &str, address: &str) -> Live {
         let object = json!({
-            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "radiology-search-0"},
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "radiology-search-0", "labels": selector_labels("radiology", Component::Search)},
             "status": {
                 "podIP": address,
                 "conditions": [{"type": "Ready", "status": ready}],
@@ -87,6 +90,10 @@ mod tests {
     #[test]
     fn only_a_pod_that_runs_for_long_unready_and_stays_is_asked() {
         let now: Time = serde_json::from_value(json!("2026-01-01T00:01:00Z")).unwrap();
+        let probe = |pod: &Live, now: &Time| {
+            let asked: Vec<_> = probes("radiology", std::slice::from_ref(pod), now).collect();
+            asked.first().map(|(_, address)| address.clone())
+        };
         let (long, lately) = ("2026-01-01T00:00:40Z", "2026-01-01T00:00:41Z");
         assert_eq!(probe(&pod("False", long, "10.0.0.7"), &now).unwrap(), "10.0.0.7:9600");
         assert_eq!(probe(&pod("False", long, "fd00::7"), &now).unwrap(), "[fd00::7]:9600");

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::conditions::Part;
 use super::mounts::Stuck;
-use super::objects::Live;
+use super::objects::{Live, POD};
 use super::pod_state::{self, Trouble};
 use super::training;
 use crate::api::WorkloadReplicas;
@@ -103,12 +103,21 @@ fn troubles(
     live: &[Live],
     stuck: &Stuck,
 ) -> impl Iterator<Item = Trouble> {
-    let labels = selector_labels(&index.name, component);
-    let pods = live.iter().filter(move |live| {
-        let is_going = live.object.metadata.deletion_timestamp.is_some();
-        live.kind.kind == "Pod" && live.has_labels(&labels) && !is_going
-    });
+    let pods = pods(&index.name, component, live);
     pods.filter_map(move |pod| pod_state::trouble(component, pod.name(), &pod.object.data, stuck))
+}
+
+/// Pods of a component that stay.
+pub(super) fn pods<'a>(
+    index: &str,
+    component: Component,
+    live: &'a [Live],
+) -> impl Iterator<Item = &'a Live> + use<'a> {
+    let labels = selector_labels(index, component);
+    live.iter().filter(move |live| {
+        let is_going = live.object.metadata.deletion_timestamp.is_some();
+        live.kind == POD && live.has_labels(&labels) && !is_going
+    })
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,12 +13,13 @@ use medindex_hbase_admin::{HbaseAdminError, TableDescription, TableName, TableSt
 use medindex_operator::api::MedicalImageIndex;
 use medindex_operator::external::simulated::SimulatedBackends;
 use medindex_operator::external::tables::TableChange;
-use medindex_operator::external::told::{Observer, Told};
+use medindex_operator::external::told::Told;
 use medindex_operator::external::topics::{ObservedTopic, TopicChange};
 use medindex_operator::external::{Access, Backends, ExternalError, IndexStatus};
 use medindex_operator::reconcile::{Context, ReconcileError, reconcile};
 use serde_json::json;
 
+use crate::cut::FailsAt;
 use crate::{CATALOG, GATEWAY, RESOURCE, SEARCH, World, sample};
 
 /// Another index, in a namespace and with backends of its own.
@@ -227,31 +228,18 @@ async fn a_kafka_that_refuses_is_told_with_the_field_and_holds_up_nothing_else()
     assert_eq!(world.condition("TopicsReady").0, "True");
 }
 
-/// Has Kafka refuse the first change of a topic.
-#[derive(Default)]
-struct RefusesOne(AtomicUsize);
-
-impl Observer for RefusesOne {
-    async fn around<T: Send>(
-        &self,
-        call: &'static str,
-        work: impl Future<Output = Result<T, ExternalError>> + Send,
-    ) -> Result<T, ExternalError> {
-        if call == "change_topic" && self.0.fetch_add(1, Ordering::Relaxed) == 0 {
-            let (action, servers) = ("create topic radiology.imageupload".to_owned(), KAFKA.to_owned());
-            let (reason, remedy) =
-                ("Broker: Configuration is invalid".to_owned(), "mend spec.kafka.topicSettings");
-            return Err(ExternalError::KafkaRefusal { action, servers, reason, remedy });
-        }
-        work.await
-    }
+fn invalid_setting() -> ExternalError {
+    let (action, servers) = ("create topic radiology.imageupload".to_owned(), KAFKA.to_owned());
+    let (reason, remedy) = ("Broker: Configuration is invalid".to_owned(), "mend spec.kafka.topicSettings");
+    ExternalError::KafkaRefusal { action, servers, reason, remedy }
 }
 
 #[tokio::test]
 async fn a_topic_that_is_refused_keeps_no_other_from_being_made() {
     let world = World::new();
     let context = world.context(vec![world.resource()]);
-    let backends = Arc::new(Told { backends: world.backends.clone(), observer: RefusesOne::default() });
+    let backends =
+        Arc::new(Told { backends: world.backends.clone(), observer: FailsAt::change(0, invalid_setting) });
     let context = Context { backends, ..context };
     reconcile(Arc::new(world.resource()), Arc::new(context)).await.unwrap();
     assert_eq!(world.backends.topics().len(), 3);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::future::pending;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use medindex_operator::external::ExternalError;
 use medindex_operator::external::told::Observer;
@@ -88,5 +89,32 @@ impl Observer for Cut {
         work: impl Future<Output = Result<T, ExternalError>> + Send,
     ) -> Result<T, ExternalError> {
         Self::around(self, call, work).await
+    }
+}
+
+/// Has Kafka fail one of the changes of topics that are asked of it.
+pub(crate) struct FailsAt {
+    /// The number of the change, from 0.
+    number: usize,
+    error: fn() -> ExternalError,
+    asked: AtomicUsize,
+}
+
+impl FailsAt {
+    pub(crate) fn change(number: usize, error: fn() -> ExternalError) -> Self {
+        Self { number, error, asked: AtomicUsize::new(0) }
+    }
+}
+
+impl Observer for FailsAt {
+    async fn around<T: Send>(
+        &self,
+        call: &'static str,
+        work: impl Future<Output = Result<T, ExternalError>> + Send,
+    ) -> Result<T, ExternalError> {
+        if call == "change_topic" && self.asked.fetch_add(1, Ordering::Relaxed) == self.number {
+            return Err((self.error)());
+        }
+        work.await
     }
 }

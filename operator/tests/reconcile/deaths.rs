@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::cut::Cut;
 use crate::disks::put_claims;
+use crate::pods::{put_pod, unready};
 use crate::{GATEWAY, RESOURCE, World};
 
 /// Images that are enough for a training.
@@ -86,21 +87,9 @@ fn drift(world: &World) {
 
 /// A pod that has run for long and is not ready: its program is asked why.
 async fn wait_for_a_program(world: &World) {
-    let pod = "/api/v1/namespaces/imaging/pods/radiology-search-0";
-    let labels = json!({
-        "app.kubernetes.io/name": "medindex", "app.kubernetes.io/instance": "radiology",
-        "app.kubernetes.io/managed-by": "medindex-operator", "app.kubernetes.io/component": "search",
-    });
-    let status = json!({
-        "podIP": "10.0.0.7", "conditions": [{"type": "Ready", "status": "False"}],
-        "containerStatuses": [{"state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}],
-    });
-    let metadata = json!({"name": "radiology-search-0", "labels": labels});
-    world
-        .cluster
-        .put(pod, json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": status}));
+    put_pod(world, "search", "radiology-search-0", &json!({}), &unready());
     world.settle().await;
-    world.cluster.remove(pod);
+    world.cluster.remove("/api/v1/namespaces/imaging/pods/radiology-search-0");
 }
 
 async fn train_and_roll_back(world: &World) {

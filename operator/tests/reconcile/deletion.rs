@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use http::StatusCode;
 use k8s_openapi::jiff::Timestamp;
 use medindex_operator::api::MedicalImageIndex;
+use medindex_operator::names::index_labels;
 use medindex_operator::reconcile::unreadable::reconcile_unreadable;
 use serde_json::{Value, json};
 
@@ -64,9 +65,7 @@ fn delete(world: &World, seconds_ago: i64) {
 
 /// A pod that was to have ended so long ago, where it was told to.
 fn put_pod(world: &World, index: &str, phase: &str, late: Option<i64>) {
-    let labels = json!({
-        "app.kubernetes.io/name": "medindex", "app.kubernetes.io/managed-by": "medindex-operator", "app.kubernetes.io/instance": index,
-    });
+    let labels = index_labels(index);
     let end =
         late.map(|late| Timestamp::from_second(Timestamp::now().as_second() - late).unwrap().to_string());
     let metadata = json!({"name": "radiology-search-0", "labels": labels, "deletionTimestamp": end});

@@ -1,36 +1,23 @@
 //! Events of what was done: each is told when it is, and not in a reconcile that does nothing.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::StatusCode;
 use medindex_operator::external::ExternalError;
-use medindex_operator::external::told::{Observer, Told};
+use medindex_operator::external::told::Told;
 use medindex_operator::reconcile::{Context, reconcile};
 use serde_json::{Value, json};
 
+use crate::cut::FailsAt;
 use crate::{GATEWAY, RESOURCE, World};
 
 const NOTHING: [&str; 0] = [];
 
-/// Has Kafka fail at the second change that is asked of it.
-#[derive(Default)]
-struct FailsLater(AtomicUsize);
-
-impl Observer for FailsLater {
-    async fn around<T: Send>(
-        &self,
-        call: &'static str,
-        work: impl Future<Output = Result<T, ExternalError>> + Send,
-    ) -> Result<T, ExternalError> {
-        if call == "change_topic" && self.0.fetch_add(1, Ordering::Relaxed) == 1 {
-            return Err(ExternalError::Kafka {
-                action: "creating a topic".to_owned(),
-                servers: "kafka:9092".to_owned(),
-                reason: "no broker answers".to_owned(),
-            });
-        }
-        work.await
+fn no_broker() -> ExternalError {
+    ExternalError::Kafka {
+        action: "creating a topic".to_owned(),
+        servers: "kafka:9092".to_owned(),
+        reason: "no broker answers".to_owned(),
     }
 }
 
@@ -69,7 +56,7 @@ async fn what_is_corrected_at_the_backends_is_told_once_and_not_while_it_is_only
 #[tokio::test]
 async fn a_fault_is_told_when_it_is_met_first_and_not_while_it_lasts() {
     let world = World::new();
-    let backends = Told { backends: world.backends.clone(), observer: FailsLater::default() };
+    let backends = Told { backends: world.backends.clone(), observer: FailsAt::change(1, no_broker) };
     let context = Context { backends: Arc::new(backends), ..world.context(vec![world.resource()]) };
     reconcile(Arc::new(world.resource()), Arc::new(context)).await.unwrap();
     let told = notes(&world, "KafkaUnavailable");
@@ -82,7 +69,7 @@ async fn a_fault_is_told_when_it_is_met_first_and_not_while_it_lasts() {
 #[tokio::test]
 async fn what_was_corrected_before_a_backend_failed_is_told_too() {
     let world = World::new();
-    let backends = Told { backends: world.backends.clone(), observer: FailsLater::default() };
+    let backends = Told { backends: world.backends.clone(), observer: FailsAt::change(1, no_broker) };
     let context = Context { backends: Arc::new(backends), ..world.context(vec![world.resource()]) };
     reconcile(Arc::new(world.resource()), Arc::new(context)).await.unwrap();
     assert_eq!(world.condition("TopicsReady").1, "KafkaUnavailable");

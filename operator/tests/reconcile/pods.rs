@@ -1,21 +1,28 @@
 //! Pods that do not begin: which condition says so, of what, and what a person has to do.
 
 use http::StatusCode;
+use medindex_operator::names::index_labels;
 use serde_json::{Value, json};
 
 use crate::{GATEWAY, World};
 
 /// Puts a pod of a component as the controllers of a cluster do.
-fn put_pod(world: &World, component: &str, name: &str, spec: &Value, status: &Value) {
-    let labels = json!({
-        "app.kubernetes.io/name": "medindex", "app.kubernetes.io/instance": "radiology",
-        "app.kubernetes.io/managed-by": "medindex-operator", "app.kubernetes.io/component": component,
-    });
+pub(crate) fn put_pod(world: &World, component: &str, name: &str, spec: &Value, status: &Value) {
+    let mut labels = index_labels("radiology");
+    labels.insert("app.kubernetes.io/component".to_owned(), component.to_owned());
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "imaging", "labels": labels},
         "spec": spec, "status": status,
     });
     world.cluster.put(&format!("/api/v1/namespaces/imaging/pods/{name}"), pod);
+}
+
+/// How a pod is whose container has run for long and is not ready; its probe is at 10.0.0.7:9600.
+pub(crate) fn unready() -> Value {
+    json!({
+        "podIP": "10.0.0.7", "conditions": [{"type": "Ready", "status": "False"}],
+        "containerStatuses": [{"image": "a", "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}],
+    })
 }
 
 fn unscheduled(message: &str) -> Value {
@@ -50,11 +57,7 @@ fn assert_told(world: &World, condition: &str, reason: &str, words: &[&str]) {
 async fn a_program_that_waits_is_told_in_its_own_words() {
     let world = World::new();
     world.settle().await;
-    let status = json!({
-        "podIP": "10.0.0.7", "conditions": [{"type": "Ready", "status": "False"}],
-        "containerStatuses": [{"image": "a", "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}],
-    });
-    put_pod(&world, "gateway", "radiology-gateway-x", &json!({}), &status);
+    put_pod(&world, "gateway", "radiology-gateway-x", &json!({}), &unready());
     world.settle().await;
     assert_told(&world, "GatewayReady", "PodsMissing", &["0 of 2 pods are ready"]);
     let says = "waiting for the catalog: Access denied for user 'me'".to_owned();
