@@ -62,7 +62,8 @@ pub fn desired_tables(index: &ValidatedIndex) -> Vec<TableDescription> {
     vec![images, tables::segment_table(&index.hbase_namespace, compression)]
 }
 
-/// What to do so that a table is as desired, and what no operator may do: each with what a person has to.
+/// What to do so that a table is as desired, and what no operator may do: each with what a person has to. A table that a person has to mend is left
+/// alone: whoever disables it, to delete it, must not find it enabled again.
 pub fn compare(desired: &TableDescription, observed: Option<&TableState>) -> (Vec<TableChange>, Vec<String>) {
     let Some(observed) = observed else {
         return (vec![TableChange::Create(Box::new(desired.clone()))], Vec::new());
@@ -84,6 +85,9 @@ pub fn compare(desired: &TableDescription, observed: Option<&TableState>) -> (Ve
                  (split '{name}', '{key}')"
             )),
         }
+    }
+    if !problems.is_empty() {
+        changes.clear();
     }
     (changes, problems)
 }
